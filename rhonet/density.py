@@ -1,0 +1,100 @@
+"""The electron density of one material on its periodic grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import ase
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class ChargeDensity:
+    """Electron density on a periodic grid; the only input rhonet knows.
+
+    Grid point (i, j, k) lies at i/nx·a + j/ny·b + k/nz·c, where a, b, c are the rows of `lattice`.
+
+    Args:
+        values: ρ at the grid points, (nx, ny, nz), e/Å³; real and finite.
+        lattice: rows a, b, c, (3, 3), Å; left-handed cells are allowed.
+        magnetization: (nx, ny, nz) µB/Å³ of a collinear calculation (up minus down),
+            (3, nx, ny, nz) of a non-collinear one, None without spin.
+        atoms: structure of the same cell, for bookkeeping only, or None when the file names no atoms.
+        format: name of the file format that it was read from, "" for arrays made in memory.
+        warnings: what the reader found odd, one sentence each.
+
+    Raises:
+        ValueError: wrong shapes, a cell without volume, or values that are not finite.
+    """
+
+    values: np.ndarray
+    lattice: np.ndarray
+    magnetization: np.ndarray | None = None
+    atoms: ase.Atoms | None = None
+    format: str = ""
+    warnings: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or 0 in self.values.shape:
+            raise ValueError(f"density values must have shape (nx, ny, nz), got {self.values.shape}")
+        if np.shape(self.lattice) != (3, 3):
+            raise ValueError(f"lattice must have shape (3, 3), got {np.shape(self.lattice)}")
+        if not np.isfinite(self.lattice).all() or not self.volume > 0:
+            raise ValueError(f"lattice {np.asarray(self.lattice).tolist()} spans no volume")
+        if not np.isfinite(self.values).all():
+            raise ValueError(f"density holds {np.count_nonzero(~np.isfinite(self.values))} values that are not finite")
+        if self.magnetization is None:
+            return
+        if self.magnetization.shape not in (self.values.shape, (3, *self.values.shape)):
+            raise ValueError(
+                f"magnetization must have shape {self.values.shape} or (3, nx, ny, nz), got {self.magnetization.shape}"
+            )
+        if not np.isfinite(self.magnetization).all():
+            raise ValueError("magnetization holds values that are not finite")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Grid points along a, b, c."""
+        nx, ny, nz = self.values.shape
+        return nx, ny, nz
+
+    @property
+    def volume(self) -> float:
+        """Cell volume, Å³; positive for left-handed cells too."""
+        return float(abs(np.linalg.det(self.lattice)))
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Distance of neighbouring grid points along a, b, c, (3,), Å."""
+        return np.linalg.norm(self.lattice, axis=1) / self.shape
+
+    @property
+    def n_electrons(self) -> float:
+        """Integral of ρ over the cell, electrons (valence electrons for a pseudopotential density)."""
+        return float(self.values.mean(dtype=np.float64)) * self.volume
+
+    @property
+    def total_moment(self) -> float | None:
+        """Integral of the magnetization, µB: signed if collinear, a length if non-collinear, None without spin."""
+        if self.magnetization is None:
+            return None
+        moment = self.magnetization.mean(axis=(-3, -2, -1), dtype=np.float64) * self.volume
+        return float(moment) if moment.ndim == 0 else float(np.linalg.norm(moment))
+
+    @property
+    def negative_share(self) -> float:
+        """Share of grid points with ρ < 0."""
+        return float(np.count_nonzero(self.values < 0)) / self.values.size
+
+    def collinear_magnetization(self) -> np.ndarray | None:
+        """Scalar magnetization (nx, ny, nz), µB/Å³; a non-collinear one is projected on its total moment.
+
+        Where a non-collinear total moment vanishes (under 1e-6 µB) there is no axis to project on; the
+        z component is taken.
+        """
+        if self.magnetization is None or self.magnetization.ndim == 3:
+            return self.magnetization
+        moment = self.magnetization.mean(axis=(1, 2, 3), dtype=np.float64) * self.volume
+        length = np.linalg.norm(moment)
+        axis = moment / length if length > 1e-6 else np.array([0.0, 0.0, 1.0])
+        return np.tensordot(axis, self.magnetization, axes=1)

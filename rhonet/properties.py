@@ -1,0 +1,140 @@
+"""Which properties there are: names, units, kinds and how each is scaled for learning."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+KINDS = ("regression", "binary", "multiclass")
+TRANSFORMS = ("identity", "log")
+
+
+@dataclass(frozen=True)
+class Property:
+    """One column of a properties table, and one head of the network.
+
+    Args:
+        name: column name, a Python identifier.
+        symbol: short symbol for plots.
+        unit: physical unit of the column, "" if it has none.
+        kind: "regression", "binary" (labels 0 and 1) or "multiclass" (labels 0 ... classes-1).
+        transform: what is standardised: the value itself or its natural logarithm (values above 0 only).
+        intensive: False for properties that grow with the cell; they are learned per cell volume.
+        volume_like: True where the grid's shape and scale alone give (nearly) the answer; reported apart.
+        loss_weight: weight in the multi-task loss.
+        classes: number of classes of a multiclass property, else 0.
+        note: one line for the dataset card.
+
+    Raises:
+        ValueError: a kind, transform or name that does not exist.
+    """
+
+    name: str
+    symbol: str = ""
+    unit: str = ""
+    kind: str = "regression"
+    transform: str = "identity"
+    intensive: bool = True
+    volume_like: bool = False
+    loss_weight: float = 1.0
+    classes: int = 0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"property name {self.name!r} is not a plain identifier (letters, digits, underscores)")
+        if self.kind not in KINDS:
+            raise ValueError(f"property {self.name}: kind {self.kind!r} is none of {', '.join(KINDS)}")
+        if self.transform not in TRANSFORMS:
+            raise ValueError(f"property {self.name}: transform {self.transform!r} is none of {', '.join(TRANSFORMS)}")
+        if self.kind != "regression" and (self.transform != "identity" or not self.intensive):
+            raise ValueError(f"property {self.name}: a {self.kind} property has neither transform nor volume scaling")
+        if (self.kind == "multiclass") != (self.classes >= 2):
+            raise ValueError(f"property {self.name}: multiclass needs classes >= 2, other kinds need none")
+
+    @property
+    def is_class(self) -> bool:
+        return self.kind != "regression"
+
+    @property
+    def size(self) -> int:
+        """Width of the network's output for it."""
+        return self.classes if self.kind == "multiclass" else 1
+
+    @property
+    def label(self) -> str:
+        """Axis label: symbol and unit."""
+        return f"{self.symbol or self.name} ({self.unit})" if self.unit else self.symbol or self.name
+
+
+_KNOWN = (
+    Property("bulk_modulus", "K", "GPa", transform="log"),
+    Property("volume_per_atom", "V/atom", "Å³", transform="log", volume_like=True),
+    Property("cell_volume", "V", "Å³", intensive=False, volume_like=True),
+    Property("mass_density", "d", "g/cm³", transform="log", volume_like=True),
+    Property("total_energy_per_atom", "E/atom", "eV"),
+    Property("formation_energy_per_atom", "ΔE_f/atom", "eV"),
+    Property("fermi_energy", "E_F", "eV"),
+    Property("band_gap", "E_g", "eV"),
+    Property("band_width", "W", "eV"),
+    Property("magnetic_moment", "M", "µB", intensive=False),
+    Property("is_metal", "metal", kind="binary"),
+    Property("dynamically_stable", "stable", kind="binary"),
+)
+
+PROPERTIES: dict[str, Property] = {known.name: known for known in _KNOWN}
+
+
+def parse_declaration(text: str) -> Property:
+    """Property from a declaration `name:unit:kind`, as users write it for a column of their own.
+
+    The unit may be empty; kind is regression, binary or multiclassN (N classes); a trailing `:log` asks for
+    the logarithm, `:extensive` for learning per cell volume. A known name without anything else is that
+    property.
+
+    Raises:
+        ValueError: the declaration cannot be understood; the message shows the form.
+    """
+    parts = [part.strip() for part in text.split(":")]
+    if len(parts) == 1 and parts[0] in PROPERTIES:
+        return PROPERTIES[parts[0]]
+    form = "name:unit:kind[:log][:extensive], e.g. shear_modulus:GPa:regression:log or is_topological::binary"
+    if len(parts) < 3:
+        raise ValueError(f"cannot understand the property declaration {text!r}; the form is {form}")
+    name, unit, kind, *flags = parts
+    if set(flags) - {"log", "extensive"}:
+        raise ValueError(f"property declaration {text!r}: unknown flag; the form is {form}")
+    classes = 0
+    if kind.startswith("multiclass"):
+        count = kind.removeprefix("multiclass")
+        if not count.isdigit():
+            raise ValueError(f"property declaration {text!r}: say how many classes, e.g. {name}::multiclass7")
+        kind, classes = "multiclass", int(count)
+    return Property(
+        name,
+        unit=unit,
+        kind=kind,
+        transform="log" if "log" in flags else "identity",
+        intensive="extensive" not in flags,
+        classes=classes,
+    )
+
+
+def find_property(name: str, declared: Sequence[Property] = ()) -> Property:
+    """Property of that name: a declared one first, then a known one.
+
+    Raises:
+        ValueError: nobody declared it; the message says how to and names the closest known one.
+    """
+    for candidate in declared:
+        if candidate.name == name:
+            return candidate
+    if name in PROPERTIES:
+        return PROPERTIES[name]
+    near = difflib.get_close_matches(name, PROPERTIES, n=1)
+    hint = f"did you mean {near[0]!r}? If it is a property of your own, " if near else ""
+    raise ValueError(
+        f"unknown property {name!r}; {hint}declare it in dataset.toml as "
+        f'[properties.{name}] with unit = "..." and kind = "regression", "binary" or "multiclass"'
+    )

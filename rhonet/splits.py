@@ -1,0 +1,41 @@
+"""Train, validation and test splits on groups, stable when data are added."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+SPLITS = ("train", "validation", "test")
+GROUP_KEYS = ("chemical_system", "formula", "id")
+
+
+def position(group: str, *, seed: int = 0) -> float:
+    """Where a group lies in [0, 1): a hash of its name and the seed, independent of all other data."""
+    digest = hashlib.sha256(f"rhonet-split-{seed}:{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def assign_split(group: str, *, fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> str:
+    """Split of every sample of a group: "train", "validation" or "test".
+
+    Samples with the same group never fall on both sides, and adding data never moves a group.
+
+    Args:
+        group: e.g. the chemical system "Cl-Na".
+        fractions: shares of train, validation, test; they sum to 1.
+        seed: another seed gives another, independent assignment.
+
+    Raises:
+        ValueError: `fractions` are not three non-negative numbers with sum 1.
+    """
+    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise ValueError(f"split fractions must be three numbers >= 0 with sum 1, got {tuple(fractions)}")
+    at = position(group, seed=seed)
+    if at < fractions[0]:
+        return "train"
+    return "validation" if at < fractions[0] + fractions[1] else "test"
+
+
+def chemical_system(symbols: Sequence[str]) -> str:
+    """Elements in alphabetical order joined by hyphens, e.g. "Cl-Na"."""
+    return "-".join(sorted(set(symbols)))
