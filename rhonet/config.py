@@ -1,0 +1,300 @@
+"""Every setting of an experiment, with its default: frozen dataclasses, read from and written to TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rhonet.splits import GROUP_KEYS
+
+CONFIGS_DIR = Path(__file__).parent / "configs"
+DEFAULT_CONFIG = "base"
+DEFAULT_SPACING = 0.25
+
+DEFAULT_PROPERTIES = (
+    "bulk_modulus",
+    "volume_per_atom",
+    "mass_density",
+    "total_energy_per_atom",
+    "formation_energy_per_atom",
+    "fermi_energy",
+    "band_gap",
+    "band_width",
+    "magnetic_moment",
+    "is_metal",
+)
+
+
+class ConfigError(ValueError):
+    """A setting that does not exist or a value that it cannot take."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the records come from and how they are split.
+
+    name: "dft_crystals" (bundled) or, with `folder`, the name of the built data set.
+    folder: a user's folder of density files with properties.csv; empty for the bundled set.
+    data_dir: where TFDS keeps built data sets.
+    properties: what to predict, one head each; empty = every column that the table has.
+    spacing: storage grid spacing, Å, at most.
+    max_failures: how many bad files a build may skip.
+    split_by: group key of the split; split_seed picks another split.
+    fractions: train, validation, test.
+    cache_mb: training spectra are kept in memory when they fit in this many MB.
+    """
+
+    name: str = "dft_crystals"
+    folder: str = ""
+    data_dir: str = "data"
+    properties: tuple[str, ...] = DEFAULT_PROPERTIES
+    spacing: float = DEFAULT_SPACING
+    max_failures: int = 0
+    split_by: str = "chemical_system"
+    split_seed: int = 0
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    cache_mb: int = 2000
+
+    def __post_init__(self) -> None:
+        _require(self.split_by in GROUP_KEYS, f"data.split_by {self.split_by!r} is none of {', '.join(GROUP_KEYS)}")
+        _require(self.spacing > 0, f"data.spacing must be above 0 Å, got {self.spacing}")
+        _require(len(set(self.properties)) == len(self.properties), "data.properties names a property twice")
+        _require(
+            len(self.fractions) == 3 and min(self.fractions) >= 0 and abs(sum(self.fractions) - 1) < 1e-9,
+            f"data.fractions must be three numbers with sum 1, got {self.fractions}",
+        )
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """How a density becomes the network's cube (rhonet.views).
+
+    kind: "cartesian" (cube of fixed edge, any rotation and origin), "cell" (fractional grid, periodic, with
+        lattice features) or "paper" (fractional grid without lattice: our reading of arXiv:2510.13207).
+    size: grid points along each edge of the cube.
+    edge: edge of the cartesian cube, Å.
+    channels: fields shown to the network, functions of the density alone.
+    density_scale: ρ0 of the asinh(ρ/ρ0) scaling, e/Å³.
+    softness: width of the Gaussian low-pass filter in units of the view's grid spacing; 0 is a sharp cut.
+    augment: random rotation and origin (cartesian) or origin (cell, paper) in training.
+    views: how many fixed views a prediction is averaged over.
+    """
+
+    kind: str = "cartesian"
+    size: int = 24
+    edge: float = 8.0
+    channels: tuple[str, ...] = ("density", "magnetization")
+    density_scale: float = 0.1
+    softness: float = 0.5
+    augment: bool = True
+    views: int = 8
+
+    def __post_init__(self) -> None:
+        _require(self.kind in VIEW_KINDS, f"view.kind {self.kind!r} is none of {', '.join(VIEW_KINDS)}")
+        _require(self.size >= 4, f"view.size must be at least 4, got {self.size}")
+        _require(self.edge > 0, f"view.edge must be above 0 Å, got {self.edge}")
+        _require(self.density_scale > 0, f"view.density_scale must be above 0, got {self.density_scale}")
+        _require(self.softness >= 0, f"view.softness must not be negative, got {self.softness}")
+        _require(self.views >= 1, f"view.views must be at least 1, got {self.views}")
+        _require(len(self.channels) > 0, "view.channels is empty")
+        for channel in self.channels:
+            _require(channel in CHANNELS, f"view.channels: {channel!r} is none of {', '.join(CHANNELS)}")
+
+    @property
+    def spacing(self) -> float:
+        """Grid spacing of the cartesian cube, Å."""
+        return self.edge / self.size
+
+
+VIEW_KINDS = ("cartesian", "cell", "paper")
+CHANNELS = ("density", "gradient", "magnetization")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture and size of the network (rhonet.models)."""
+
+    name: str = "msa3dcnn"
+    size: str = "base"
+
+    def __post_init__(self) -> None:
+        _require(self.name in MODELS, f"model.name {self.name!r} is none of {', '.join(MODELS)}")
+        _require(self.size in SIZES, f"model.size {self.size!r} is none of {', '.join(SIZES)}")
+
+
+MODELS = ("msa3dcnn", "plain3dcnn")
+SIZES = ("tiny", "base", "large")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation.
+
+    epochs: at most; each shows every training crystal in `views_per_epoch` random views.
+    patience: epochs without a better validation loss before training stops; 0 never stops early.
+    learning_rate: peak of AdamW after `warmup` (share of all steps), then cosine decay to 1 % of it.
+    ema: decay of the weights' moving average, which is validated and exported; 0 switches it off.
+    precision: "auto" (mixed_float16 on GPUs, float32 on CPUs) or a Keras policy name.
+    image_every: epochs between parity images in TensorBoard.
+    """
+
+    epochs: int = 60
+    batch_size: int = 16
+    views_per_epoch: int = 8
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    warmup: float = 0.05
+    ema: float = 0.99
+    clip_norm: float = 1.0
+    patience: int = 15
+    precision: str = "auto"
+    seed: int = 0
+    image_every: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "views_per_epoch", "image_every"):
+            _require(getattr(self, name) >= 1, f"train.{name} must be at least 1, got {getattr(self, name)}")
+        _require(self.learning_rate > 0, f"train.learning_rate must be above 0, got {self.learning_rate}")
+        _require(0 <= self.ema < 1, f"train.ema must lie in [0, 1), got {self.ema}")
+        _require(0 <= self.warmup < 1, f"train.warmup must lie in [0, 1), got {self.warmup}")
+        _require(self.patience >= 0, f"train.patience must not be negative, got {self.patience}")
+        _require(
+            self.precision in PRECISIONS, f"train.precision {self.precision!r} is none of {', '.join(PRECISIONS)}"
+        )
+
+
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    view: ViewConfig = field(default_factory=ViewConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_dict(self) -> dict[str, dict[str, typing.Any]]:
+        """Plain nested dict (tuples as lists), ready for TOML or JSON."""
+        return {
+            section: {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+            for section, values in dataclasses.asdict(self).items()
+        }
+
+    def to_toml(self) -> str:
+        """The resolved configuration as TOML text; `load_config` reads it back unchanged."""
+        lines = []
+        for section, values in self.to_dict().items():
+            lines += [f"[{section}]", *(f"{key} = {_toml_value(value)}" for key, value in values.items()), ""]
+        return "\n".join(lines)
+
+
+def config_names() -> list[str]:
+    """Names of the configurations that ship with rhonet."""
+    return sorted(path.stem for path in CONFIGS_DIR.glob("*.toml"))
+
+
+def load_config(name_or_file: str | Path = DEFAULT_CONFIG, overrides: Iterable[str] = ()) -> Config:
+    """Configuration from a shipped name or a TOML file, with `section.key=value` overrides on top.
+
+    Raises:
+        ConfigError: no such file, not TOML, an unknown key, or a value of the wrong type or range.
+    """
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        path = CONFIGS_DIR / f"{name_or_file}.toml"
+        if not path.exists():
+            raise ConfigError(f"no configuration {str(name_or_file)!r}; shipped: {', '.join(config_names())}, or FILE.toml")
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    for override in overrides:
+        section, key, value = _parse_override(override)
+        tree.setdefault(section, {})[key] = value
+    try:
+        return config_from_dict(tree)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}" if not overrides else f"{path} with --set: {error}") from error
+
+
+def config_from_dict(tree: Mapping[str, typing.Any]) -> Config:
+    """Configuration from nested plain values; what is not named keeps its default.
+
+    Raises:
+        ConfigError: an unknown section or key, or a value of the wrong type or range.
+    """
+    sections: dict[str, typing.Any] = {}
+    for section, values in tree.items():
+        section_type = _SECTIONS.get(section)
+        if section_type is None:
+            raise ConfigError(f"unknown section [{section}]{_nearest(section, _SECTIONS)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"[{section}] must be a table of settings, got {values!r}")
+        hints = typing.get_type_hints(section_type)
+        for key in values:
+            if key not in hints:
+                raise ConfigError(f"unknown setting {section}.{key}{_nearest(key, hints)}")
+        typed = {key: _cast(f"{section}.{key}", hints[key], value) for key, value in values.items()}
+        sections[section] = section_type(**typed)
+    return Config(**sections)
+
+
+_SECTIONS: dict[str, type] = {"data": DataConfig, "view": ViewConfig, "model": ModelConfig, "train": TrainConfig}
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
+
+
+def _parse_override(text: str) -> tuple[str, str, typing.Any]:
+    target, equals, raw = text.partition("=")
+    section, dot, key = target.strip().partition(".")
+    if not equals or not dot or not section or not key:
+        raise ConfigError(f"--set {text!r}: the form is section.key=value, e.g. train.epochs=2")
+    try:
+        return section, key, tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return section, key, raw.strip()
+
+
+def _cast(name: str, hint: typing.Any, value: typing.Any) -> typing.Any:
+    """Value as the annotated type; int for float is fine, nothing else is converted."""
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if typing.get_origin(hint) is tuple:
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{name} must be a list, got {value!r}")
+        element = typing.get_args(hint)[0]
+        return tuple(_cast(name, element, item) for item in value)
+    expected = hint if isinstance(hint, (type, types.UnionType)) else type(value)
+    if not isinstance(value, expected) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{name} must be {getattr(hint, '__name__', hint)}, got {value!r}")
+    return value
+
+
+def _toml_value(value: typing.Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return repr(value)
