@@ -1,0 +1,76 @@
+"""Metadata and dependency ranges of rhonet; what `make` really installs is pinned in locks/."""
+
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+
+HERE = Path(__file__).parent
+
+TENSORFLOW = ">=2.21,<2.22"
+
+REQUIRES = [
+    "apache-beam>=2.77,<3",
+    "ase>=3.26",
+    "h5py>=3.11",
+    "importlib_resources>=6",  # needed by `tfds build`, which does not declare it
+    "keras>=3.15,<4",
+    "matplotlib>=3.9",
+    "mlcroissant>=1.0",  # needed by every `tfds` command, which does not declare it
+    "numpy>=2.0,<3",
+    "pymatgen-core>=2026.4.7",
+    "scikit-learn>=1.6",
+    "scipy>=1.14",
+    "tensorboard" + TENSORFLOW,  # TensorFlow writes summaries through it, but does not declare it
+    "tensorflow-datasets>=4.9.10,<5",
+    "tqdm>=4.67",
+]
+
+EXTRAS = {
+    "cpu": ["tensorflow-cpu" + TENSORFLOW],
+    "gpu": ["tensorflow[and-cuda]" + TENSORFLOW],
+    "export": ["onnx>=1.20", "onnxruntime>=1.24", "tf2onnx>=1.17"],
+    "test": ["dill>=0.4", "hypothesis>=6.100", "pytest>=9", "pytest-xdist>=3.6"],
+    "bench": ["mp-pyrho>=0.5.2"],
+    "dev": ["pyright[nodejs]>=1.1.414", "ruff>=0.17"],
+}
+
+
+def version() -> str:
+    """Version of the package, read without importing it."""
+    text = (HERE / "rhonet" / "__init__.py").read_text(encoding="utf-8")
+    return text.partition('__version__ = "')[2].partition('"')[0]
+
+
+# The build front end runs this file as a script; tests read the tables above without building anything.
+if __name__ == "__main__":
+    setup(
+        name="rhonet",
+        version=version(),
+        description="Material properties from one physical field, the electron density",
+        long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+        long_description_content_type="text/markdown",
+        author="The rhonet authors",
+        license="MIT",
+        license_files=["LICENSE"],
+        keywords=["electron density", "DFT", "CHGCAR", "materials", "deep learning"],
+        classifiers=[
+            "Development Status :: 4 - Beta",
+            "Intended Audience :: Science/Research",
+            "Operating System :: POSIX :: Linux",
+            "Programming Language :: Python :: 3.11",
+            "Programming Language :: Python :: 3.12",
+            "Programming Language :: Python :: 3.13",
+            "Topic :: Scientific/Engineering :: Chemistry",
+            "Topic :: Scientific/Engineering :: Physics",
+        ],
+        python_requires=">=3.11,<3.14",
+        install_requires=REQUIRES,
+        extras_require=EXTRAS,
+        # The released models travel inside the package, so that an installed rhonet can predict.
+        package_dir={"rhonet.saved_models": "saved_models"},
+        packages=[
+            *find_namespace_packages(include=["rhonet", "rhonet.*", "tfds_builders", "tfds_builders.*"]),
+            "rhonet.saved_models",
+        ],
+        include_package_data=True,  # configurations, bundled densities, models: see MANIFEST.in
+    )
