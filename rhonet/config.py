@@ -164,9 +164,7 @@ class TrainConfig:
         _require(0 <= self.ema < 1, f"train.ema must lie in [0, 1), got {self.ema}")
         _require(0 <= self.warmup < 1, f"train.warmup must lie in [0, 1), got {self.warmup}")
         _require(self.patience >= 0, f"train.patience must not be negative, got {self.patience}")
-        _require(
-            self.precision in PRECISIONS, f"train.precision {self.precision!r} is none of {', '.join(PRECISIONS)}"
-        )
+        _require(self.precision in PRECISIONS, f"train.precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
 
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -211,7 +209,9 @@ def load_config(name_or_file: str | Path = DEFAULT_CONFIG, overrides: Iterable[s
     if path.suffix != ".toml":
         path = CONFIGS_DIR / f"{name_or_file}.toml"
         if not path.exists():
-            raise ConfigError(f"no configuration {str(name_or_file)!r}; shipped: {', '.join(config_names())}, or FILE.toml")
+            raise ConfigError(
+                f"no configuration {str(name_or_file)!r}; shipped: {', '.join(config_names())}, or FILE.toml"
+            )
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
