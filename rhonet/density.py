@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import ase
 import numpy as np
+
+if TYPE_CHECKING:
+    import ase
 
 
 @dataclass(frozen=True, eq=False)
 class ChargeDensity:
     """Electron density on a periodic grid; the only input rhonet knows.
 
-    Grid point (i, j, k) lies at i/nx·a + j/ny·b + k/nz·c, where a, b, c are the rows of `lattice`.
+    Grid point (i, j, k) lies at i/nx·a + j/ny·b + k/nz·c, where a, b, c are the rows of `lattice`. Arrays are kept
+    as they come, not copied; their memory order may be C or Fortran.
 
     Args:
         values: ρ at the grid points, (nx, ny, nz), e/Å³; real and finite.
@@ -27,9 +31,9 @@ class ChargeDensity:
         ValueError: wrong shapes, a cell without volume, or values that are not finite.
     """
 
-    values: np.ndarray
+    values: np.ndarray = field(repr=False)
     lattice: np.ndarray
-    magnetization: np.ndarray | None = None
+    magnetization: np.ndarray | None = field(default=None, repr=False)
     atoms: ase.Atoms | None = None
     format: str = ""
     warnings: tuple[str, ...] = field(default=())
@@ -37,6 +41,8 @@ class ChargeDensity:
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or 0 in self.values.shape:
             raise ValueError(f"density values must have shape (nx, ny, nz), got {self.values.shape}")
+        if not np.isrealobj(self.values):
+            raise ValueError(f"density values must be real, got {self.values.dtype}")
         if np.shape(self.lattice) != (3, 3):
             raise ValueError(f"lattice must have shape (3, 3), got {np.shape(self.lattice)}")
         if not np.isfinite(self.lattice).all() or not self.volume > 0:

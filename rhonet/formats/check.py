@@ -1,0 +1,71 @@
+"""What every density must satisfy, whichever file it came from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rhonet.density import ChargeDensity
+from rhonet.formats.source import Source
+
+if TYPE_CHECKING:
+    import ase
+
+WHOLE_ELECTRONS_TOLERANCE = 0.02
+NEGATIVE_SHARE_TO_REPORT = 0.05
+NEGATIVE_CHARGE_TO_REPORT = 1e-3
+NEGATIVE_CHARGE_TO_REFUSE = 0.5
+
+
+def build_density(
+    source: Source,
+    *,
+    values: np.ndarray,
+    lattice: np.ndarray,
+    format: str,
+    magnetization: np.ndarray | None = None,
+    atoms: ase.Atoms | None = None,
+    warnings: tuple[str, ...] = (),
+) -> ChargeDensity:
+    """Density whose electrons are plausible; what is odd but possible is added to its warnings.
+
+    Args:
+        source: the file, for the error messages.
+        values: (nx, ny, nz) e/Å³.
+        lattice: rows a, b, c, Å.
+        format: name of the format.
+        magnetization: (nx, ny, nz) or (3, nx, ny, nz) µB/Å³.
+        atoms: structure, where the file names one.
+        warnings: what the reader itself found odd.
+
+    Raises:
+        FormatError: values that are not finite, no electrons at all, or so much negative charge that it must be
+            another field (potential, spin density, difference).
+    """
+    try:
+        density = ChargeDensity(values=values, lattice=lattice, magnetization=magnetization, atoms=atoms, format=format)
+    except ValueError as error:
+        raise source.error(str(error)) from error
+    negative = values < 0
+    negative_charge = -float(np.sum(values, where=negative, dtype=np.float64)) / values.size * density.volume
+    electrons = density.n_electrons
+    if not electrons > 0 or negative_charge > NEGATIVE_CHARGE_TO_REFUSE * (electrons + negative_charge):
+        raise source.error(
+            f"integrates to {electrons:.6g} electrons, {negative_charge:.6g} less than its positive part alone; "
+            f"this is no electron density (a potential, spin density or difference?)"
+        )
+    found = list(warnings)
+    share = np.count_nonzero(negative) / values.size
+    if share > NEGATIVE_SHARE_TO_REPORT or negative_charge > NEGATIVE_CHARGE_TO_REPORT * electrons:
+        found.append(f"{share:.1%} of the grid points are negative ({-negative_charge:.3g} e of {electrons:.6g}).")
+    whole = max(1, round(electrons))
+    if abs(electrons - whole) > max(WHOLE_ELECTRONS_TOLERANCE, 1e-4 * whole):
+        found.append(f"Integrates to {electrons:.6g} electrons, which is no whole number.")
+    if atoms is not None and electrons > 1.1 * (protons := int(atoms.numbers.sum())) + 1:
+        found.append(f"Integrates to {electrons:.6g} electrons, but the cell's nuclei hold only {protons} protons.")
+    moment = density.total_moment
+    if moment is not None and abs(moment) > electrons * (1 + 1e-6):
+        found.append(f"The moment of {moment:.6g} µB is larger than the number of electrons, {electrons:.6g}.")
+    return replace(density, warnings=tuple(found))

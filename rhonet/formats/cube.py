@@ -1,0 +1,147 @@
+"""Gaussian cube files (https://gaussian.com/cubegen/), as most quantum chemistry and solid-state codes write them."""
+
+from __future__ import annotations
+
+import re
+
+import ase
+import numpy as np
+from ase.units import Bohr
+
+from rhonet.density import ChargeDensity
+from rhonet.formats.check import build_density
+from rhonet.formats.numerals import parse_floats, shown
+from rhonet.formats.source import Source
+from rhonet.formats.text import TextScanner
+
+_PIECE = 1 << 18
+_HEAVIEST = 118
+_OTHER_FIELD = re.compile(
+    r"\b(potential(?!\s+energy)|orbitals?|MO coefficients?|wave ?functions?|ELF|electron locali[sz]ation|laplacian"
+    r"|spin density|density difference|difference density|reduced density gradient)\b",
+    re.IGNORECASE,
+)
+_PER_CUBIC_ANGSTROM = re.compile(r"\be(lectrons?)?\s*(/|per)\s*(Å|A|ang(strom)?s?)\s*(\^|\*\*)?\s*(3|³)", re.IGNORECASE)
+
+
+def read(source: Source, *, entry: str | None) -> ChargeDensity:
+    """Density of a cube file, the box taken as the periodic cell.
+
+    Lengths are bohr when the voxel counts are positive and Å when they are negative. Values are e/bohr³ in both
+    cases, unless a comment line says e/Å³. The origin becomes the cell's corner; atoms move along. Of several
+    fields, `entry` ("1", "2", ...) names the one to read.
+
+    Raises:
+        FormatError: what does not fit, with the line; also orbitals, and fields that the comments call otherwise.
+    """
+    with source.open() as stream:
+        text = TextScanner(stream, source)
+        comments = []
+        for _ in range(2):
+            comments.append(text.next_line("a comment line"))
+            if found := _OTHER_FIELD.search(comments[-1]):
+                raise text.error(
+                    f"the comment {shown(comments[-1])} calls this a {found[0].lower()}, not a density (if it is one, "
+                    f"change the comment)"
+                )
+        n_atoms, origin, n_fields = _read_first_line(text)
+        field = _choose_field(text, entry, n_fields)
+        counts, voxels = _read_voxels(text)
+        length_unit = Bohr if counts[0] > 0 else 1.0
+        nx, ny, nz = (abs(count) for count in counts)
+        numbers, positions = _read_atoms(text, n_atoms)
+        values = _read_field(text, nx * ny * nz, n_fields=n_fields, field=field).reshape(nx, ny, nz)
+        rest = text.next_filled_line()
+        if rest is not None:
+            raise text.error(f"more values than the {nx}x{ny}x{nz} grid of {n_fields} field(s) takes: {shown(rest)}")
+
+    warnings = []
+    if any(_PER_CUBIC_ANGSTROM.search(comment) for comment in comments):
+        warnings.append("Values were taken as e/Å³, as a comment line says.")
+    else:
+        values /= Bohr**3
+    if np.any(origin):
+        shift = ", ".join(f"{x:.4f}" for x in origin * length_unit)
+        warnings.append(f"The grid's origin ({shift}) Å was moved to the corner of the cell.")
+    lattice = voxels * np.array([[nx], [ny], [nz]]) * length_unit
+    if 0 in numbers:
+        warnings.append(f"{numbers.count(0)} atoms with atomic number 0 (ghosts) were left out.")
+    real = np.array(numbers) > 0
+    atoms = None
+    if real.any():
+        moved = (positions - origin) * length_unit
+        atoms = ase.Atoms(numbers=np.array(numbers)[real], positions=moved[real], cell=lattice, pbc=True)
+    return build_density(source, values=values, lattice=lattice, atoms=atoms, format="cube", warnings=tuple(warnings))
+
+
+def _read_first_line(text: TextScanner) -> tuple[int, np.ndarray, int]:
+    """Number of atoms, origin (3,) in the file's unit, number of fields."""
+    line = text.next_line("the number of atoms and the origin")
+    numbers = parse_floats(line)
+    if numbers is None or len(numbers) not in (4, 5) or not numbers[0].is_integer() or not np.isfinite(numbers).all():
+        raise text.error(f"expected the number of atoms and the origin, found {shown(line)}; is this a cube file?")
+    if numbers[0] < 0:
+        raise text.error("a negative number of atoms marks a cube of orbitals, which are no density")
+    n_fields = numbers[4] if len(numbers) == 5 else 1.0
+    if n_fields < 1 or not n_fields.is_integer():
+        raise text.error(f"expected the number of fields, found {n_fields:g}")
+    return int(numbers[0]), np.array(numbers[1:4]), int(n_fields)
+
+
+def _choose_field(text: TextScanner, entry: str | None, n_fields: int) -> int:
+    """Index of the field that was asked for, from 0."""
+    if entry is None and n_fields == 1:
+        return 0
+    names = [str(number) for number in range(1, n_fields + 1)]
+    if entry is None:
+        raise text.error(f'the file holds {n_fields} fields; choose the density with entry="1" ... entry="{n_fields}"')
+    if entry not in names:
+        raise text.error(f'there is no field {entry!r}; the file holds {n_fields}: entry="1" to entry="{n_fields}"')
+    return names.index(entry)
+
+
+def _read_voxels(text: TextScanner) -> tuple[list[int], np.ndarray]:
+    """Grid points along a, b, c (all positive or all negative), and the voxel's rows (3, 3) in the file's unit."""
+    counts, voxels = [], []
+    for axis in "abc":
+        line = text.next_line(f"voxels along {axis}")
+        numbers = parse_floats(line)
+        if numbers is None or len(numbers) != 4 or not numbers[0].is_integer() or not np.isfinite(numbers).all():
+            raise text.error(f"expected the number of voxels along {axis} and one voxel's edge, found {shown(line)}")
+        if not numbers[0]:
+            raise text.error(f"no voxels along {axis}")
+        counts.append(int(numbers[0]))
+        voxels.append(numbers[1:])
+    if len({count > 0 for count in counts}) > 1:
+        raise text.error(f"voxel counts {counts} of both signs: lengths in bohr (positive) or Å (negative)?")
+    if not abs(np.linalg.det(voxels)) > 0:
+        raise text.error(f"the voxel's edges {voxels} span no volume")
+    return counts, np.array(voxels)
+
+
+def _read_atoms(text: TextScanner, n_atoms: int) -> tuple[list[int], np.ndarray]:
+    """Atomic numbers and positions (n, 3) in the file's unit; the column between (a charge) means nothing here."""
+    numbers, positions = [], []
+    for i in range(n_atoms):
+        line = text.next_line(f"atom {i + 1} of {n_atoms}")
+        fields = parse_floats(line)
+        if fields is None or len(fields) != 5 or not fields[0].is_integer() or not np.isfinite(fields).all():
+            raise text.error(f"expected atom {i + 1} of {n_atoms} (number, charge, x, y, z), found {shown(line)}")
+        if not 0 <= fields[0] <= _HEAVIEST:
+            raise text.error(f"there is no element {fields[0]:g}")
+        numbers.append(int(fields[0]))
+        positions.append(fields[2:])
+    return numbers, np.array(positions).reshape(-1, 3)
+
+
+def _read_field(text: TextScanner, count: int, *, n_fields: int, field: int) -> np.ndarray:
+    """One field, (count,); fields alternate point by point and are read in pieces, so the others take no memory."""
+    if n_fields == 1:
+        return text.read_values(count)
+    text.require_room(count * n_fields, "grid values")
+    values = np.empty(count)
+    for start in range(0, count, _PIECE):
+        points = min(_PIECE, count - start)
+        piece = text.read_values(points * n_fields, f"values of {n_fields} fields, from grid point {start + 1} on,")
+        values[start : start + points] = piece[field::n_fields]
+    return values

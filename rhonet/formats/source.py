@@ -1,0 +1,140 @@
+"""A density file as its readers see it: unpacked bytes, bounded, with errors that name the file."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, cast
+
+HEAD_BYTES = 1 << 16
+MAX_UNPACKED_RATIO = 200
+FREE_UNPACKED_BYTES = 256 << 20
+
+_PACKERS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
+_FOREIGN_PACKERS = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x1f\x9d": "compress"}
+_OPENERS = {"": open, "gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+
+
+class FormatError(ValueError):
+    """A file that gives no electron density; the message starts with its path."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, unpacked on the fly when it is a gzip, bzip2 or xz file (told by its first bytes, not its name).
+
+    Args:
+        path: where it lies.
+        packer: "gzip", "bzip2", "xz", or "" for a plain file.
+        max_bytes: how long the content can be: the size of a plain file, the limit of a packed one.
+        head: the first 64 KiB of the content.
+    """
+
+    path: Path
+    packer: str
+    max_bytes: int
+    head: bytes
+
+    @property
+    def name(self) -> str:
+        """File name without the suffix of the packer."""
+        return re.sub(r"\.(gz|gzip|bz2|xz)$", "", self.path.name, flags=re.IGNORECASE)
+
+    def open(self) -> ContentStream:
+        """Content from its start; to be used in a `with` statement."""
+        return ContentStream(self.path, self.packer, self.max_bytes)
+
+    def error(self, message: str, *, line: int | None = None) -> FormatError:
+        """Error that names this file, and the line when there is one."""
+        return FormatError(f"{self.path}:{line}: {message}" if line else f"{self.path}: {message}")
+
+
+class ContentStream:
+    """Unpacked content of a file, read front to back.
+
+    A packed file may unpack to 256 MiB, or to 200 times its size if that is more: real densities shrink by a
+    factor of 3 to 30. Beyond that the file is taken for a decompression bomb.
+
+    Raises:
+        FormatError: from any method, when the file cannot be read, is damaged or unpacks to too much.
+    """
+
+    def __init__(self, path: Path, packer: str, max_bytes: int) -> None:
+        self._path = path
+        self._packer = packer
+        self._max_bytes = max_bytes
+        self._served = 0
+        try:
+            self._file = cast(BinaryIO, _OPENERS[packer](path, "rb"))
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def __enter__(self) -> ContentStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read(self, size: int) -> bytes:
+        """Next bytes, at most `size`; empty at the end of the content."""
+        try:
+            data = self._file.read(size)
+        except EOFError as error:
+            raise FormatError(f"{self._path}: its {self._packer} data end early; the file looks truncated") from error
+        except (OSError, zlib.error, lzma.LZMAError) as error:
+            if self._packer and getattr(error, "errno", None) is None:
+                raise FormatError(f"{self._path}: damaged {self._packer} data ({error})") from error
+            raise _unreadable(self._path, error) from error
+        self._served += len(data)
+        if self._packer and self._served > self._max_bytes:
+            raise FormatError(
+                f"{self._path}: unpacks to more than {self._max_bytes >> 20} MiB, over {MAX_UNPACKED_RATIO} times its "
+                f"size; unpack it yourself if you trust it"
+            )
+        return data
+
+
+def open_source(path: Path) -> Source:
+    """Look at a file: is it packed, how long can its content be, how does it start.
+
+    Raises:
+        FormatError: it does not exist, is a folder, cannot be read, is empty, damaged, or packed with something
+            else than gzip, bzip2 or xz.
+    """
+    try:
+        if path.is_dir():
+            raise FormatError(f"{path}: is a folder, expected a density file")
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            magic = file.read(8)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not magic:
+        raise FormatError(f"{path}: the file is empty")
+    for signature, foreign in _FOREIGN_PACKERS.items():
+        if magic.startswith(signature):
+            raise FormatError(f"{path}: packed with {foreign}; unpack it first (gzip, bzip2 and xz need no unpacking)")
+    packer = next((name for signature, name in _PACKERS.items() if magic.startswith(signature)), "")
+    max_bytes = unpacked_limit(size) if packer else size
+    with ContentStream(path, packer, max_bytes) as content:
+        head = content.read(HEAD_BYTES)
+    if not head:
+        raise FormatError(f"{path}: unpacks to nothing")
+    return Source(path=path, packer=packer, max_bytes=max_bytes, head=head)
+
+
+def unpacked_limit(packed_bytes: int) -> int:
+    """How many bytes a packed file of that size may unpack to."""
+    return max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * packed_bytes)
+
+
+def _unreadable(path: Path, error: Exception) -> FormatError:
+    return FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
