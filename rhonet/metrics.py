@@ -1,0 +1,304 @@
+"""How good predictions are: scores per property and their averages, with bootstrap intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rhonet.predictions import Predictions
+from rhonet.properties import Property
+from rhonet.scores import auc, balanced_accuracy, macro_auc, regression_scores
+
+LEVEL = 0.95
+# With a larger share of resamples left out, the rest says little about the spread: no interval.
+_MOST_LEFT_OUT = 0.5
+# Resamples are scored in blocks of at most this many weights, to bound the memory.
+_BLOCK = 2**17
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score and its bootstrap interval.
+
+    value: NaN where undefined; `reason` then says why.
+    lower, upper: percentile interval at `LEVEL`; NaN where undefined or over half of the resamples were left out.
+    left_out: resamples where the score is undefined (one class only, equal labels); the interval ignores them.
+    """
+
+    value: float
+    lower: float = math.nan
+    upper: float = math.nan
+    left_out: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RegressionMetrics:
+    """Scores of one regression property, over its n labelled samples.
+
+    r2: of the values in their unit.
+    r2_log: of the logarithms, for a property that is learned in log; None for any other.
+    mae, rmse: in the property's unit.
+    mae_over_mad: MAE relative to the labels' mean absolute deviation from their mean; 1 is no better than the mean.
+    """
+
+    target: Property
+    n: int
+    r2: Metric
+    r2_log: Metric | None
+    mae: Metric
+    rmse: Metric
+    mae_over_mad: Metric
+
+    @property
+    def r2_learned(self) -> Metric:
+        """R² on the scale that was learned: `r2_log` where there is one, else `r2`."""
+        return self.r2 if self.r2_log is None else self.r2_log
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """Scores of one binary or multiclass property, over its n labelled samples.
+
+    counts: labelled samples per class.
+    auc: area under the ROC curve; multiclass: mean of one-versus-rest over the classes that occur.
+    balanced_accuracy: mean recall over the classes that occur; binary: at probability 0.5, multiclass: of the
+        most probable class.
+    """
+
+    target: Property
+    n: int
+    counts: tuple[int, ...]
+    auc: Metric
+    balanced_accuracy: Metric
+
+    @property
+    def n_positive(self) -> int:
+        """Samples of class 1 of a binary property."""
+        return self.counts[1]
+
+
+@dataclass(frozen=True)
+class Average:
+    """Means over the regression properties named, with intervals from joint resampling of the samples.
+
+    r2: mean of R² on the learned scales.
+    """
+
+    properties: tuple[str, ...]
+    r2: Metric
+    mae_over_mad: Metric
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All scores of one predictor on one set of n samples.
+
+    averages: "all" and "without_volume_like" regression properties whose R² and MAE/MAD are defined.
+    """
+
+    n: int
+    regression: tuple[RegressionMetrics, ...]
+    classes: tuple[ClassMetrics, ...]
+    averages: dict[str, Average]
+    resamples: int
+    seed: int
+
+    def to_dict(self) -> dict[str, typing.Any]:
+        """Plain nested values, ready for JSON: scores by property name, NaN as None."""
+        return {
+            "n": self.n,
+            "interval": {
+                "level": LEVEL,
+                "method": "percentile bootstrap",
+                "resamples": self.resamples,
+                "seed": self.seed,
+            },
+            "regression": {item.target.name: _property_dict(item) for item in self.regression},
+            "classes": {item.target.name: _property_dict(item) for item in self.classes},
+            "averages": {name: _plain(dataclasses.asdict(average)) for name, average in self.averages.items()},
+        }
+
+
+def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
+    """Score predictions against their labels; samples without a label do not count for that property.
+
+    Intervals come from resampling whole samples, the same draws for all properties, in the order of the ids: two
+    predictors on the same samples meet the same resamples. Nothing undefined raises: it is NaN with a reason.
+
+    Args:
+        resamples: bootstrap resamples; 0 for none, and intervals that are NaN.
+    """
+    predictions = predictions.sorted_by_id()
+    tasks = [_Task.of(item, predictions) for item in predictions.properties]
+    # One row of weights per scoring: the samples themselves, then the resamples.
+    weightings = itertools.chain([np.ones((1, len(predictions)))], _resample(len(predictions), resamples, seed))
+    blocks = [[task.score(weights) for task in tasks] for weights in weightings]
+    drawn = [
+        {name: np.concatenate([block[at][name] for block in blocks]) for name in task.names}
+        for at, task in enumerate(tasks)
+    ]
+    regression, classes = [], []
+    for task, scores in zip(tasks, drawn, strict=True):
+        metrics = {name: _metric(scores[name], task.reason(name)) for name in task.names}
+        if task.target.is_class:
+            counts = task.class_counts()
+            classes.append(ClassMetrics(task.target, task.n, counts, metrics["auc"], metrics["balanced_accuracy"]))
+        else:
+            r2_log = metrics.get("r2_log")
+            errors = metrics["mae"], metrics["rmse"], metrics["mae_over_mad"]
+            regression.append(RegressionMetrics(task.target, task.n, metrics["r2"], r2_log, *errors))
+    learned = [
+        (task.target, scores["r2_log" if "r2_log" in scores else "r2"], scores["mae_over_mad"])
+        for task, scores in zip(tasks, drawn, strict=True)
+        if not task.target.is_class
+    ]
+    averages = {
+        "all": _average(learned),
+        "without_volume_like": _average([row for row in learned if not row[0].volume_like]),
+    }
+    return Evaluation(len(predictions), tuple(regression), tuple(classes), averages, resamples, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One property's labelled samples: `rows` of all samples, `labels` and `values` there."""
+
+    target: Property
+    rows: np.ndarray
+    labels: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, item: Property, predictions: Predictions) -> _Task:
+        labels = np.asarray(predictions.labels[item.name], dtype=np.float64)
+        values = np.asarray(predictions.values[item.name], dtype=np.float64)
+        rows = np.flatnonzero(~np.isnan(labels))
+        return cls(item, rows, labels[rows], values[rows])
+
+    @property
+    def n(self) -> int:
+        return len(self.rows)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Scores of this kind of property."""
+        if self.target.is_class:
+            return "auc", "balanced_accuracy"
+        logarithm = ("r2_log",) if self.target.transform == "log" else ()
+        return "r2", *logarithm, "mae", "rmse", "mae_over_mad"
+
+    def class_counts(self) -> tuple[int, ...]:
+        return tuple(int(np.count_nonzero(self.labels == at)) for at in range(self.target.classes or 2))
+
+    def score(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Every score under weights (b, all samples), (b,) each."""
+        if self._undefined():
+            return {name: np.full(len(weights), np.nan) for name in self.names}
+        if self.n < weights.shape[1]:
+            weights = weights[:, self.rows]
+        if self.target.kind == "binary":
+            return {
+                "auc": auc(self.labels == 1, self.values, weights),
+                "balanced_accuracy": balanced_accuracy(self.labels, self.values >= 0.5, weights),
+            }
+        if self.target.kind == "multiclass":
+            return {
+                "auc": macro_auc(self.labels, self.values, weights),
+                "balanced_accuracy": balanced_accuracy(self.labels, self.values.argmax(axis=1), weights),
+            }
+        scores = regression_scores(self.labels, self.values, weights)
+        if self.target.transform == "log" and not self._not_positive():
+            scores["r2_log"] = regression_scores(np.log(self.labels), np.log(self.values), weights)["r2"]
+        elif self.target.transform == "log":
+            scores["r2_log"] = np.full(len(weights), np.nan)
+        return scores
+
+    def reason(self, name: str) -> str:
+        """Why the score of that name would be undefined."""
+        if self._undefined():
+            return self._undefined()
+        if name == "r2_log" and self._not_positive():
+            return self._not_positive()
+        if self.target.is_class:
+            return "labels of one class only"
+        return "all labels are equal"
+
+    def _undefined(self) -> str:
+        """Why no score is defined at all, or ""."""
+        if self.n < 2:
+            return "no labels" if self.n == 0 else "one label only"
+        wrong = np.count_nonzero(~np.isfinite(self.values.reshape(self.n, -1)).all(axis=1))
+        return f"{wrong} of {self.n} predictions are not finite" if wrong else ""
+
+    def _not_positive(self) -> str:
+        """Why there is no logarithm, or ""."""
+        for what, values in (("labels", self.labels), ("predictions", self.values)):
+            count = np.count_nonzero(values <= 0)
+            if count:
+                return f"{count} of {self.n} {what} are not above 0"
+        return ""
+
+
+def _resample(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Bootstrap resamples of n samples as counts of draws, in blocks (b, n)."""
+    generator = np.random.default_rng(seed)
+    if n == 0:
+        return
+    block = max(1, _BLOCK // n)
+    for start in range(0, resamples, block):
+        count = min(block, resamples - start)
+        drawn = generator.integers(0, n, size=(count, n)) + n * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n).astype(np.float64)
+
+
+def _metric(scores: np.ndarray, reason: str) -> Metric:
+    """Score with its interval, from the score of the samples followed by those of the resamples, (1 + b,)."""
+    value, resampled = float(scores[0]), scores[1:]
+    if math.isnan(value):
+        return Metric(math.nan, reason=reason)
+    usable = resampled[~np.isnan(resampled)]
+    left_out = len(resampled) - len(usable)
+    if not len(usable) or left_out > _MOST_LEFT_OUT * len(resampled):
+        return Metric(value, left_out=left_out)
+    lower, upper = np.quantile(usable, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Metric(value, float(lower), float(upper), left_out)
+
+
+def _average(rows: Sequence[tuple[Property, np.ndarray, np.ndarray]]) -> Average:
+    """Mean over properties, each with its R² on the learned scale and its MAE/MAD, (1 + b,)."""
+    members = [(item, r2, ratio) for item, r2, ratio in rows if not np.isnan([r2[0], ratio[0]]).any()]
+    if not members:
+        none = Metric(math.nan, reason="no property has both scores")
+        return Average((), none, none)
+    properties, r2s, ratios = zip(*members, strict=True)
+    return Average(
+        tuple(item.name for item in properties), _metric(np.mean(r2s, axis=0), ""), _metric(np.mean(ratios, axis=0), "")
+    )
+
+
+def _property_dict(item: RegressionMetrics | ClassMetrics) -> dict[str, typing.Any]:
+    """Scores of one property with what a reader of the file needs to know about it."""
+    about = item.target
+    head = {"unit": about.unit, "kind": about.kind, "transform": about.transform, "volume_like": about.volume_like}
+    fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item) if field.name != "target"}
+    plain = {
+        name: _plain(dataclasses.asdict(value) if isinstance(value, Metric) else value)
+        for name, value in fields.items()
+    }
+    return head | {name: value for name, value in plain.items() if value is not None}
+
+
+def _plain(value: typing.Any) -> typing.Any:
+    """The same nested value with None for NaN and lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rhonet.predictions import Predictions
+from rhonet.properties import Property
+
+GAP = Property("gap", unit="eV")
+METAL = Property("metal", kind="binary")
+SYSTEM = Property("system", kind="multiclass", classes=3)
+
+
+def predictions_of(item: Property, labels: list[float], values: object, ids: str = "abc") -> Predictions:
+    return Predictions((item,), tuple(ids), {item.name: np.array(labels)}, {item.name: np.array(values)})
+
+
+def test_sorting_by_id_moves_labels_and_values_together():
+    once = predictions_of(SYSTEM, [0, 1, 2], [[1, 0, 0], [0, 1, 0], [0, 0, 1]], ids="cab").sorted_by_id()
+    assert once.ids == ("a", "b", "c")
+    assert once.labels["system"].tolist() == [1, 2, 0]
+    assert once.values["system"].argmax(axis=1).tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("item", "labels", "values", "said"),
+    [
+        (GAP, [1.0, 2.0], [1.0, 2.0, 3.0], r"gap: labels must have shape \(3,\), got \(2,\)"),
+        (GAP, [1.0, 2.0, 3.0], [[1.0], [2.0], [3.0]], r"gap: predictions must have shape \(3,\), got \(3, 1\)"),
+        (GAP, [1.0, np.inf, 3.0], [1.0, 2.0, 3.0], "gap: the label of b is infinite"),
+        (METAL, [0.0, np.nan, 0.5], [0.0, 0.5, 1.0], "metal: the label of c is 0.5, expected a class from 0 to 1"),
+        (METAL, [0.0, 1.0, 1.0], [-2.0, 0.5, 3.0], "metal: predictions must be probabilities"),
+        (SYSTEM, [0.0, 1.0, 3.0], np.full((3, 3), 1 / 3), "system: the label of c is 3, expected a class from 0 to 2"),
+        (
+            SYSTEM,
+            [0.0, 1.0, 2.0],
+            np.full((3, 2), 1 / 2),
+            r"system: predictions must have shape \(3, 3\), got \(3, 2\)",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(item, labels, values, said):
+    with pytest.raises(ValueError, match=said):
+        predictions_of(item, labels, values)
+
+
+def test_missing_arrays_and_repeated_names_are_refused():
+    with pytest.raises(ValueError, match="sample id a is named 2 times"):
+        predictions_of(GAP, [1.0, 2.0, 3.0], [1.0, 2.0, 3.0], ids="aba")
+    with pytest.raises(ValueError, match="gap: labels or predicted values are not given"):
+        Predictions((GAP,), ("a",), {}, {"gap": np.zeros(1)})
+    with pytest.raises(ValueError, match="property gap is named 2 times"):
+        Predictions((GAP, GAP), ("a",), {"gap": np.zeros(1)}, {"gap": np.zeros(1)})
