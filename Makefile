@@ -18,7 +18,7 @@ help:  ## list the targets
 	@echo "make TARGET [ARGS=...] [PYTHON=python3.12] [VENV=.venv] [DEVICE=cpu]"
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
-setup: $(READY)  ## install everything into $(VENV); the other targets do it themselves
+setup: $(READY)  ## install everything into .venv; the other targets do it themselves
 
 train: $(READY)  ## train on the bundled crystals and print test metrics; ARGS go to rhonet.train
 	$(PY) -m rhonet.train --config base $(ARGS)
@@ -44,7 +44,7 @@ lock: $(READY)  ## pin what setup.py asks for; ARGS=--upgrade takes new releases
 	        --extra $$device $(EXTRAS:%=--extra %) --output-file locks/$$device.txt || exit 1; \
 	done
 
-clean:  ## remove the environment and caches; data/ and runs/ stay
+clean:  ## remove .venv and caches; data/ and runs/ stay
 	@test ! -e $(VENV) || test -f $(VENV)/pyvenv.cfg || { echo "$(VENV) is not a virtual environment; not removed"; exit 1; }
 	rm -rf $(VENV) build dist rhonet.egg-info .pytest_cache .ruff_cache .hypothesis
 	find rhonet tfds_builders tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

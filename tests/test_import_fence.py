@@ -11,8 +11,9 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 
 BELOW_THE_TENSORFLOW_LINE = {
-    "rhonet.builds",
-    "rhonet.callbacks",
+    "rhonet.checkpoint",
+    "rhonet.devices",
+    "rhonet.inference",
     "rhonet.models",
     "rhonet.pipeline",
     "rhonet.serving",
@@ -21,7 +22,16 @@ BELOW_THE_TENSORFLOW_LINE = {
 }
 COMMANDS = [name for name in ("train", "evaluate", "predict", "export") if (REPOSITORY / f"rhonet/{name}.py").exists()]
 # Each takes from half a second to seconds to import; --help and a mistyped option must answer within one.
-HEAVY = ["tensorflow", "keras", "tensorflow_datasets", "apache_beam", "pymatgen", "sklearn", "matplotlib", "onnxruntime"]
+HEAVY = [
+    "tensorflow",
+    "keras",
+    "tensorflow_datasets",
+    "apache_beam",
+    "pymatgen",
+    "sklearn",
+    "matplotlib",
+    "onnxruntime",
+]
 MAX_LINES = 400
 
 
@@ -36,13 +46,21 @@ def module_name(path: Path) -> str:
 
 MODULES = sorted(module_name(path) for path in (REPOSITORY / "rhonet").rglob("*.py"))
 ABOVE = [module for module in MODULES if not is_below(module)]
-SOURCES = sorted(path for folder in ("rhonet", "tfds_builders", "tools") for path in (REPOSITORY / folder).rglob("*.py"))
+SOURCES = sorted(
+    path for folder in ("rhonet", "tfds_builders", "tools") for path in (REPOSITORY / folder).rglob("*.py")
+)
 
 
 def run_without(blocked: list[str], code: str) -> subprocess.CompletedProcess[str]:
     """Result of code in a new interpreter in which the blocked packages raise ImportError."""
     block = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"
     return subprocess.run([sys.executable, "-c", block + code], capture_output=True, text=True, cwd=REPOSITORY)
+
+
+def run_command(name: str, option: str) -> subprocess.CompletedProcess[str]:
+    """Result of `python -m rhonet.NAME OPTION` where nothing heavy can be imported."""
+    code = f"import runpy; sys.argv[1:] = [{option!r}]; runpy.run_module('rhonet.{name}', run_name='__main__')"
+    return run_without(HEAVY, code)
 
 
 @functools.cache
@@ -70,16 +88,14 @@ def test_module_above_the_line_imports_without_tensorflow(module):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_imports_nothing_heavy(name):
-    code = f"import runpy; sys.argv = ['{name}', '--help']; runpy.run_module('rhonet.{name}', run_name='__main__')"
-    done = run_without(HEAVY, code)
+    done = run_command(name, "--help")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage:")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_bad_option_is_refused_without_anything_heavy(name):
-    code = f"import runpy; sys.argv = ['{name}', '--no-such-option']; runpy.run_module('rhonet.{name}', run_name='__main__')"
-    done = run_without(HEAVY, code)
+def test_bad_option_is_refused_before_anything_heavy(name):
+    done = run_command(name, "--no-such-option")
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
 
