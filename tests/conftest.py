@@ -1,4 +1,4 @@
-"""Settings that all tests share: quiet TensorFlow, no window for plots, reproducible hypothesis, the sample densities."""
+"""Settings that all tests share: quiet TensorFlow, plots without a window, reproducible hypothesis, sample densities."""
 
 import os
 from pathlib import Path
