@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
+import math
 from collections.abc import Sequence
 
 SPLITS = ("train", "validation", "test")
@@ -39,3 +41,10 @@ def assign_split(group: str, *, fractions: Sequence[float] = (0.8, 0.1, 0.1), se
 def chemical_system(symbols: Sequence[str]) -> str:
     """Elements in alphabetical order joined by hyphens, e.g. "Cl-Na"."""
     return "-".join(sorted(set(symbols)))
+
+
+def reduced_formula(symbols: Sequence[str]) -> str:
+    """Elements in alphabetical order with their smallest whole-number counts, e.g. "O3Ti2"."""
+    counts = collections.Counter(symbols)
+    divisor = math.gcd(*counts.values())
+    return "".join(f"{symbol}{count // divisor if count > divisor else ''}" for symbol, count in sorted(counts.items()))
