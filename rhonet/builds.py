@@ -1,0 +1,248 @@
+"""One way for all commands to get a data set: open it where it is built, build it where it is not.
+
+TensorFlow, TFDS and Beam are imported only when a data set is opened or built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import importlib.util
+import io
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rhonet.config import DEFAULT_SPACING, DataConfig
+from rhonet.folder import Folder, read_folder
+from rhonet.properties import Property, parse_declaration
+from rhonet.records import RECORD_VERSION
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+    from tfds_builders.density_builder import DensityConfig
+
+log = logging.getLogger(__name__)
+
+BUNDLED = "dft_crystals"
+SPLIT = "records"
+"""The one TFDS split of our data sets; train, validation and test are made on groups when it is read."""
+
+METADATA_NAME = "metadata.json"
+
+
+class BuildError(ValueError):
+    """A data set that cannot be built or opened; one line says why and what to do."""
+
+
+def open_or_build(data: DataConfig, *, declared: Sequence[str] = ()) -> tfds.core.DatasetBuilder:
+    """TFDS builder of the configured data set, ready for `as_dataset(split=SPLIT)`.
+
+    A data set under `data.data_dir` that was built from the same files, labels and settings is opened,
+    whatever its configuration is called (so `tfds build` and our commands share data sets). Otherwise it is
+    built: the bundled crystals, or `data.folder` as charge_density/<name>_<spacing>. Nothing that exists is
+    overwritten. `info.metadata` is described at `tfds_builders.density_builder.DensityBuilder`.
+
+    Args:
+        data: which data set, where, at which spacing.
+        declared: properties of the user's own as `name:unit:kind`, beside those of dataset.toml.
+
+    Raises:
+        FolderError: the folder's table or settings are wrong.
+        BuildError: too many unreadable files, a data set of another state or version in the way, no space,
+            no permission.
+    """
+    builder_name = BUNDLED if data.name == BUNDLED and not data.folder else "charge_density"
+    if builder_name != BUNDLED and not data.folder:
+        return _open_by_name(data, builder_name)
+    folder = read_folder(data.folder or bundled_folder(), declared=tuple(parse_declaration(text) for text in declared))
+    fingerprint = folder.fingerprint()
+    root = Path(data.data_dir) / builder_name
+    for path, metadata in _built(root):
+        if metadata.get("fingerprint") == fingerprint and not _mismatch(metadata, data.spacing):
+            return _open(path)
+    with _quiet_tfds():
+        module = importlib.import_module(f"tfds_builders.{builder_name}.{builder_name}_dataset_builder")
+        builder = module.Builder(data_dir=data.data_dir, config=_config(module.Builder, data, folder, declared))
+        target = Path(builder.data_path)
+        if target.exists():
+            raise BuildError(_what_differs(target, folder, data.spacing))
+        try:
+            _build(builder, folder)
+        except OSError as error:
+            raise BuildError(_disk_error(data.data_dir, error)) from error
+    return _open(target)
+
+
+def stored_properties(builder: tfds.core.DatasetBuilder) -> tuple[Property, ...]:
+    """Properties of an opened data set, in the order of its label vectors."""
+    metadata = builder.info.metadata
+    assert metadata is not None
+    return tuple(Property(**declaration) for declaration in metadata["properties"])
+
+
+def bundled_folder() -> Path:
+    """Folder of the crystals that come with rhonet.
+
+    Raises:
+        BuildError: the installation lacks them.
+    """
+    spec = importlib.util.find_spec("tfds_builders")
+    if spec is None or not spec.submodule_search_locations:
+        raise BuildError("the package tfds_builders is not installed; install rhonet again (pip install .)")
+    return Path(next(iter(spec.submodule_search_locations))) / BUNDLED / "archive"
+
+
+def _config(
+    builder_class: type[tfds.core.DatasetBuilder], data: DataConfig, folder: Folder, declared: Sequence[str]
+) -> str | DensityConfig:
+    """Name of a configuration that TFDS knows, else a new one named after data set and spacing."""
+    from tfds_builders.density_builder import DensityConfig
+
+    standard = builder_class.BUILDER_CONFIGS[0].name
+    if not data.folder and data.spacing == DEFAULT_SPACING:
+        return standard
+    name = f"spacing_{data.spacing:g}"
+    if data.folder:
+        name = _config_name(folder.name if data.name == BUNDLED else data.name, data.spacing)
+    return DensityConfig(name=name, spacing=data.spacing, max_failures=data.max_failures, declared=tuple(declared))
+
+
+def _config_name(name: str, spacing: float) -> str:
+    return f"{re.sub('[^A-Za-z0-9.-]+', '_', name)}_{spacing:g}"
+
+
+def _open_by_name(data: DataConfig, builder_name: str) -> tfds.core.DatasetBuilder:
+    """A data set whose source folder is not given: trusted to be what its name says."""
+    root = Path(data.data_dir) / builder_name
+    found = {path.parent.name: (path, metadata) for path, metadata in _built(root)}
+    name = _config_name(data.name, data.spacing)
+    if name not in found:
+        raise BuildError(
+            f"{root}: holds no data set {name} (found: {', '.join(found) or 'none'}); "
+            "give data.folder to build it, or another data.name, data.spacing or data.data_dir"
+        )
+    path, metadata = found[name]
+    if mismatch := _mismatch(metadata, data.spacing):
+        raise BuildError(f"{path}: {mismatch}; delete that directory and build again, or give another data.data_dir")
+    return _open(path)
+
+
+def _built(root: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Directory and metadata of each finished data set below root/<configuration>/<version>, newest version first."""
+    for path in sorted(root.glob("*/*"), reverse=True):
+        if path.name.startswith("incomplete."):
+            log.warning("%s: left by a build that was stopped; delete it if no build is running", path)
+        elif (path / METADATA_NAME).is_file():
+            try:
+                yield path, json.loads((path / METADATA_NAME).read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise BuildError(
+                    f"{path / METADATA_NAME}: cannot be read: {error}; delete that directory to build it anew"
+                ) from error
+
+
+def _mismatch(metadata: Mapping[str, Any], spacing: float) -> str:
+    """What keeps this rhonet from using a built data set, "" if nothing does."""
+    if metadata.get("record_version") != RECORD_VERSION:
+        return f"was built with records of version {metadata.get('record_version')}, this rhonet reads {RECORD_VERSION}"
+    if metadata["spacing"] != spacing:
+        return f"was built with a storage grid of {metadata['spacing']:g} Å, data.spacing is {spacing:g} Å"
+    return ""
+
+
+def _what_differs(target: Path, folder: Folder, spacing: float) -> str:
+    """Why the data set that is in the way is not the one that is wanted."""
+    path = target / METADATA_NAME
+    if not path.is_file():
+        return f"{target}: exists but holds no finished rhonet data set; delete it or give another data.data_dir"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    reason = _mismatch(metadata, spacing)
+    if not reason:
+        reason = f"was built from another state of {folder.path}"
+        stored = [declaration["name"] for declaration in metadata["properties"]]
+        wanted = [declared.name for declared in folder.properties]
+        if metadata["rows"] != len(folder.samples):
+            reason += f" ({metadata['rows']} rows then, {len(folder.samples)} now)"
+        elif stored != wanted:
+            reason += f" (properties {', '.join(stored)} then, {', '.join(wanted)} now)"
+        else:
+            reason += " (labels, file sizes or dataset.toml have changed)"
+    return f"{target}: {reason}; delete that directory to build it anew, or give another data.data_dir or data.name"
+
+
+def _open(path: Path) -> tfds.core.DatasetBuilder:
+    with _quiet_tfds():
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(path)
+    log.info("data set %s: %d records", path, builder.info.splits[SPLIT].num_examples)
+    return builder
+
+
+def _build(builder: tfds.core.DatasetBuilder, folder: Folder) -> None:
+    import tensorflow_datasets as tfds
+
+    started = time.monotonic()
+    log.info("building %s from %s", builder.data_path, folder.path)
+    settings = tfds.download.DownloadConfig(manual_dir=folder.path)
+    try:
+        builder.download_and_prepare(download_config=settings)
+    except OSError:
+        raise
+    except Exception as error:
+        # TensorFlow's writers and Beam's workers hand on the errors of the disk as text.
+        for number in _REMEDIES:
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number)) from error
+        raise
+    log.info("built %s in %.0f s", builder.data_path, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _quiet_tfds() -> Iterator[None]:
+    """No progress bars, no messages on standard output, and nothing in the log from TFDS and Beam.
+
+    Our own log says each stage in one line, what fails is raised, results on standard output stay results.
+    """
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        return "apache_beam" not in record.pathname
+
+    loggers = [logging.getLogger(name) for name in ("absl", "apache_beam")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(is_ours)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            import tensorflow_datasets as tfds
+
+            tfds.disable_progress_bar()
+            yield
+    finally:
+        logging.getLogger().removeFilter(is_ours)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.EROFS: "make it writable",
+}
+
+
+def _disk_error(data_dir: str, error: OSError) -> str:
+    remedy = _REMEDIES.get(error.errno or 0, "check that path")
+    reason = error.strerror or str(error)
+    return f"{data_dir}: the data set cannot be written: {reason}; {remedy}, or give another data.data_dir"

@@ -1,0 +1,77 @@
+"""The dataset card: what was read, what was skipped and why, and what the labels look like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+import rhonet
+from rhonet.folder import Folder
+from rhonet.properties import Property
+from rhonet.records import RECORD_VERSION
+
+CARD_NAME = "card.toml"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row whose density file could not be used; the reason starts with the file."""
+
+    id: str
+    file: str
+    reason: str
+
+
+def card_text(folder: Folder, skipped: Sequence[Skipped], *, spacing: float, counts: Mapping[str, int]) -> str:
+    """Card of a built data set as TOML.
+
+    Args:
+        folder: where it was built from.
+        skipped: rows that are not in it; label statistics leave them out.
+        spacing: of the storage grid, Å, at most.
+        counts: what the readers counted.
+    """
+    absent = {one.id for one in skipped}
+    labels = np.array(
+        [
+            [sample.labels[declared.name] for declared in folder.properties]
+            for sample in folder.samples
+            if sample.id not in absent
+        ]
+    )
+    lines = ["# What this data set holds; written when it was built.", *_pairs(folder.about), ""]
+    lines += [
+        "[build]",
+        *_pairs({"rhonet_version": rhonet.__version__, "record_version": RECORD_VERSION, "spacing": spacing}),
+        *_pairs({"fingerprint": folder.fingerprint(), "rows": len(folder.samples), "read": len(labels)}),
+        *_pairs({"skipped": len(skipped), **counts}),
+    ]
+    for declared, column in zip(folder.properties, labels.T, strict=True):
+        lines += ["", f"[properties.{declared.name}]", *_pairs(_describe(declared, column[~np.isnan(column)]))]
+    for one in skipped:
+        lines += ["", "[[skipped_files]]", *_pairs({"id": one.id, "file": one.file, "reason": one.reason})]
+    return "\n".join(lines) + "\n"
+
+
+def _describe(declared: Property, known: np.ndarray) -> dict[str, str | int | float]:
+    """Declaration and statistics of one column; `known` are its labels without the missing ones."""
+    table: dict[str, str | int | float] = {
+        "unit": declared.unit,
+        "kind": declared.kind,
+        "transform": declared.transform,
+        "note": declared.note,
+        "known": known.size,
+    }
+    if declared.is_class:
+        table |= {f"class_{label}": int(np.count_nonzero(known == label)) for label in range(max(declared.classes, 2))}
+    elif known.size:
+        table |= {"min": float(known.min()), "median": float(np.median(known)), "max": float(known.max())}
+    return table
+
+
+def _pairs(table: Mapping[str, str | int | float]) -> list[str]:
+    # A JSON string is a TOML basic string.
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if value != ""]

@@ -1,0 +1,1 @@
+"""TFDS builder for a folder of density files with properties.csv."""

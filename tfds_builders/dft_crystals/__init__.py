@@ -1,0 +1,1 @@
+"""TFDS builder for the DFT crystals that come with rhonet."""
