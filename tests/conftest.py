@@ -1,4 +1,4 @@
-"""Settings that all tests share: quiet TensorFlow, plots without a window, reproducible hypothesis, sample densities."""
+"""Settings that all tests share: quiet TensorFlow, plots without a window, reproducible hypothesis."""
 
 import os
 from pathlib import Path
