@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import tomli_w
+
 from rhonet.splits import GROUP_KEYS
 
 CONFIGS_DIR = Path(__file__).parent / "configs"
@@ -140,7 +142,8 @@ class TrainConfig:
     patience: epochs without a better validation loss before training stops; 0 never stops early.
     learning_rate: peak of AdamW after `warmup` (share of all steps), then cosine decay to 1 % of it.
     ema: decay of the weights' moving average, which is validated and exported; 0 switches it off.
-    precision: "auto" (mixed_float16 on GPUs, float32 on CPUs) or a Keras policy name.
+    precision: "auto" (mixed_bfloat16 on GPUs, float32 on CPUs) or a Keras policy name.
+    cpu_devices: logical CPU devices to mirror over where there is no GPU (to try distribution out).
     image_every: epochs between parity images in TensorBoard.
     """
 
@@ -154,11 +157,12 @@ class TrainConfig:
     clip_norm: float = 1.0
     patience: int = 15
     precision: str = "auto"
+    cpu_devices: int = 1
     seed: int = 0
     image_every: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "views_per_epoch", "image_every"):
+        for name in ("epochs", "batch_size", "views_per_epoch", "image_every", "cpu_devices"):
             _require(getattr(self, name) >= 1, f"train.{name} must be at least 1, got {getattr(self, name)}")
         _require(self.learning_rate > 0, f"train.learning_rate must be above 0, got {self.learning_rate}")
         _require(0 <= self.ema < 1, f"train.ema must lie in [0, 1), got {self.ema}")
@@ -167,7 +171,7 @@ class TrainConfig:
         _require(self.precision in PRECISIONS, f"train.precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
 
 
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
@@ -188,10 +192,7 @@ class Config:
 
     def to_toml(self) -> str:
         """The resolved configuration as TOML text; `load_config` reads it back unchanged."""
-        lines = []
-        for section, values in self.to_dict().items():
-            lines += [f"[{section}]", *(f"{key} = {_toml_value(value)}" for key, value in values.items()), ""]
-        return "\n".join(lines)
+        return tomli_w.dumps(self.to_dict())
 
 
 def config_names() -> list[str]:
@@ -288,13 +289,3 @@ def _cast(name: str, hint: typing.Any, value: typing.Any) -> typing.Any:
     if not isinstance(value, expected) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{name} must be {getattr(hint, '__name__', hint)}, got {value!r}")
     return value
-
-
-def _toml_value(value: typing.Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    return repr(value)

@@ -1,0 +1,64 @@
+"""What all commands share: logging to stderr, and users' mistakes as one line instead of a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+OK, SOME_FAILED, BAD_CALL = 0, 1, 2
+
+
+def run_command(main: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser) -> NoReturn:
+    """Parses the command line, runs `main` and exits with its code.
+
+    Errors of the user's input (ValueError and its kin, raised at our boundaries with a full sentence) are
+    printed as one line with exit code 2; everything else is a defect of ours and keeps its traceback.
+    """
+    arguments = parser.parse_args()
+    prepare_logging(getattr(arguments, "verbose", False))
+    try:
+        code = main(arguments)
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        code = 130
+    except user_errors() as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        code = BAD_CALL
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def user_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message is meant for the user."""
+    from rhonet.builds import BuildError
+    from rhonet.config import ConfigError
+    from rhonet.folder import FolderError
+    from rhonet.formats import FormatError
+    from rhonet.runs import RunError
+
+    return BuildError, ConfigError, FolderError, FormatError, RunError
+
+
+def prepare_logging(verbose: bool) -> None:
+    """Progress on stderr; TensorFlow's own chatter only where it warns."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("rhonet").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.getLogger("tfds_builders").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def new_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Parser of `python -m rhonet.NAME` whose help ends with an example."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m rhonet.{name}",
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
+    return parser

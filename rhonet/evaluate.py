@@ -1,0 +1,51 @@
+"""Command: how good a run or an exported model is, beside the baselines."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from rhonet.cli import OK, new_parser, run_command
+from rhonet.runs import Run, RunError
+from rhonet.splits import SPLITS
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = new_parser(
+        "evaluate",
+        "Score a run or an exported model on one split: table on the terminal, metrics.json, parity plots.\n"
+        "The data set and the split are the model's own unless another folder is given.",
+        "python -m rhonet.evaluate runs/mine --split validation --out /tmp/mine",
+    )
+    parser.add_argument("model", type=Path, metavar="RUN_OR_MODEL", help="run folder or model folder")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="which split (default: test)")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="another folder of density files")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the results (default: RUN_OR_MODEL/evaluation-SPLIT)"
+    )
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    folder = arguments.model / "model" if (arguments.model / "model").is_dir() else arguments.model
+    if not (folder / "config.toml").is_file() or not (folder / "saved_model").is_dir():
+        raise RunError(
+            f"{arguments.model}: neither a finished run nor a model folder; python -m rhonet.export RUN --to DIR makes one"
+        )
+    config = Run(folder).config()
+    if arguments.data is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, folder=str(arguments.data)))
+    out = arguments.out or arguments.model / f"evaluation-{arguments.split}"
+    if out.exists() and any(out.iterdir()):
+        raise RunError(f"{out}: exists already and is not empty; give another --out")
+    from rhonet.evaluation import evaluate_model
+    from rhonet.experiment import open_data
+
+    builder, index = open_data(config)
+    evaluate_model(folder, builder, index, out=out, split=arguments.split)
+    return OK
+
+
+if __name__ == "__main__":
+    run_command(main, build_parser())

@@ -1,0 +1,83 @@
+"""Command: export the best weights of a run as a SavedModel with its card."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rhonet.cli import OK, new_parser, run_command
+from rhonet.runs import Run, RunError, open_run
+
+if TYPE_CHECKING:
+    from rhonet.models.network import Network
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = new_parser(
+        "export",
+        "Export the best weights of a run, finished or not: SavedModel (signatures serving_default and\n"
+        "predict_density), model card and configuration.",
+        "python -m rhonet.export runs/mine --to saved_models/mine",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="new model folder")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    export_run(open_run(arguments.run), arguments.to)
+    print(arguments.to)
+    return OK
+
+
+def export_run(run: Run, folder: Path) -> None:
+    """Writes the model folder of a run: saved_model/, card.toml, config.toml; whole or not at all.
+
+    Raises:
+        RunError: the folder exists, or the run has no checkpoint yet.
+    """
+    from rhonet.model_card import write_card
+    from rhonet.serving import save_model
+
+    if folder.exists():
+        raise RunError(f"{folder}: exists already; delete it or give another folder")
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        save_model(network_of_run(run), run.config().view, partial)
+        shutil.copy(run.config_file, partial / run.config_file.name)
+        write_card(run, partial)
+        os.replace(partial, folder)
+    except OSError as error:
+        raise RunError(f"{folder}: the model cannot be written: {error.strerror or error}") from error
+
+
+def network_of_run(run: Run) -> Network:
+    """Network in float32 with the best weights of the run's checkpoint.
+
+    Raises:
+        RunError: the run has no checkpoint yet.
+    """
+    import keras
+
+    from rhonet.checkpoint import load_checkpoint
+    from rhonet.models.network import build_network
+    from rhonet.standardize import Standardizer
+
+    config = run.config()
+    policy = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        network = build_network(config.view, config.model, Standardizer.from_dict(run.record()["standardizer"]))
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+    load_checkpoint(run.checkpoint, {"best": network.standardized.variables})
+    return network
+
+
+if __name__ == "__main__":
+    run_command(main, build_parser())

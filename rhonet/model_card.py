@@ -1,0 +1,87 @@
+"""The card of an exported model: what it predicts, from which data, how well, and where its limits are."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from rhonet.properties import Property
+from rhonet.runs import Run, RunError, package_versions, write_text
+
+CARD = "card.toml"
+CARD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `card.toml` says, as far as commands need it.
+
+    properties: outputs of the model, in order.
+    content: the whole card.
+    """
+
+    properties: tuple[Property, ...]
+    content: dict[str, Any]
+
+
+def read_card(folder: Path) -> Card:
+    """Card of a model folder.
+
+    Raises:
+        RunError: no model folder, or a card of another version.
+    """
+    path = folder / CARD
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        if content["card_version"] != CARD_VERSION:
+            raise RunError(f"{path}: card of version {content['card_version']}, this rhonet reads {CARD_VERSION}")
+        return Card(tuple(Property(**item) for item in content["properties"]), content)
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{folder}: not a model folder (no {CARD}); models are made by python -m rhonet.export"
+        ) from error
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: cannot be read as a model card: {error}") from error
+
+
+def write_card(run: Run, folder: Path) -> None:
+    """Writes card.toml from the run's record, and from its test metrics once there are any."""
+    record = run.record()
+    content: dict[str, Any] = {
+        "card_version": CARD_VERSION,
+        "model": {
+            "input": "electron density (e/Å³) on a periodic grid, magnetization (µB/Å³) if any, lattice (Å)",
+            "trained": record["started"],
+            "commit": record["commit"],
+            "rhonet": record["rhonet"],
+            "command": record["command"],
+            "versions": record["versions"],
+            "exported_with": package_versions(),
+        },
+        "data": record["data"],
+        "limits": {"text": LIMITS},
+        "properties": record["standardizer"]["properties"],
+    }
+    if run.metrics_file.exists():
+        content["metrics"] = json.loads(run.metrics_file.read_text(encoding="utf-8"))
+    write_text(folder / CARD, tomli_w.dumps(_without_none(content)))
+
+
+def _without_none(value: Any) -> Any:
+    """The same nested value without entries that are None, which TOML cannot say."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+LIMITS = (
+    "Trained on densities of one code and one kind of pseudopotential: a density with other cores (another "
+    "valence, all-electron) is a different input, and total energies, Fermi energies and formation energies "
+    "refer to the training data's references. No error bar is given for a single prediction; the metrics "
+    "above are averages over the test split. Hypothetical small prototype cells dominate the bundled set."
+)

@@ -1,0 +1,1 @@
+"""Networks: encoders of the density cube, and the multi-output network around them."""

@@ -1,0 +1,175 @@
+"""Keras layers of the networks; `keras.ops` only, so they run on every Keras backend."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from rhonet.properties import Property
+from rhonet.standardize import Scale, Standardizer
+
+
+@keras.saving.register_keras_serializable("rhonet")
+class PeriodicPadding3D(keras.layers.Layer):
+    """Wraps a periodic cube around by `width` points on every side, so that a valid convolution is exact."""
+
+    def __init__(self, width: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.width = width
+
+    def call(self, cube: Any) -> Any:
+        for axis in (1, 2, 3):
+            size = cube.shape[axis]
+            around = [index % size for index in range(-self.width, size + self.width)]
+            cube = ops.take(cube, ops.convert_to_tensor(around, dtype="int32"), axis=axis)
+        return cube
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], *(size + 2 * self.width for size in input_shape[1:4]), input_shape[4])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "width": self.width}
+
+
+@keras.saving.register_keras_serializable("rhonet")
+class Patches3D(keras.layers.Layer):
+    """Moves cubic patches of `width` points into the channels, (B, n/w, n/w, n/w, w³·C); n divisible by w."""
+
+    def __init__(self, width: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.width = width
+
+    def call(self, cube: Any) -> Any:
+        width, count, channels = self.width, cube.shape[1] // self.width, cube.shape[-1]
+        split = ops.reshape(cube, (-1, count, width, count, width, count, width, channels))
+        return ops.reshape(ops.transpose(split, (0, 1, 3, 5, 2, 4, 6, 7)), (-1, *[count] * 3, width**3 * channels))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        count = input_shape[1] // self.width
+        return (input_shape[0], count, count, count, self.width**3 * input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "width": self.width}
+
+
+@keras.saving.register_keras_serializable("rhonet")
+class ResidualScale(keras.layers.Layer):
+    """x + α·y with one learned α per channel that starts small: residual blocks without normalisation."""
+
+    def __init__(self, initial: float = 0.2, **options: Any) -> None:
+        super().__init__(**options)
+        self.initial = initial
+
+    def build(self, input_shapes: list[tuple]) -> None:
+        self.alpha = self.add_weight(
+            shape=(input_shapes[0][-1],), initializer=keras.initializers.Constant(self.initial), name="alpha"
+        )
+
+    def call(self, inputs: list[Any]) -> Any:
+        skip, branch = inputs
+        return skip + self.alpha * branch
+
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
+        return input_shapes[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "initial": self.initial}
+
+
+@keras.saving.register_keras_serializable("rhonet")
+class AttentionPooling3D(keras.layers.Layer):
+    """Averages of a cube (B, n, n, n, C) weighted by `heads` learned softmax maps, (B, heads·C)."""
+
+    def __init__(self, heads: int = 2, **options: Any) -> None:
+        super().__init__(**options)
+        self.heads = heads
+
+    def build(self, input_shape: tuple) -> None:
+        self.score = self.add_weight(shape=(input_shape[-1], self.heads), name="score")
+
+    def call(self, cube: Any) -> Any:
+        channels = cube.shape[-1]
+        points = ops.reshape(cube, (-1, math.prod(cube.shape[1:4]), channels))
+        weights = ops.softmax(ops.matmul(points, self.score) / math.sqrt(channels), axis=1)
+        pooled = ops.matmul(ops.transpose(weights, (0, 2, 1)), points)
+        return ops.reshape(pooled, (-1, self.heads * channels))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], self.heads * input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "heads": self.heads}
+
+
+@keras.saving.register_keras_serializable("rhonet")
+class LatticeFeatures(keras.layers.Layer):
+    """Metric features of a lattice (B, 3, 3) Å: log volume, three log edges, three angle cosines, (B, 7).
+
+    The fractional grid of a `cell` view hides the cell's shape; this gives it back.
+    """
+
+    def call(self, lattice: Any) -> Any:
+        edges = ops.sqrt(ops.sum(lattice**2, axis=-1))
+        unit = lattice / edges[..., None]
+        cosines = ops.stack([ops.sum(unit[:, i] * unit[:, j], axis=-1) for i, j in ((1, 2), (0, 2), (0, 1))], axis=-1)
+        volume = ops.log(cell_volume(lattice))[:, None]
+        return ops.concatenate([volume / 3 - 1.2, ops.log(edges) - 1.2, cosines], axis=-1)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], 7)
+
+
+@keras.saving.register_keras_serializable("rhonet")
+class PhysicalUnits(keras.layers.Layer):
+    """Turns the network's standardised vector into named properties in physical units.
+
+    Input: standardised (B, Z) and lattice (B, 3, 3), Å. Output: {property: (B,) value, probability of class
+    1, or (B, classes) probabilities}.
+    """
+
+    def __init__(self, standardizer: dict[str, Any], **options: Any) -> None:
+        super().__init__(dtype="float32", **{key: value for key, value in options.items() if key != "dtype"})
+        self.standardizer = Standardizer.from_dict(standardizer)
+
+    def call(self, standardized: Any, lattice: Any) -> dict[str, Any]:
+        volume = cell_volume(lattice)
+        outputs, at = {}, 0
+        for item, scale in zip(self.standardizer.properties, self.standardizer.scales, strict=True):
+            z = standardized[:, at : at + item.size]
+            at += item.size
+            outputs[item.name] = _to_physical(item, scale, z, volume)
+        return outputs
+
+    def compute_output_shape(self, standardized_shape: tuple, lattice_shape: tuple) -> dict[str, tuple]:
+        batch = standardized_shape[0]
+        return {
+            item.name: (batch, item.classes) if item.kind == "multiclass" else (batch,)
+            for item in self.standardizer.properties
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "standardizer": self.standardizer.to_dict(),
+        }
+
+
+def cell_volume(lattice: Any) -> Any:
+    """Volume (B,) of lattices (B, 3, 3); positive for left-handed ones too."""
+    a, b, c = lattice[:, 0], lattice[:, 1], lattice[:, 2]
+    return ops.abs(ops.sum(a * ops.cross(b, c), axis=-1))
+
+
+def _to_physical(item: Property, scale: Scale, z: Any, volume: Any) -> Any:
+    if item.kind == "multiclass":
+        return ops.softmax(z, axis=-1)
+    value = z[:, 0]
+    if item.kind == "binary":
+        return ops.sigmoid(value)
+    value = value * scale.std + scale.mean
+    if item.transform == "log":
+        value = ops.exp(value)
+    return value if item.intensive else value * volume

@@ -1,0 +1,45 @@
+"""The masked multi-task loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from rhonet.properties import Property
+
+HUBER_DELTA = 1.0
+
+
+def task_losses(properties: Sequence[Property], targets: Any, standardized: Any) -> tuple[Any, Any]:
+    """Loss of every sample and property, with its mask.
+
+    Regression: Huber loss of the standardised value; binary: cross-entropy of the logit; multiclass:
+    cross-entropy of the softmax.
+
+    Args:
+        properties: P of them.
+        targets: (B, P) standardised values or class numbers, NaN where missing.
+        standardized: (B, Z), the network's output.
+
+    Returns:
+        losses (B, P), 0 where missing, and the mask (B, P) of 0 and 1.
+    """
+    mask = ops.cast(ops.logical_not(ops.isnan(targets)), "float32")
+    known = ops.where(mask > 0, targets, 0.0)
+    columns, at = [], 0
+    for column, item in enumerate(properties):
+        z = standardized[:, at : at + item.size]
+        at += item.size
+        columns.append(_task_loss(item, known[:, column], z))
+    return ops.stack(columns, axis=1) * mask, mask
+
+
+def _task_loss(item: Property, target: Any, z: Any) -> Any:
+    if item.kind == "multiclass":
+        return ops.sparse_categorical_crossentropy(ops.cast(target, "int32"), z, from_logits=True)
+    if item.kind == "binary":
+        return ops.binary_crossentropy(target, z[:, 0], from_logits=True)
+    error = ops.abs(z[:, 0] - target)
+    return ops.where(error < HUBER_DELTA, 0.5 * error**2, HUBER_DELTA * (error - 0.5 * HUBER_DELTA))

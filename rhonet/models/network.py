@@ -1,0 +1,58 @@
+"""The whole network: encoder, shared trunk, one head per property, physical units."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from rhonet.config import ModelConfig, ViewConfig
+from rhonet.models import msa3dcnn, plain3dcnn
+from rhonet.models.layers import LatticeFeatures, PhysicalUnits
+from rhonet.standardize import Standardizer
+
+ENCODERS = {"msa3dcnn": msa3dcnn, "plain3dcnn": plain3dcnn}
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One network in the two forms that are needed.
+
+    standardized: {"cube": (B, n, n, n, channels), "lattice": (B, 3, 3) Å} -> (B, Z); trained, and averaged
+        over views.
+    physical: the same inputs -> {property: value in its unit or probability}; shares all weights.
+    units: the last step alone, (B, Z) and (B, 3, 3) -> {property: ...}.
+    """
+
+    standardized: keras.Model
+    physical: keras.Model
+    units: PhysicalUnits
+
+
+def build_network(view: ViewConfig, model: ModelConfig, standardizer: Standardizer) -> Network:
+    """Fresh network for a view; its weights follow `keras.utils.set_random_seed`.
+
+    Everything that a prediction needs beyond the weights (scales, transforms, units) is part of the graph.
+    """
+    encoder = ENCODERS[model.name]
+    cube = keras.Input((view.size,) * 3 + (len(view.channels),), name="cube")
+    lattice = keras.Input((3, 3), name="lattice")
+    x = encoder.encode(cube, model.size, periodic=view.kind != "cartesian")
+    if view.kind == "cell":
+        x = layers.Concatenate()([x, LatticeFeatures()(lattice)])
+    width = encoder.trunk_width(model.size)
+    x = layers.Dense(width, activation="relu")(x)
+    x = layers.Dense(width, activation="relu", name="trunk")(x)
+    heads = []
+    for item in standardizer.properties:
+        hidden = layers.Dense(width // 2, activation="relu", name=f"{item.name}_hidden")(x)
+        heads.append(layers.Dense(item.size, dtype="float32", name=f"{item.name}_standardized")(hidden))
+    output = layers.Concatenate(dtype="float32", name="standardized")(heads) if len(heads) > 1 else heads[0]
+    inputs = {"cube": cube, "lattice": lattice}
+    units = PhysicalUnits(standardizer.to_dict(), name="physical_units")
+    return Network(
+        standardized=keras.Model(inputs, output, name=model.name),
+        physical=keras.Model(inputs, units(output, lattice), name=f"{model.name}_physical"),
+        units=units,
+    )

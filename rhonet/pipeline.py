@@ -1,0 +1,120 @@
+"""tf.data pipelines: records -> plane waves -> views -> batches, in bounded memory and a seeded order."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from rhonet import views
+from rhonet.config import Config, ConfigError, ViewConfig
+from rhonet.dataset import Index, as_records
+
+SHUFFLE_MB = 512
+
+
+def decode(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Density (nx, ny, nz) e/Å³, magnetization likewise (or (0, 0, 0)) and lattice (3, 3) Å of a stored record."""
+    values = tf.cast(record["density"], tf.float32) * record["density_scale"]
+    magnetization = tf.cast(record["magnetization"], tf.float32) * record["magnetization_scale"]
+    return values, magnetization, tf.cast(record["lattice"], tf.float64)
+
+
+def spectra(builder: tfds.core.DatasetBuilder, rows: np.ndarray, view: ViewConfig) -> tf.data.Dataset:
+    """(record number, Spectrum) of the given records, in stored order."""
+    wanted = np.zeros(builder.info.splits.total_num_examples, bool)
+    wanted[rows] = True
+    is_wanted = tf.constant(wanted)
+    records = as_records(builder).enumerate().filter(lambda row, _: is_wanted[row])
+    return records.map(
+        lambda row, record: (row, views.spectrum(*decode(record), view)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+class TrainingData:
+    """Augmented batches of the training split; their order and every view depend on seed and epoch alone.
+
+    Element of an epoch: {"cube": (B, n, n, n, channels), "lattice": (B, 3, 3)}, targets (B, P) standardised,
+    NaN where missing. Plane waves are kept in memory when they fit in `data.cache_mb`, else read again.
+
+    Args:
+        targets: (n, P) standardised labels of all records.
+
+    Raises:
+        ConfigError: fewer training views than a batch.
+    """
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, index: Index, targets: np.ndarray, config: Config) -> None:
+        train, view, rows = config.train, config.view, index.rows("train")
+        self._config = config
+        self.steps_per_epoch = len(rows) * train.views_per_epoch // train.batch_size
+        if not self.steps_per_epoch:
+            raise ConfigError(
+                f"{len(rows)} training records x {train.views_per_epoch} views give no batch of {train.batch_size}; "
+                "lower train.batch_size or add data"
+            )
+        memory = _memory_mb(index, rows, view)
+        self._source = spectra(builder, rows, view)
+        if memory <= config.data.cache_mb:
+            self._source = self._source.cache()
+        everything = len(rows) * train.views_per_epoch
+        self._buffer = max(train.batch_size, min(everything, int(SHUFFLE_MB / memory * len(rows))))
+        labels = tf.constant(targets, tf.float32)
+        one_view = dataclasses.replace(view, views=1)
+
+        @tf.function(reduce_retracing=True)
+        def example(row: tf.Tensor, waves: views.Spectrum, noise: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            cube = (
+                views.render(waves, views.random_frame(noise), view)
+                if view.augment
+                else views.render_fixed(waves, one_view)[0]
+            )
+            return {"cube": cube, "lattice": tf.cast(waves.lattice, tf.float32)}, labels[row]
+
+        self._example = example
+
+    def epoch(self, number: int) -> tf.data.Dataset:
+        """Batches of one epoch, `steps_per_epoch` of them."""
+        train = self._config.train
+        seed = train.seed * 1_000_003 + number
+        order = self._source.repeat(train.views_per_epoch)
+        order = order.shuffle(self._buffer, seed=seed, reshuffle_each_iteration=False).enumerate()
+        examples = order.map(
+            lambda at, item: self._example(item[0], item[1], tf.stack([tf.constant(seed, tf.int64), 2 * at])),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        return examples.batch(train.batch_size, drop_remainder=True).prefetch(4)
+
+
+def fixed_views(
+    builder: tfds.core.DatasetBuilder, rows: np.ndarray, view: ViewConfig, *, batch_size: int, cache_mb: float = 0
+) -> tf.data.Dataset:
+    """The views that predictions are averaged over, `view.views` per record in a row, batched.
+
+    Element: (row (B,), {"cube": ..., "lattice": ...}).
+
+    Args:
+        cache_mb: the views are kept for the next pass when they fit in this many MB.
+    """
+
+    def all_views(row: tf.Tensor, waves: views.Spectrum) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        lattices = tf.repeat(tf.cast(waves.lattice, tf.float32)[None], view.views, axis=0)
+        return tf.repeat(row[None], view.views), {"cube": views.render_fixed(waves, view), "lattice": lattices}
+
+    examples = spectra(builder, rows, view).map(all_views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = examples.unbatch().batch(batch_size)
+    size_mb = len(rows) * view.views * view.size**3 * len(view.channels) * 4 / 2**20
+    return (batches.cache() if size_mb <= cache_mb else batches).prefetch(2)
+
+
+def _memory_mb(index: Index, rows: np.ndarray, view: ViewConfig) -> float:
+    """Size of the cached spectra: 40 bytes for each plane wave."""
+    if view.kind != "cartesian":
+        return len(rows) * view.size**3 / 2 * 40 / 2**20
+    waves = index.volumes[rows] * (np.pi / view.spacing) ** 3 / (12 * np.pi**2)
+    return float(waves.sum()) * 40 / 2**20

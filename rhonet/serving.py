@@ -1,0 +1,100 @@
+"""The exported model: a SavedModel that goes from densities to properties, preprocessing included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rhonet import views
+from rhonet.config import ViewConfig
+from rhonet.density import ChargeDensity
+from rhonet.models.network import Network
+
+SAVED_MODEL = "saved_model"
+
+
+class DensityModel(tf.Module):
+    """Network and view in one object that TensorFlow can save; two signatures.
+
+    `predict_density`: one native grid of any shape -> {property: scalar, or (classes,) probabilities}.
+    `serving_default`: a batch of grids of one shape -> {property: (B,) or (B, classes)}.
+
+    Both take density (..., nx, ny, nz) e/Å³, magnetization likewise in µB/Å³ (or (..., 0, 0, 0) without
+    spin) and lattice (..., 3, 3) Å, and average the network over the same fixed views.
+    """
+
+    def __init__(self, network: Network, view: ViewConfig) -> None:
+        super().__init__(name="rhonet")
+        self._network, self._view = network, view
+        self._tracked = [variable.value for variable in network.standardized.variables]
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None, None), tf.float32, "density"),
+            tf.TensorSpec((None, None, None), tf.float32, "magnetization"),
+            tf.TensorSpec((3, 3), tf.float32, "lattice"),
+        ]
+    )
+    def predict_density(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        standardized = self._standardized(self._cubes(density, magnetization, lattice), lattice)
+        return {name: value[0] for name, value in self._network.units(standardized[None], lattice[None]).items()}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None, None, None), tf.float32, "density"),
+            tf.TensorSpec((None, None, None, None), tf.float32, "magnetization"),
+            tf.TensorSpec((None, 3, 3), tf.float32, "lattice"),
+        ]
+    )
+    def predict_batch(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        width = self._network.standardized.output.shape[-1]
+        standardized = tf.map_fn(
+            lambda item: self._standardized(self._cubes(*item), item[2]),
+            (density, magnetization, lattice),
+            fn_output_signature=tf.TensorSpec((width,), tf.float32),
+        )
+        return self._network.units(standardized, lattice)
+
+    def _cubes(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> tf.Tensor:
+        """The density in all fixed views, (views, n, n, n, channels)."""
+        waves = views.spectrum(density, magnetization, lattice, self._view)
+        return views.render_fixed(waves, self._view)
+
+    def _standardized(self, cubes: tf.Tensor, lattice: tf.Tensor) -> tf.Tensor:
+        """Output of the network averaged over the views, (Z,)."""
+        lattices = tf.repeat(lattice[None], self._view.views, axis=0)
+        return tf.reduce_mean(self._network.standardized({"cube": cubes, "lattice": lattices}, training=False), axis=0)
+
+
+def save_model(network: Network, view: ViewConfig, folder: Path) -> None:
+    """Writes the SavedModel with both signatures to `folder`/saved_model."""
+    if keras.mixed_precision.global_policy().name != "float32":
+        raise ValueError("rebuild the network under the float32 policy before it is exported")
+    module = DensityModel(network, view)
+    signatures = {"serving_default": module.predict_batch, "predict_density": module.predict_density}
+    tf.saved_model.save(module, str(folder / SAVED_MODEL), signatures=signatures)
+
+
+class Predictor:
+    """A SavedModel ready to predict densities one by one; needs nothing but its folder.
+
+    Args:
+        folder: holds saved_model/ and card.toml.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._module = tf.saved_model.load(str(folder / SAVED_MODEL))
+        self._predict = self._module.signatures["predict_density"]
+
+    def predict(self, density: ChargeDensity) -> dict[str, np.ndarray]:
+        """{property: scalar array in its unit, probability, or (classes,) probabilities}."""
+        magnetization = density.collinear_magnetization()
+        values = self._predict(
+            density=tf.constant(density.values, tf.float32),
+            magnetization=tf.constant(np.zeros((0, 0, 0)) if magnetization is None else magnetization, tf.float32),
+            lattice=tf.constant(density.lattice, tf.float32),
+        )
+        return {name: value.numpy() for name, value in values.items()}

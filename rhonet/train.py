@@ -1,0 +1,63 @@
+"""Command: build the data set if it is missing, train, evaluate on the test split, export."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from rhonet.cli import OK, new_parser, run_command
+from rhonet.config import DEFAULT_CONFIG, ConfigError, config_names, load_config
+from rhonet.runs import check_free, open_run
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = new_parser(
+        "train",
+        "Train one network on all properties at once: data set if missing -> train -> evaluate -> export.\n"
+        "Prints the table of test metrics; everything else lies in the run folder.",
+        "python -m rhonet.train --data my_densities --set train.epochs=40 --run-dir runs/mine",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="NAME|FILE",
+        help=f"shipped configuration ({', '.join(config_names())}) or a TOML file (default: {DEFAULT_CONFIG})",
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="your density files with properties.csv (default: bundled crystals)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="SECTION.KEY=VALUE",
+        help="change one setting, e.g. train.epochs=40; may be repeated",
+    )
+    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="new folder for the run (default: runs/<time>)")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with a run that was interrupted")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    if arguments.resume is not None:
+        if arguments.overrides or arguments.data or arguments.run_dir or arguments.config:
+            raise ConfigError("--resume goes on with the run's own configuration; give no other option beside it")
+        run = open_run(arguments.resume)
+        from rhonet.experiment import resume_training
+
+        resume_training(run)
+        return OK
+    config = load_config(arguments.config or DEFAULT_CONFIG, arguments.overrides)
+    if arguments.data is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, folder=str(arguments.data)))
+    if arguments.run_dir is not None:
+        check_free(arguments.run_dir)
+    from rhonet.experiment import start_training
+
+    start_training(config, arguments.run_dir)
+    return OK
+
+
+if __name__ == "__main__":
+    run_command(main, build_parser())

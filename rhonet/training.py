@@ -1,0 +1,265 @@
+"""The training loop: one deterministic pass over seeded batches, mirrored over devices, resumable bit by bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rhonet.checkpoint import load_checkpoint, save_checkpoint
+from rhonet.config import Config, TrainConfig
+from rhonet.dataset import Index
+from rhonet.inference import average_views, to_predictions
+from rhonet.metrics import Evaluation, evaluate
+from rhonet.models.losses import task_losses
+from rhonet.models.network import Network, build_network
+from rhonet.pipeline import TrainingData, fixed_views
+from rhonet.predictions import Predictions
+from rhonet.properties import Property
+from rhonet.runs import Run
+from rhonet.standardize import Standardizer
+
+log = logging.getLogger(__name__)
+
+MAX_COVERAGE_WEIGHT = 10.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after one epoch.
+
+    train_losses, validation_losses: mean loss per property, NaN without labels; `train_loss` and
+    `validation_loss` are their weighted means. predictions, evaluation: of the validation split.
+    """
+
+    number: int
+    train_loss: float
+    validation_loss: float
+    train_losses: dict[str, float]
+    validation_losses: dict[str, float]
+    learning_rate: float
+    seconds: float
+    improved: bool
+    predictions: Predictions
+    evaluation: Evaluation
+
+
+class Observer(Protocol):
+    """Watches a training: console, TensorBoard."""
+
+    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None: ...
+
+    def on_epoch(self, epoch: Epoch) -> None: ...
+
+
+@dataclass
+class Progress:
+    """Where the loop stands; saved with every checkpoint."""
+
+    next_epoch: int = 0
+    best_loss: float = math.inf
+    best_epoch: int = -1
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one network on the training split, watching the validation split.
+
+    The weights that count are their exponential moving average at the epoch with the lowest validation
+    loss; without validation records, at the last epoch.
+
+    Args:
+        builder: built TFDS data set.
+        index: labels and splits of its records.
+        config: resolved configuration.
+        strategy: from `rhonet.devices.prepare_devices`.
+        run: folder for checkpoints.
+    """
+
+    def __init__(
+        self, builder: Any, index: Index, config: Config, *, strategy: tf.distribute.Strategy, run: Run
+    ) -> None:
+        self.builder, self.index, self.config, self.strategy, self.run = builder, index, config, strategy, run
+        train = index.rows("train")
+        self.standardizer = Standardizer.fit(index.properties, index.labels[train], index.volumes[train])
+        self.targets = self.standardizer.forward(index.labels, index.volumes)
+        self.task_weights = _task_weights(index.properties, self.targets[train])
+        self.data = TrainingData(builder, index, self.targets, config)
+        self.validation_views = fixed_views(
+            builder,
+            index.rows("validation"),
+            config.view,
+            batch_size=config.train.batch_size,
+            cache_mb=config.data.cache_mb,
+        )
+        with strategy.scope():
+            self.network = build_network(config.view, config.model, self.standardizer)
+            self.optimizer = _optimizer(config.train, self.data.steps_per_epoch)
+            self.optimizer.build(self.network.standardized.trainable_variables)
+        self.averaged = build_network(config.view, config.model, self.standardizer)
+        self.best = build_network(config.view, config.model, self.standardizer)
+        for network in (self.averaged, self.best):
+            network.standardized.set_weights(self.network.standardized.get_weights())
+        self.progress = Progress()
+
+    @property
+    def variables(self) -> dict[str, Sequence[keras.Variable]]:
+        """Everything that a resumed training needs, in a fixed order."""
+        return {
+            "network": self.network.standardized.variables,
+            "averaged": self.averaged.standardized.variables,
+            "best": self.best.standardized.variables,
+            "optimizer": self.optimizer.variables,
+        }
+
+    def restore(self) -> None:
+        """Goes on where the run's checkpoint stands.
+
+        Raises:
+            RunError: there is no checkpoint, or it does not fit.
+        """
+        self.progress = Progress(**load_checkpoint(self.run.checkpoint, self.variables))
+
+    def fit(self, observers: Sequence[Observer] = ()) -> Network:
+        """Runs the remaining epochs; returns the network with the best averaged weights."""
+        train, first = self.config.train, self.progress.next_epoch
+        step = self._compile_step()
+        for number in range(first, train.epochs):
+            if train.patience and number > self.progress.best_epoch + train.patience and self.progress.best_epoch >= 0:
+                log.info("stopped early: no better validation loss for %d epochs", train.patience)
+                break
+            started = time.monotonic()
+            losses = self._run_epoch(number, step, observers)
+            epoch = self._close_epoch(number, losses, time.monotonic() - started)
+            for observer in observers:
+                observer.on_epoch(epoch)
+        return self.best
+
+    def _run_epoch(self, number: int, step: Any, observers: Sequence[Observer]) -> np.ndarray:
+        """Summed losses and label counts of the epoch, (2, P)."""
+        sums = np.zeros((2, len(self.index.properties)))
+        batches = self.strategy.experimental_distribute_dataset(self.data.epoch(number))
+        for at, batch in enumerate(batches, start=1):
+            loss, batch_sums = step(batch)
+            sums += batch_sums.numpy()
+            for observer in observers:
+                observer.on_step(number, at, self.data.steps_per_epoch, float(loss))
+        return sums
+
+    def _close_epoch(self, number: int, sums: np.ndarray, seconds: float) -> Epoch:
+        """Validates, keeps the best weights, saves the checkpoint."""
+        train_loss, train_losses = self._weighted(sums)
+        predictions, validation_sums = self._validate()
+        validation_loss, validation_losses = self._weighted(validation_sums)
+        progress = self.progress
+        watched = validation_loss if len(self.index.rows("validation")) else -float(number)
+        improved = watched < progress.best_loss
+        if improved:
+            progress.best_loss, progress.best_epoch = watched, number
+            self.best.standardized.set_weights(self.averaged.standardized.get_weights())
+        progress.next_epoch = number + 1
+        epoch = Epoch(
+            number=number,
+            train_loss=train_loss,
+            validation_loss=validation_loss,
+            train_losses=train_losses,
+            validation_losses=validation_losses,
+            learning_rate=float(keras.ops.convert_to_numpy(self.optimizer.learning_rate)),
+            seconds=seconds,
+            improved=improved,
+            predictions=predictions,
+            evaluation=evaluate(predictions, resamples=0),
+        )
+        progress.history.append(_history_line(epoch))
+        save_checkpoint(self.run.checkpoint, self.variables, dataclasses.asdict(progress))
+        return epoch
+
+    def _compile_step(self) -> Any:
+        model, optimizer, properties = self.network.standardized, self.optimizer, self.index.properties
+        batch_size, clip = self.config.train.batch_size, self.config.train.clip_norm
+        weights = tf.constant(self.task_weights, tf.float32)
+        replicas = self.strategy.num_replicas_in_sync
+
+        def replica_step(inputs: dict[str, tf.Tensor], targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                losses, mask = task_losses(properties, targets, model(inputs, training=True))
+                loss = tf.reduce_sum(losses * weights) / batch_size
+            gradients = tape.gradient(loss, model.trainable_variables)
+            # Summed here, so that the norm that is clipped is the whole batch's; the optimizer sums again.
+            gradients = tf.distribute.get_replica_context().all_reduce("sum", gradients)
+            gradients, _ = tf.clip_by_global_norm(gradients, clip)
+            optimizer.apply([gradient / replicas for gradient in gradients], model.trainable_variables)
+            return loss, tf.stack([tf.reduce_sum(losses, axis=0), tf.reduce_sum(mask, axis=0)])
+
+        @tf.function
+        def step(batch: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+            loss, sums = self.strategy.run(replica_step, args=batch)
+            self._update_average()
+            return self.strategy.reduce("sum", loss, axis=None), self.strategy.reduce("sum", sums, axis=None)
+
+        return step
+
+    def _update_average(self) -> None:
+        """Moving average with a short memory at first, so that early epochs can be judged too."""
+        done = tf.cast(self.optimizer.iterations.value, tf.float32)
+        decay = tf.minimum(self.config.train.ema, (1.0 + done) / (10.0 + done))
+        for mean, value in zip(self.averaged.standardized.variables, self.network.standardized.variables, strict=True):
+            mean.value.assign(decay * mean.value + (1.0 - decay) * tf.convert_to_tensor(value.value))
+
+    def _validate(self) -> tuple[Predictions, np.ndarray]:
+        rows = self.index.rows("validation")
+        standardized = average_views(self.averaged, self.validation_views, rows)
+        losses, mask = task_losses(self.index.properties, self.targets[rows], standardized)
+        predictions = to_predictions(self.averaged, standardized, self.index, rows)
+        sums = np.stack([keras.ops.convert_to_numpy(item).sum(axis=0) for item in (losses, mask)])
+        return predictions, sums
+
+    def _weighted(self, sums: np.ndarray) -> tuple[float, dict[str, float]]:
+        """Loss over all properties, each at its mean over labelled samples, and these means."""
+        with np.errstate(invalid="ignore"):
+            means = np.where(sums[1] > 0, sums[0] / np.maximum(sums[1], 1), np.nan)
+        loss_weights = np.array([item.loss_weight for item in self.index.properties])
+        known = ~np.isnan(means)
+        total = float((means * loss_weights)[known].sum() / max(loss_weights[known].sum(), 1e-12))
+        return total, dict(zip((item.name for item in self.index.properties), means.tolist(), strict=True))
+
+
+def _task_weights(properties: Sequence[Property], targets: np.ndarray) -> np.ndarray:
+    """Weights (P,) that make a rarely labelled property count as much as the others, up to a limit."""
+    coverage = np.maximum((~np.isnan(targets)).mean(axis=0), 1 / MAX_COVERAGE_WEIGHT)
+    weights = np.array([item.loss_weight for item in properties]) / coverage
+    return weights / sum(item.loss_weight for item in properties)
+
+
+def _optimizer(train: TrainConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    steps = max(train.epochs * steps_per_epoch, 1)
+    warmup = int(train.warmup * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        train.learning_rate if not warmup else 0.0,
+        decay_steps=max(steps - warmup, 1),
+        alpha=0.01,
+        warmup_target=train.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    return keras.optimizers.AdamW(schedule, weight_decay=train.weight_decay)
+
+
+def _history_line(epoch: Epoch) -> dict[str, Any]:
+    return {
+        "epoch": epoch.number + 1,
+        "loss": {"train": epoch.train_loss, "validation": epoch.validation_loss},
+        "learning_rate": epoch.learning_rate,
+        "seconds": round(epoch.seconds, 2),
+        "best": epoch.improved,
+        "train": epoch.train_losses,
+        "validation": epoch.validation_losses,
+        "r2": {item.target.name: item.r2_learned.value for item in epoch.evaluation.regression},
+    }
