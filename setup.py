@@ -22,6 +22,8 @@ REQUIRES = [
     "scipy>=1.14",
     "tensorboard" + TENSORFLOW,  # TensorFlow writes summaries through it, but does not declare it
     "tensorflow-datasets>=4.9.10,<5",
+    "threadpoolctl>=3.5",
+    "tomli-w>=1.1",
     "tqdm>=4.67",
 ]
 
@@ -29,7 +31,7 @@ EXTRAS = {
     "cpu": ["tensorflow-cpu" + TENSORFLOW],
     "gpu": ["tensorflow[and-cuda]" + TENSORFLOW],
     "export": ["onnx>=1.20", "onnxruntime>=1.24", "tf2onnx>=1.17"],
-    "test": ["dill>=0.4", "hypothesis>=6.100", "pytest>=9", "pytest-xdist>=3.6"],
+    "test": ["dill>=0.4", "hypothesis>=6.100", "packaging>=24", "pytest>=9", "pytest-xdist>=3.6"],
     "bench": ["mp-pyrho>=0.5.2"],
     "dev": ["pyright[nodejs]>=1.1.414", "ruff>=0.17"],
 }

@@ -1,5 +1,7 @@
-"""What is installed: pins that satisfy setup.py, and a wheel that holds everything a user needs."""
+"""What is installed: declared packages, pins that satisfy them, and a wheel that holds everything a user needs."""
 
+import ast
+import importlib.metadata
 import re
 import runpy
 import shutil
@@ -36,6 +38,31 @@ def wanted(device: str) -> list[Requirement]:
     return [
         Requirement(line) for line in SETUP["REQUIRES"] + [line for name in extras for line in SETUP["EXTRAS"][name]]
     ]
+
+
+def imported(folder: str) -> set[str]:
+    """Names of the top-level packages that the modules of a folder import, wherever in the module."""
+    names = set()
+    for path in (REPOSITORY / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                names.add(node.module.partition(".")[0])
+    return names - {folder, *sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [("rhonet", ["cpu"]), ("tfds_builders", ["cpu", "test"]), ("tests", ["cpu", "test"]), ("tools", ["cpu", "bench"])],
+)
+def test_every_import_is_declared(folder, extras):
+    lines = [*SETUP["REQUIRES"], *(line for extra in extras for line in SETUP["EXTRAS"][extra])]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    providers = importlib.metadata.packages_distributions()
+    for name in imported(folder) - set(PLACES) - {"tests", "tools"}:
+        found = {canonicalize_name(provider) for provider in providers.get(name, [name])}
+        assert found & declared, f"{folder} imports {name}; name its package in setup.py"
 
 
 @pytest.mark.parametrize("device", DEVICES)
