@@ -36,6 +36,18 @@ def density_of(
     return ChargeDensity(values=values, lattice=lattice, magnetization=magnetization, atoms=atoms)
 
 
+def atoms_of(density: ChargeDensity) -> ase.Atoms:
+    """The atoms, which must be there."""
+    assert density.atoms is not None
+    return density.atoms
+
+
+def spin_of(density: ChargeDensity) -> np.ndarray:
+    """The magnetization, which must be there."""
+    assert density.magnetization is not None
+    return density.magnetization
+
+
 def random_density(
     shape: tuple[int, int, int] = (5, 4, 6),
     *,
@@ -86,8 +98,8 @@ def poscar_text(
     density: ChargeDensity, *, scale: str = "1.0", rows_of: np.ndarray | None = None, vasp4: bool = False
 ) -> str:
     """Header of a VASP file; `rows_of` replaces the lattice rows as written, for scale factors other than 1."""
-    assert density.atoms is not None
-    symbols = density.atoms.get_chemical_symbols()
+    atoms = atoms_of(density)
+    symbols = atoms.get_chemical_symbols()
     runs = [i for i in range(len(symbols)) if i == 0 or symbols[i] != symbols[i - 1]]
     counts = [end - start for start, end in zip(runs, [*runs[1:], len(symbols)], strict=True)]
     lattice = density.lattice if rows_of is None else rows_of
@@ -95,7 +107,7 @@ def poscar_text(
     if not vasp4:
         lines.append("  ".join(symbols[start] for start in runs))
     lines += [" ".join(map(str, counts)), "Direct"]
-    lines += [" ".join(f"{x:.16f}" for x in row) for row in density.atoms.get_scaled_positions()]
+    lines += [" ".join(f"{x:.16f}" for x in row) for row in atoms.get_scaled_positions()]
     return "\n".join(lines) + "\n"
 
 
@@ -108,8 +120,7 @@ def chgcar_text(
     digits: int = 11,
 ) -> str:
     """Text of a CHGCAR; with augmentation also the blocks of occupancies and, with spin, the moments of the atoms."""
-    assert density.atoms is not None
-    n_atoms = len(density.atoms)
+    n_atoms = len(atoms_of(density))
     grid = "  ".join(map(str, density.shape)) + "\n"
     blocks = chgcar_blocks(density)
     text = (header or poscar_text(density)) + " \n"

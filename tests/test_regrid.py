@@ -67,7 +67,7 @@ def test_regrid_agrees_with_scipy_axis_by_axis(shape):
     values = noise((5, 6, 8))
     expected = values
     for axis, size in enumerate(shape):
-        expected = resample(expected, size, axis=axis)
+        expected = np.asarray(resample(expected, size, axis=axis))
     np.testing.assert_allclose(fourier_regrid(density_of(values), shape).values, expected, atol=ROUNDING * 10)
 
 

@@ -92,12 +92,11 @@ def _choose_field(text: TextScanner, entry: str | None, n_fields: int) -> int:
     """Index of the field that was asked for, from 0."""
     if entry is None and n_fields == 1:
         return 0
-    names = [str(number) for number in range(1, n_fields + 1)]
     if entry is None:
         raise text.error(f'the file holds {n_fields} fields; choose the density with entry="1" ... entry="{n_fields}"')
-    if entry not in names:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", entry) or int(entry) > n_fields:
         raise text.error(f'there is no field {entry!r}; the file holds {n_fields}: entry="1" to entry="{n_fields}"')
-    return names.index(entry)
+    return int(entry) - 1
 
 
 def _read_voxels(text: TextScanner) -> tuple[list[int], np.ndarray]:

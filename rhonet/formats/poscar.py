@@ -99,10 +99,9 @@ def _read_species(text: TextScanner) -> tuple[list[str], list[int], str]:
     while (found := parse_integers(line)) is not None:
         counts += found
         line = text.next_line("Direct or Cartesian")
-    if min(counts) < 0 or sum(counts) == 0:
-        raise text.error(f"expected numbers of atoms, found {counts}")
-    if names and len(names) != len(counts):
-        raise text.error(f"{len(names)} elements but {len(counts)} numbers of atoms")
+    if min(counts) < 0 or sum(counts) == 0 or (names and len(names) != len(counts)):
+        text.line -= 1
+        raise text.error(f"expected the number of atoms of each of {len(names) or 'the'} elements, found {counts}")
     return names, counts, line
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 
 import numpy as np
@@ -135,12 +136,13 @@ class TextScanner:
             if parsed == len(out):
                 break
             token = field[0].decode("latin-1")
-            self.line = self._newlines + segment.count(b"\n", 0, field.start()) + 1
             try:
-                out[parsed] = parse_float(token)
+                out[parsed] = value = parse_float(token)
             except ValueError:
+                self.line = self._newlines + segment.count(b"\n", 0, field.start()) + 1
                 raise self.error(_explain(token, found=done + parsed, count=count, what=what)) from None
-            if not np.isfinite(out[parsed]):
+            if not math.isfinite(value):
+                self.line = self._newlines + segment.count(b"\n", 0, field.start()) + 1
                 raise self.error(f"{shown(token)} is too large for a number")
             parsed += 1
             used = field.end()

@@ -2,8 +2,8 @@
 
 Layout (https://www.vasp.at/wiki/index.php/CHGCAR): a POSCAR, a blank line, the grid, then values with x running
 fastest, being ρ times the cell volume. Behind each block may stand PAW augmentation occupancies, which are no field
-and are skipped, and with spin one moment per atom. The second block is the magnetization; a non-collinear
-calculation has four blocks: ρ, m_x, m_y, m_z.
+and are skipped, and with spin the moments of the atoms (one number each, or three). The second block is the
+magnetization; a non-collinear calculation has four blocks: ρ, m_x, m_y, m_z.
 """
 
 from __future__ import annotations
@@ -75,12 +75,14 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
 def _read_grid(text: TextScanner, *, n_atoms: int) -> tuple[int, int, int]:
     """Grid line, behind the blank line and, in some files, a block of velocities."""
     line = text.next_filled_line()
-    if line is not None and _as_grid(line) is None:
+    if line is not None and parse_integers(line) is None:
         if line.strip()[:1].lower() in ("d", "c"):
             line = text.next_filled_line()
-        for _ in range(n_atoms):
-            if line is None or len(parse_floats(line) or ()) != 3 or _as_grid(line) is not None:
-                break
+        for atom in range(1, n_atoms + 1):
+            if line is None or len(parse_floats(line) or ()) != 3:
+                raise text.error(
+                    f"expected the grid or the velocity of atom {atom} of {n_atoms}, found {shown(line or '')}"
+                )
             line = text.next_filled_line()
     if line is None:
         raise text.error("the file ends where the grid should come; it looks truncated")
@@ -129,7 +131,7 @@ def _skip_trailer(text: TextScanner, shape: tuple[int, int, int], *, n_atoms: in
             numbers += len(found)
         else:
             raise text.error(f"expected augmentation occupancies, another grid or the end, found {shown(line)}")
-    if counted and numbers % n_atoms:
+    if counted and numbers not in (0, n_atoms, 3 * n_atoms):
         text.line = first_number_line
         raise text.error(f"{numbers} more numbers than the {'x'.join(map(str, shape))} grid holds")
     return line is not None, counted and numbers > 0

@@ -1,0 +1,186 @@
+"""How a file's format is told, what is refused by name, and how packed files are opened."""
+
+import bz2
+import gzip
+import lzma
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import rhonet.formats.source as source_module
+from rhonet.formats import FORMATS, FormatError, read_density
+from rhonet.formats.source import open_source
+from rhonet.formats.table import Format, choose_format
+from tests.synthetic import chgcar_text, cube_text, random_density, write_archive
+
+PACK = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.fixture
+def texts():
+    density = random_density()
+    return {"vasp": chgcar_text(density).encode(), "cube": cube_text(density).encode()}
+
+
+@pytest.mark.parametrize("format", ["vasp", "cube"])
+@pytest.mark.parametrize("name", ["rho", "CHGCAR", "rho.cube", "rho.h5", "rho.xsf"])
+def test_content_decides_before_the_name(tmp_path, texts, name, format):
+    path = tmp_path / name
+    path.write_bytes(texts[format])
+    assert read_density(path).format == format
+    assert read_density(str(path), format=format).format == format
+
+
+def test_name_decides_where_the_content_does_not(tmp_path):
+    for name, message in {"CHGCAR": "scale factor", "x.cube": "comment line", "x.h5": "HDF5"}.items():
+        path = tmp_path / name
+        path.write_bytes(b"fake\n" if name == "CHGCAR" else b"fake")
+        with pytest.raises(FormatError, match=message):
+            read_density(path)
+
+
+def test_content_that_fits_two_formats_is_left_to_the_name_or_the_caller(tmp_path, texts):
+    def yes(source):
+        return True
+
+    both = (Format("one", "One", "json", yes, r"\.one$"), Format("two", "Two", "json", yes, r"\.two$"))
+    for name, found in {"x.one": "one", "x.two": "two"}.items():
+        (tmp_path / name).write_bytes(texts["vasp"])
+        assert choose_format(open_source(tmp_path / name), formats=both).name == found
+    (tmp_path / "x").write_bytes(texts["vasp"])
+    with pytest.raises(FormatError, match=r'could be one and two; say which, e\.g\. format="one"'):
+        choose_format(open_source(tmp_path / "x"), formats=both)
+    assert choose_format(open_source(tmp_path / "x"), formats=both, format="two").name == "two"
+
+
+def test_unknown_format_lists_the_known_ones(tmp_path, texts):
+    path = tmp_path / "x"
+    path.write_bytes(b"no density\n")
+    with pytest.raises(FormatError, match=r"vasp: .*; cube: .*; archive: "):
+        read_density(path)
+    with pytest.raises(FormatError, match="no format 'xyz'; there are vasp, cube, archive"):
+        read_density(path, format="xyz")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("LOCPOT", "potential"),
+        ("LOCPOT.gz", "potential"),
+        ("LOCPOT_GaN", "potential"),
+        ("Si_locpot.vasp", "potential"),
+        ("POT", "potential"),
+        ("run_POT.nc", "potential"),
+        ("ELFCAR_test", "localisation"),
+        ("WAVECAR", "orbitals"),
+        ("POTCAR", "pseudopotential"),
+    ],
+)
+def test_files_that_are_no_densities_by_name_are_refused(tmp_path, texts, name, what):
+    path = tmp_path / name
+    path.write_bytes(texts["vasp"])
+    with pytest.raises(FormatError, match=what):
+        read_density(path)
+
+
+@pytest.mark.parametrize("name", ["SPOT.cube", "POTATO", "CHGCAR_elfcarpenter", "hotpot.cube"])
+def test_names_that_only_contain_such_letters_are_fine(tmp_path, texts, name):
+    path = tmp_path / name
+    path.write_bytes(texts["cube"])
+    assert read_density(path).format == "cube"
+
+
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("format", ["vasp", "cube"])
+def test_packed_files_are_told_by_their_first_bytes(tmp_path, texts, format, suffix):
+    plain = tmp_path / "plain"
+    plain.write_bytes(texts[format])
+    for name in (f"rho.{suffix}", "rho"):
+        path = tmp_path / name
+        path.write_bytes(PACK[suffix](texts[format]))
+        np.testing.assert_array_equal(read_density(path).values, read_density(plain).values)
+
+
+def test_suffix_of_a_packer_on_a_plain_file_is_ignored(tmp_path, texts):
+    path = tmp_path / "CHGCAR.gz"
+    path.write_bytes(texts["vasp"])
+    assert read_density(path).format == "vasp"
+
+
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("share", [0.99, 0.7, 0.1])
+def test_truncated_packed_file_is_refused(tmp_path, texts, suffix, share):
+    path = tmp_path / f"CHGCAR.{suffix}"
+    packed = PACK[suffix](texts["vasp"])
+    path.write_bytes(packed[: int(share * len(packed))])
+    with pytest.raises(FormatError, match=r"CHGCAR\.\w+: .*(truncated|nothing)"):
+        read_density(path)
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_damaged_packed_file_is_refused(tmp_path, texts, suffix):
+    path = tmp_path / f"CHGCAR.{suffix}"
+    packed = bytearray(PACK[suffix](texts["vasp"]))
+    packed[len(packed) // 2] ^= 0xFF
+    path.write_bytes(bytes(packed))
+    with pytest.raises(FormatError):
+        read_density(path)
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_decompression_bomb_is_stopped(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(source_module, "FREE_UNPACKED_BYTES", 1 << 12)
+    path = tmp_path / f"CHGCAR.{suffix}"
+    header = chgcar_text(random_density()).split("\n5  4  6\n")[0] + "\n500 500 500\n"
+    path.write_bytes(PACK[suffix](header.encode() + b"1.0 " * (1 << 18)))
+    with pytest.raises(FormatError, match=r"unpacks to more than|more than the file can hold"):
+        read_density(path)
+    path.write_bytes(PACK[suffix](header.encode() + b"\n" * (1 << 20)))
+    with pytest.raises(FormatError, match=r"unpacks to more than|more than the file can hold"):
+        read_density(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (gzip.compress(b""), "unpacks to nothing"),
+        (b"PK\x03\x04rest", "packed with zip; unpack it first"),
+        (b"\x28\xb5\x2f\xfdrest", "packed with zstd"),
+        (b"\x00" * 5000, "no format"),
+        (b"\xff\xfe" * 5000, "no format"),
+    ],
+)
+def test_files_without_a_density(tmp_path, content, message):
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=message) as caught:
+        read_density(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_missing_file_and_folder_are_format_errors(tmp_path):
+    with pytest.raises(FormatError, match=r"nothing: cannot be read: No such file"):
+        read_density(tmp_path / "nothing")
+    with pytest.raises(FormatError, match="is a folder"):
+        read_density(tmp_path)
+
+
+def test_packed_archive_says_what_to_do(tmp_path):
+    path = write_archive(tmp_path / "one.h5", {"a": random_density()})
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(FormatError, match="unpack it first"):
+        read_density(path)
+
+
+def test_every_row_of_the_table_has_a_reader():
+    assert len({row.name for row in FORMATS}) == len(FORMATS)
+    for row in FORMATS:
+        assert callable(row.load().read)
+
+
+def test_table_imports_no_reader():
+    code = "import sys, rhonet.formats; sys.exit(any(m in sys.modules for m in ('h5py', 'ase', 'pymatgen', 'scipy')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
