@@ -6,6 +6,9 @@ from setuptools import find_namespace_packages, setup
 
 HERE = Path(__file__).parent
 
+# Installed side by side, as they lie here, so that code finds bundled crystals and released models in both places.
+FOLDERS = ["rhonet", "tfds_builders", "saved_models"]
+
 TENSORFLOW = ">=2.21,<2.22"
 
 REQUIRES = [
@@ -68,11 +71,6 @@ if __name__ == "__main__":
         python_requires=">=3.11,<3.14",
         install_requires=REQUIRES,
         extras_require=EXTRAS,
-        # The released models travel inside the package, so that an installed rhonet can predict.
-        package_dir={"rhonet.saved_models": "saved_models"},
-        packages=[
-            *find_namespace_packages(include=["rhonet", "rhonet.*", "tfds_builders", "tfds_builders.*"]),
-            "rhonet.saved_models",
-        ],
+        packages=find_namespace_packages(include=[f"{name}{tail}" for name in FOLDERS for tail in ("", ".*")]),
         include_package_data=True,  # configurations, bundled densities, models: see MANIFEST.in
     )

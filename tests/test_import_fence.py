@@ -13,8 +13,11 @@ REPOSITORY = Path(__file__).parent.parent
 BELOW_THE_TENSORFLOW_LINE = {
     "rhonet.checkpoint",
     "rhonet.devices",
+    "rhonet.evaluation",
+    "rhonet.experiment",
     "rhonet.inference",
     "rhonet.models",
+    "rhonet.observers",
     "rhonet.pipeline",
     "rhonet.serving",
     "rhonet.training",

@@ -19,7 +19,6 @@ from packaging.utils import canonicalize_name
 REPOSITORY = Path(__file__).parent.parent
 SETUP = runpy.run_path(str(REPOSITORY / "setup.py"))
 DEVICES = ("cpu", "gpu")
-PLACES = {"rhonet": "rhonet", "tfds_builders": "tfds_builders", "saved_models": "rhonet/saved_models"}
 
 
 def lock_text(device: str) -> str:
@@ -60,7 +59,7 @@ def test_every_import_is_declared(folder, extras):
     lines = [*SETUP["REQUIRES"], *(line for extra in extras for line in SETUP["EXTRAS"][extra])]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
     providers = importlib.metadata.packages_distributions()
-    for name in imported(folder) - set(PLACES) - {"tests", "tools"}:
+    for name in imported(folder) - set(SETUP["FOLDERS"]) - {"tests", "tools"}:
         found = {canonicalize_name(provider) for provider in providers.get(name, [name])}
         assert found & declared, f"{folder} imports {name}; name its package in setup.py"
 
@@ -107,7 +106,7 @@ def installed(tmp_path_factory) -> Path:
     source, wheels, site = (tmp_path_factory.mktemp(name) for name in ("source", "wheels", "site"))
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
-    for name in PLACES:
+    for name in SETUP["FOLDERS"]:
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels]
     subprocess.run([*pip, source], check=True)
@@ -122,13 +121,8 @@ def test_wheel_holds_data_beside_code(installed):
         kept = (path for path in root.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"})
         return {str(path.relative_to(root)) for path in kept}
 
-    for package, place in {
-        "rhonet": "rhonet",
-        "tfds_builders": "tfds_builders",
-        "saved_models": "rhonet/saved_models",
-    }.items():
-        missing = data_files(REPOSITORY / package) - data_files(installed / place)
-        assert missing == set()
+    for folder in SETUP["FOLDERS"]:
+        assert data_files(REPOSITORY / folder) - data_files(installed / folder) == set()
 
 
 def test_wheel_works_away_from_the_checkout(installed, tmp_path):
