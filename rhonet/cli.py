@@ -48,6 +48,8 @@ def prepare_logging(verbose: bool) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    # TFDS' own deprecation notes reach users through absl.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("rhonet").setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("tfds_builders").setLevel(logging.DEBUG if verbose else logging.INFO)
 

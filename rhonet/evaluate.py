@@ -31,7 +31,8 @@ def main(arguments: argparse.Namespace) -> int:
     folder = arguments.model / "model" if (arguments.model / "model").is_dir() else arguments.model
     if not (folder / "config.toml").is_file() or not (folder / "saved_model").is_dir():
         raise RunError(
-            f"{arguments.model}: neither a finished run nor a model folder; python -m rhonet.export RUN --to DIR makes one"
+            f"{arguments.model}: neither a finished run nor a model folder; "
+            "python -m rhonet.export RUN --to DIR makes one"
         )
     config = Run(folder).config()
     if arguments.data is not None:
@@ -43,7 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
     from rhonet.experiment import open_data
 
     builder, index = open_data(config)
-    evaluate_model(folder, builder, index, out=out, split=arguments.split)
+    evaluate_model(folder, builder, index, data=config.data, out=out, split=arguments.split)
     return OK
 
 

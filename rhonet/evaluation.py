@@ -10,35 +10,57 @@ from typing import Any
 import numpy as np
 
 from rhonet.baselines import Samples, density_features, fit_predict_baselines
+from rhonet.config import ConfigError, DataConfig
 from rhonet.dataset import Index, as_records
 from rhonet.metrics import Evaluation, evaluate
+from rhonet.plots import save_figures
 from rhonet.predictions import Predictions
 from rhonet.records import decode_record
+from rhonet.report import SplitSummary, format_report, write_metrics
+from rhonet.runs import RunError
 from rhonet.serving import Predictor
+from rhonet.splits import SPLITS
 
 log = logging.getLogger(__name__)
 
 
-def evaluate_model(folder: Path, builder: Any, index: Index, *, out: Path, split: str = "test") -> Evaluation:
-    """Scores an exported model on one split; prints the table, writes metrics.json and plots to `out`.
+def evaluate_model(
+    folder: Path, builder: Any, index: Index, *, data: DataConfig, out: Path, split: str = "test"
+) -> Evaluation:
+    """Scores an exported model on one split; prints the table, writes metrics.json and plots/ to `out`.
 
     The model is the very SavedModel that is served, fed with the stored grids. The baselines are fitted on
     the training split of the same data.
 
     Args:
         folder: model folder.
-        builder: built data set; `index` is its index.
+        builder: built data set; `index` is its index, `data` how it was split.
         out: folder for the results, made if missing.
         split: "train", "validation" or "test".
+
+    Raises:
+        ConfigError: the split is empty.
+        RunError: the results cannot be written.
     """
     started = time.monotonic()
     rows = index.rows(split)
+    counts = {name: len(index.rows(name)) for name in SPLITS}
+    if not counts[split] or not counts["train"]:
+        raise ConfigError(f"nothing to evaluate: {counts[split]} {split} and {counts['train']} train records")
     predictions = predict_records(Predictor(folder), builder, index, rows)
+    train, scored = (_samples(builder, index, index.rows(name)) for name in ("train", split))
+    baselines = fit_predict_baselines(index.properties, train, test=scored)
     evaluation = evaluate(predictions)
-    samples = {name: _samples(builder, index, index.rows(name)) for name in {"train", split}}
-    baselines = fit_predict_baselines(index.properties, samples["train"], test=samples[split])
-    scored = {name: evaluate(item) for name, item in baselines.items()}
-    log.info("evaluated %d records of the %s split in %.0f s", len(rows), split, time.monotonic() - started)
+    others = {name: evaluate(item) for name, item in baselines.items()}
+    summary = SplitSummary(split, data.split_by, data.split_seed, data.fractions, counts)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_metrics(out / "metrics.json", evaluation, baselines=others, split=summary)
+        save_figures(out / "plots", predictions, evaluation, split=split)
+    except OSError as error:
+        raise RunError(f"{out}: results cannot be written: {error.strerror}; give another folder") from error
+    print(format_report(evaluation, baselines=others, split=summary), end="", flush=True)
+    log.info("evaluated %d %s records in %.0f s; plots in %s", len(rows), split, time.monotonic() - started, out)
     return evaluation
 
 

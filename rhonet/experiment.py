@@ -75,8 +75,9 @@ def _finish(run: Run, config: Config, trainer: Trainer, *, builder: Any, index: 
         trainer.progress.best_epoch + 1,
         weights_hash(trainer.best.standardized.variables)[:16],
     )
-    export_run(run, run.model)
-    evaluate_model(run.model, builder, index, out=run.path)
+    if not run.model.exists():
+        export_run(run, run.model)
+    evaluate_model(run.model, builder, index, data=config.data, out=run.path)
     write_card(run, run.model)
     log.info("TensorBoard: tensorboard --logdir %s", run.path)
 

@@ -45,9 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         "files that cannot be read are listed with their reason, and the exit code is then 1.",
         "python -m rhonet.predict CHGCAR other.cube --format csv > answers.csv",
     )
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="density file; FILE::ENTRY for one entry of an archive"
-    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="density file, or ARCHIVE.h5::ENTRY")
     parser.add_argument("--model", type=Path, metavar="DIR", help=f"model folder (default: saved_models/{RELEASED})")
     parser.add_argument("--format", choices=FORMATS, default="table", help="output (default: table)")
     return parser
@@ -98,7 +96,7 @@ def format_rows(rows: Sequence[Row], properties: Sequence[Property]) -> str:
     done = [row for row in rows if row.values is not None]
     if not done:
         return ""
-    heads = ["file", "formula", "electrons", *(item.name for item in properties)]
+    heads = ["file", "formula", "electrons", *(item.symbol or item.name for item in properties)]
     units = ["", "", "", *(item.unit or ("p(1)" if item.kind == "binary" else "") for item in properties)]
     body = [[row.file, row.formula or "?", f"{row.n_electrons:.2f}", *_cells(row, properties)] for row in done]
     table = [heads, units, *body]
