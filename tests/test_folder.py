@@ -1,0 +1,207 @@
+"""A user's table: what is accepted, and one clear line for every mistake."""
+
+import math
+import shutil
+
+import pytest
+
+from rhonet.dataset_toml import canonical_unit
+from rhonet.folder import FolderError, read_folder
+from rhonet.properties import parse_declaration
+from tests.conftest import REPOSITORY
+
+TABLE = "id,file,band_gap,is_metal\na,one.cube,1.5,0\nb,two.cube,,1\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with two (empty) density files and a proper table; densities are not opened by these tests."""
+    for name in ("one.cube", "two.cube", "many.h5"):
+        (tmp_path / name).touch()
+    (tmp_path / "properties.csv").write_text(TABLE)
+    return tmp_path
+
+
+def write(folder, table=None, settings=None):
+    if table is not None:
+        (folder / "properties.csv").write_text(table)
+    if settings is not None:
+        (folder / "dataset.toml").write_text(settings)
+    return folder
+
+
+def error_of(folder):
+    with pytest.raises(FolderError) as caught:
+        read_folder(folder)
+    message = str(caught.value)
+    assert str(folder) in message
+    assert "\n" not in message
+    return message
+
+
+def test_table_becomes_typed_samples(folder):
+    table = read_folder(folder)
+    assert [known.name for known in table.properties] == ["band_gap", "is_metal"]
+    first, second = table.samples
+    assert (first.id, first.path, first.entry, first.line) == ("a", folder / "one.cube", None, 2)
+    assert first.labels == {"band_gap": 1.5, "is_metal": 0.0}
+    assert math.isnan(second.labels["band_gap"])
+    assert table.name == folder.name
+
+
+def test_settings_describe_the_set_and_its_properties(folder):
+    settings = """
+        name = "oxides"
+        functional = "PBEsol"
+        bookkeeping = ["batch"]
+        [properties.shear_modulus]
+        unit = "GPa"
+        transform = "log"
+        loss_weight = 2
+        [properties.phase]
+        kind = "multiclass"
+        classes = 3
+        [properties.volume_per_atom]
+        unit = "angstrom^3"
+        note = "at 0 K"
+    """
+    rows = "id,file,batch,shear_modulus,phase,volume_per_atom\na,one.cube,7,12.5,2,10\n"
+    table = read_folder(write(folder, rows, settings))
+    shear, phase, volume = table.properties
+    assert (shear.unit, shear.transform, shear.loss_weight) == ("GPa", "log", 2.0)
+    assert (phase.kind, phase.classes) == ("multiclass", 3)
+    assert (volume.unit, volume.transform, volume.note) == ("Å³", "log", "at 0 K")
+    assert table.about["functional"] == "PBEsol"
+    assert table.samples[0].bookkeeping == {"batch": "7"}
+
+
+def test_declared_property_needs_no_settings(folder):
+    write(folder, "id,file,hardness\na,one.cube,3\n")
+    (hardness,) = read_folder(folder, declared=[parse_declaration("hardness:GPa:regression")]).properties
+    assert hardness.unit == "GPa"
+
+
+def test_archive_entry_is_the_id_unless_named(folder):
+    write(folder, "id,file,band_gap\na,many.h5,1\nb,many.h5::other,2\nc,one.cube,3\n")
+    assert [sample.entry for sample in read_folder(folder).samples] == ["a", "other", None]
+
+
+def test_file_may_lie_outside_the_folder(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("elsewhere") / "CHGCAR"
+    outside.touch()
+    write(folder, f"id,file,band_gap\na,{outside},1\n")
+    assert read_folder(folder).samples[0].path == outside
+
+
+def test_spreadsheet_habits_are_harmless(folder):
+    (folder / "properties.csv").write_bytes(b"\xef\xbb\xbfid, file, band_gap\r\n a , one.cube , 1.5 \r\n\r\n,,\r\n")
+    (sample,) = read_folder(folder).samples
+    assert (sample.id, sample.labels) == ("a", {"band_gap": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("angstrom^3", "Å³"),
+        ("A^3", "Å³"),
+        ("Å**3", "Å³"),
+        ("\u212b^3", "Å³"),
+        ("muB", "µB"),
+        ("\u03bcB", "µB"),
+        ("g / cm^3", "g/cm³"),
+        ("GPa", "GPa"),
+        ("", ""),
+    ],
+)
+def test_unit_spellings_agree(written, wanted):
+    assert canonical_unit(written) == wanted
+
+
+ROW = "id,file,band_gap,is_metal\n"
+MISTAKES = {
+    "empty table": ("", r"properties.csv: is empty; write the columns id,file,<property>"),
+    "no rows": (ROW, r"has a header but no rows"),
+    "no id column": ("name,file,band_gap\n", r"properties.csv:1: there is no column 'id'"),
+    "semicolons": ("id;file;band_gap\na;one.cube;1,5\n", r"separated by semicolons, commas are needed"),
+    "column twice": ("id,file,band_gap,band_gap\n", r"the column 'band_gap' occurs twice"),
+    "unknown column": ("id,file,bandgap\n", r":1: unknown property 'bandgap'; did you mean 'band_gap'.*\[properties"),
+    "no property": ("id,file,formula\n", r":1: there is no property among the columns"),
+    "too many cells": (ROW + "a,one.cube,1,0,5\n", r":2: 5 cells under 4 columns"),
+    "empty id": (ROW + ",one.cube,1,0\n", r":2: the id is empty"),
+    "duplicate id": (ROW + "a,one.cube,1,0\n\na,two.cube,1,0\n", r":4: the id 'a' is that of line 2 too"),
+    "same density twice": (ROW + "a,one.cube,1,0\nb,one.cube,1,0\n", r":3: one.cube is the density of line 2 too"),
+    "no file name": (ROW + "a,,1,0\n", r":2: the file of 'a' is empty"),
+    "missing file": (ROW + "a,gone.cube,1,0\n", r":2: there is no file .*gone.cube; correct the name or remove"),
+    "text for a number": (ROW + "a,one.cube,wide,0\n", r":2: band_gap is 'wide', not a number; leave the cell empty"),
+    "grouped digits": (ROW + "a,one.cube,1_000,0\n", r":2: band_gap is '1_000', not a number"),
+    "written nan": (ROW + "a,one.cube,nan,0\n", r":2: band_gap is nan, not a finite number"),
+    "infinite": (ROW + "a,one.cube,1e999,0\n", r":2: band_gap is 1e999, not a finite number"),
+    "half a class": (ROW + "a,one.cube,1,0.5\n", r":2: is_metal is 0.5, but a binary label is 0 or 1"),
+    "logarithm of zero": ("id,file,bulk_modulus\na,one.cube,0\n", r":2: bulk_modulus is 0, but .* above 0"),
+    "wrong formula": ("id,file,band_gap,formula\na,one.cube,1,Xq2\n", r":2: formula 'Xq2' is no chemical formula"),
+    "wrong system": ("id,file,band_gap,chemical_system\na,one.cube,1,NaCl\n", r":2: chemical_system 'NaCl' is not"),
+    "open quote": (ROW + 'a,"one.cube,1,0\n', r"is not a comma-separated UTF-8 table"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_in_the_table_is_one_clear_line(folder, mistake):
+    table, message = MISTAKES[mistake]
+    write(folder, table)
+    with pytest.raises(FolderError, match=message):
+        read_folder(folder)
+    error_of(folder)
+
+
+SETTINGS_MISTAKES = {
+    "no TOML": ("name = ", r"dataset.toml: not valid TOML"),
+    "unknown key": ('fuctional = "PBE"', r"unknown setting 'fuctional'; there are: name"),
+    "number for text": ("version = 1.0", r"version must be text in quotes"),
+    "wrong unit": ('[properties.band_gap]\nunit = "Ha"', r"has unit 'Ha', but band_gap has unit 'eV'; convert"),
+    "wrong kind": ('[properties.is_metal]\nkind = "regression"', r"has kind 'regression', but is_metal has"),
+    "unknown kind": ('[properties.band_gap]\n[properties.mine]\nkind = "yes"', r"\[properties.mine\]: .*kind 'yes'"),
+    "unknown property key": ('[properties.band_gap]\nunits = "eV"', r"unknown key 'units'; there are: symbol, unit"),
+    "text for a flag": ('[properties.band_gap]\nintensive = "no"', r"intensive must be bool, found 'no'"),
+    "no such column": (
+        '[properties.hardness]\nunit = "GPa"',
+        r"declares the property 'hardness', but .* no such column",
+    ),
+    "bookkeeping": ('bookkeeping = "batch"', r"bookkeeping must be a list of column names"),
+}
+
+
+@pytest.mark.parametrize("mistake", SETTINGS_MISTAKES)
+def test_mistake_in_the_settings_is_one_clear_line(folder, mistake):
+    settings, message = SETTINGS_MISTAKES[mistake]
+    write(folder, settings=settings)
+    with pytest.raises(FolderError, match=message):
+        read_folder(folder)
+    error_of(folder)
+
+
+def test_folder_or_table_that_is_missing_is_named(tmp_path):
+    assert "there is no properties.csv; write one" in error_of(tmp_path)
+    assert "no such folder" in error_of(tmp_path / "gone")
+
+
+def test_fingerprint_follows_content_not_place(folder, tmp_path_factory):
+    fingerprint = read_folder(folder).fingerprint()
+    moved = shutil.copytree(folder, tmp_path_factory.mktemp("moved") / "other_name")
+    write(moved, ROW + "b,two.cube,,1\na,one.cube,1.5,0\n")
+    assert read_folder(moved).fingerprint() == fingerprint
+    for change in (
+        lambda: write(moved, TABLE.replace("1.5", "1.6")),
+        lambda: write(moved, TABLE, '[properties.band_gap]\ntransform = "identity"\nnote = "GW"'),
+        lambda: (moved / "one.cube").write_text("x"),
+    ):
+        change()
+        changed = read_folder(moved).fingerprint()
+        assert changed != fingerprint
+        fingerprint = changed
+
+
+def test_bundled_table_is_proper():
+    table = read_folder(REPOSITORY / "tfds_builders/dft_crystals/archive")
+    assert len(table.samples) >= 161
+    assert {known.unit for known in table.properties} >= {"GPa", "Å³", "g/cm³", "eV", "µB"}
+    assert all(sample.chemical_system and sample.formula for sample in table.samples)
