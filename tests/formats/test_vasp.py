@@ -1,5 +1,6 @@
 """VASP's text files: what is read, what is refused, and where the error points."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -306,3 +307,16 @@ def test_negative_values_are_kept_and_reported(chgcar):
 def test_entry_is_refused(chgcar):
     with pytest.raises(FormatError, match="leave the entry out"):
         read_density(chgcar(chgcar_text(random_density())), entry="1")
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_reading_takes_less_than_three_times_the_memory_of_the_fields(chgcar, blocks):
+    row = rows([1.25, 3.0, 0.5, 2.0, 0.75])
+    header = poscar_text(random_density(symbols="NaCl"))
+    path = chgcar(header + "\n" + ("100 100 100\n" + row * 200_000) * blocks)
+    read_density(path)  # imports and caches are not counted
+    tracemalloc.start()
+    read_density(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * blocks * 8 * 100**3
