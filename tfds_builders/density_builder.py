@@ -126,7 +126,7 @@ class DensityBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._skipped_dir.rmdir()
         self._describe(self._folder, skipped)
         log.info(
-            "%d of %d densities read, %d skipped, %d odd (python -m rhonet.inspect says how), in %.0f s",
+            "%d of %d densities read, %d skipped, %d with warnings (log level DEBUG), in %.0f s",
             len(self._folder.samples) - len(skipped),
             len(self._folder.samples),
             len(skipped),
