@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from rhonet.metrics import ClassMetrics, Evaluation, Metric, RegressionMetrics
 from rhonet.predictions import Predictions
@@ -238,8 +238,11 @@ def _draw_parity(
     if logarithmic:
         margin = max((high / low) ** 0.06, 1.02)
         limits = low / margin, high * margin
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 30 * low else (1.0,)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
     else:
         margin = 0.06 * (high - low) or 0.5
         limits = low - margin, high + margin
