@@ -20,7 +20,7 @@ REQUIRES = [
     "matplotlib>=3.9",
     "mlcroissant>=1.0",  # needed by every `tfds` command, which does not declare it
     "numpy>=2.0,<3",
-    "pymatgen-core>=2026.4.7",
+    "pymatgen-core>=2026.7.16",
     "scikit-learn>=1.6",
     "scipy>=1.14",
     "tensorboard" + TENSORFLOW,  # TensorFlow writes summaries through it, but does not declare it

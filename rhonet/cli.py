@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -64,3 +66,25 @@ def new_parser(name: str, description: str, example: str) -> argparse.ArgumentPa
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     return parser
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow without the two notes on oneDNN that no log level silences; other output is kept."""
+    if "tensorflow" in sys.modules:
+        return
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow")
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            said.seek(0)
+            for line in said.read().decode(errors="replace").splitlines():
+                if not any(note in line for note in _STARTUP_NOTES):
+                    print(line, file=sys.stderr)
+
+
+_STARTUP_NOTES = ("oneDNN custom operations are on", "before absl::InitializeLog()")

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from rhonet.cli import OK, new_parser, run_command
+from rhonet.cli import OK, new_parser, run_command, start_tensorflow
 from rhonet.runs import Run, RunError
 from rhonet.splits import SPLITS
 
@@ -40,6 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
     out = arguments.out or arguments.model / f"evaluation-{arguments.split}"
     if out.exists() and any(out.iterdir()):
         raise RunError(f"{out}: exists already and is not empty; give another --out")
+    start_tensorflow()
     from rhonet.evaluation import evaluate_model
     from rhonet.experiment import open_data
 

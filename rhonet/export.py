@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.cli import OK, new_parser, run_command
+from rhonet.cli import OK, new_parser, run_command, start_tensorflow
 from rhonet.runs import Run, RunError, open_run
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    export_run(open_run(arguments.run), arguments.to)
+    run = open_run(arguments.run)
+    start_tensorflow()
+    export_run(run, arguments.to)
     print(arguments.to)
     return OK
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rhonet.cli import OK, SOME_FAILED, new_parser, run_command
+from rhonet.cli import OK, SOME_FAILED, new_parser, run_command, start_tensorflow
 from rhonet.formats import FormatError, read_density
 from rhonet.model_card import read_card
 from rhonet.properties import Property
@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> int:
     folder = arguments.model or released_model()
     card = read_card(folder)
+    start_tensorflow()
     from rhonet.serving import Predictor
 
     predictor = Predictor(folder)
@@ -98,7 +99,9 @@ def format_rows(rows: Sequence[Row], properties: Sequence[Property]) -> str:
         return ""
     heads = ["file", "formula", "electrons", *(item.symbol or item.name for item in properties)]
     units = ["", "", "", *(item.unit or ("p(1)" if item.kind == "binary" else "") for item in properties)]
-    body = [[row.file, row.formula or "?", f"{row.n_electrons:.2f}", *_cells(row, properties)] for row in done]
+    body = [
+        [_shortened(row.file), row.formula or "?", f"{row.n_electrons:.2f}", *_cells(row, properties)] for row in done
+    ]
     table = [heads, units, *body]
     widths = [max(len(line[at]) for line in table) for at in range(len(heads))]
     lines = [
@@ -139,6 +142,11 @@ def json_rows(rows: Sequence[Row], properties: Sequence[Property]) -> str:
         answers.append(answer)
     units = {item.name: {"unit": item.unit, "kind": item.kind} for item in properties}
     return json.dumps({"properties": units, "files": answers}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _shortened(file: str, width: int = 40) -> str:
+    """End of a long path: what tells files apart in a table."""
+    return file if len(file) <= width else "…" + file[1 - width :]
 
 
 def _columns(item: Property) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from rhonet.cli import OK, new_parser, run_command
+from rhonet.cli import OK, new_parser, run_command, start_tensorflow
 from rhonet.config import DEFAULT_CONFIG, ConfigError, config_names, load_config
 from rhonet.runs import check_free, open_run
 
@@ -44,6 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
         if arguments.overrides or arguments.data or arguments.run_dir or arguments.config:
             raise ConfigError("--resume goes on with the run's own configuration; give no other option beside it")
         run = open_run(arguments.resume)
+        start_tensorflow()
         from rhonet.experiment import resume_training
 
         resume_training(run)
@@ -53,6 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, folder=str(arguments.data)))
     if arguments.run_dir is not None:
         check_free(arguments.run_dir)
+    start_tensorflow()
     from rhonet.experiment import start_training
 
     start_training(config, arguments.run_dir)
