@@ -60,7 +60,7 @@ $(LOCKED): locks/$(DEVICE).txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV) 2>/dev/null \
 	    || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install --quiet pip; }
-	@echo "Installing $$(grep -c '==' $<) packages from $< into $(VENV): about 2 minutes and 2.6 GB for the CPU, 7 GB for the GPU"
+	@echo "Installing $$(grep -c '==' $<) packages from $< into $(VENV): a few minutes, 3 GB of disk, more for the GPU"
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
