@@ -84,6 +84,8 @@ class ViewConfig:
     channels: fields shown to the network, functions of the density alone.
     density_scale: ρ0 of the asinh(ρ/ρ0) scaling, e/Å³.
     softness: width of the Gaussian low-pass filter in units of the view's grid spacing; 0 is a sharp cut.
+    finest: no view sees plane waves as short as twice this, Å: what finer grids hold beyond it never counts, so
+        stored and native grids look the same. At least data.spacing.
     augment: random rotation and origin (cartesian) or origin (cell, paper) in training.
     views: how many fixed views a prediction is averaged over.
     """
@@ -94,6 +96,7 @@ class ViewConfig:
     channels: tuple[str, ...] = ("density", "magnetization")
     density_scale: float = 0.1
     softness: float = 0.5
+    finest: float = DEFAULT_SPACING
     augment: bool = True
     views: int = 8
 
@@ -103,6 +106,7 @@ class ViewConfig:
         _require(self.edge > 0, f"view.edge must be above 0 Å, got {self.edge}")
         _require(self.density_scale > 0, f"view.density_scale must be above 0, got {self.density_scale}")
         _require(self.softness >= 0, f"view.softness must not be negative, got {self.softness}")
+        _require(self.finest > 0, f"view.finest must be above 0 Å, got {self.finest}")
         _require(self.views >= 1, f"view.views must be at least 1, got {self.views}")
         _require(len(self.channels) > 0, "view.channels is empty")
         for channel in self.channels:
@@ -165,6 +169,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "views_per_epoch", "image_every", "cpu_devices"):
             _require(getattr(self, name) >= 1, f"train.{name} must be at least 1, got {getattr(self, name)}")
         _require(self.learning_rate > 0, f"train.learning_rate must be above 0, got {self.learning_rate}")
+        _require(self.weight_decay >= 0, f"train.weight_decay must not be negative, got {self.weight_decay}")
+        _require(self.clip_norm > 0, f"train.clip_norm must be above 0, got {self.clip_norm}")
         _require(0 <= self.ema < 1, f"train.ema must lie in [0, 1), got {self.ema}")
         _require(0 <= self.warmup < 1, f"train.warmup must lie in [0, 1), got {self.warmup}")
         _require(self.patience >= 0, f"train.patience must not be negative, got {self.patience}")
@@ -176,12 +182,23 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 @dataclass(frozen=True)
 class Config:
-    """One experiment."""
+    """One experiment.
+
+    Raises:
+        ConfigError: the view would see finer waves than the records hold.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     view: ViewConfig = field(default_factory=ViewConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.view.finest >= self.data.spacing,
+            f"view.finest {self.view.finest} Å is below data.spacing {self.data.spacing} Å, and records hold no such "
+            "waves; raise the one or lower the other",
+        )
 
     def to_dict(self) -> dict[str, dict[str, typing.Any]]:
         """Plain nested dict (tuples as lists), ready for TOML or JSON."""
@@ -221,7 +238,9 @@ def load_config(name_or_file: str | Path = DEFAULT_CONFIG, overrides: Iterable[s
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for override in overrides:
         section, key, value = _parse_override(override)
-        tree.setdefault(section, {})[key] = value
+        if not isinstance(tree.setdefault(section, {}), dict):
+            raise ConfigError(f"{path}: [{section}] must be a table of settings, got {tree[section]!r}")
+        tree[section][key] = value
     try:
         return config_from_dict(tree)
     except ConfigError as error:
@@ -263,15 +282,18 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
 
 
-def _parse_override(text: str) -> tuple[str, str, typing.Any]:
-    target, equals, raw = text.partition("=")
+def _parse_override(override: str) -> tuple[str, str, typing.Any]:
+    target, equals, raw = override.partition("=")
     section, dot, key = target.strip().partition(".")
     if not equals or not dot or not section or not key:
-        raise ConfigError(f"--set {text!r}: the form is section.key=value, e.g. train.epochs=2")
-    try:
-        return section, key, tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        return section, key, raw.strip()
+        raise ConfigError(f"--set {override!r}: the form is section.key=value, e.g. train.epochs=2")
+    # As TOML, as a TOML list without its brackets, or as text that nobody wants to quote in a shell.
+    for text in (raw, f"[{raw}]") if "," in raw else (raw,):
+        try:
+            return section, key, tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            continue
+    return section, key, raw.strip()
 
 
 def _cast(name: str, hint: typing.Any, value: typing.Any) -> typing.Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -27,7 +28,8 @@ def spectra(builder: tfds.core.DatasetBuilder, rows: np.ndarray, view: ViewConfi
     wanted = np.zeros(builder.info.splits.total_num_examples, bool)
     wanted[rows] = True
     is_wanted = tf.constant(wanted)
-    records = as_records(builder).enumerate().filter(lambda row, _: is_wanted[row])
+    records: Any = as_records(builder).enumerate()  # typed as if its elements came as one argument
+    records = records.filter(lambda row, _: is_wanted[row])
     return records.map(
         lambda row, record: (row, views.spectrum(*decode(record), view)),
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -113,8 +115,9 @@ def fixed_views(
 
 
 def _memory_mb(index: Index, rows: np.ndarray, view: ViewConfig) -> float:
-    """Size of the cached spectra: 40 bytes for each plane wave."""
+    """Size of the cached spectra: 40 bytes for each plane wave, half of those in a sphere of radius π/spacing."""
+    spacing = max(view.spacing, view.finest) if view.kind == "cartesian" else view.finest
+    waves = index.volumes[rows] * (np.pi / spacing) ** 3 / (12 * np.pi**2)
     if view.kind != "cartesian":
-        return len(rows) * view.size**3 / 2 * 40 / 2**20
-    waves = index.volumes[rows] * (np.pi / view.spacing) ** 3 / (12 * np.pi**2)
+        waves = np.minimum(waves, view.size**3 / 2)
     return float(waves.sum()) * 40 / 2**20

@@ -4,8 +4,8 @@ One implementation serves training, evaluation, prediction and the exported grap
 its plane waves, ρ(r) = Σ_G c_G exp(iG·r), low-pass filtered there, and summed *exactly* at the view's
 points. These form a regular lattice o + i·s₁ + j·s₂ + k·s₃, so exp(iG·r) factorises into one phase per
 axis and the sum is a single matrix product, whatever the rotation: there is no interpolation error, and
-derivatives come for free. Plane waves beyond the view's own resolution are dropped, so the result does not
-depend on how fine the grid was, as long as its spacing is at most the view's.
+derivatives come for free. Plane waves that the view cannot resolve, or that a stored record need not hold, are
+dropped, so the result does not depend on how fine the grid was, as long as its spacing is at most `view.finest`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ import tensorflow as tf
 from rhonet.config import ViewConfig
 
 PLANE_WAVES_AT_ONCE = 2048
+
+# Lattices come in float32: a wave on the edge of what is seen must not come and go with their rounding.
+EDGE = 1e-5
+
+# Total moments below this, µB, are rounding noise (antiferromagnets) and choose no direction.
+LEAST_MOMENT = 0.01
 
 
 class Spectrum(NamedTuple):
@@ -45,7 +51,7 @@ class Frame(NamedTuple):
 def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, view: ViewConfig) -> Spectrum:
     """Filtered plane waves of a density.
 
-    The magnetization is flipped where its integral is negative: up and down are a convention.
+    The magnetization is flipped where its integral is negative (below -0.01 µB): up and down are a convention.
 
     Args:
         values: ρ, (nx, ny, nz), e/Å³, any shape.
@@ -58,8 +64,8 @@ def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, vi
     reach = _reach(lattice, view)
     grids = [_axis_millers(shape[axis], reach[axis], half=axis == 2) for axis in range(3)]
     millers = tf.reshape(tf.stack(tf.meshgrid(*grids, indexing="ij"), axis=-1), (-1, 3))
-    frequency = _relative_frequency(tf.cast(millers, tf.float64), lattice, view)
-    seen = tf.where(frequency <= 1.0)[:, 0]
+    frequency, is_stored = _relative_frequency(tf.cast(millers, tf.float64), lattice, view)
+    seen = tf.where((frequency < 1 + EDGE) & is_stored)[:, 0]
     millers = tf.gather(millers, seen)
     damping = tf.exp(-0.5 * (math.pi * view.softness * tf.gather(frequency, seen)) ** 2)
     # The half with h_c > 0 stands for both signs of G; the plane h_c = 0 holds both already.
@@ -68,8 +74,9 @@ def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, vi
     density = _plane_waves(values, index)
     spin = tf.cond(tf.size(magnetization) > 0, lambda: _plane_waves(magnetization, index), lambda: density * 0)
     at_zero = tf.reduce_all(millers == 0, axis=1)
-    total = tf.reduce_sum(tf.where(at_zero, tf.math.real(spin), 0.0))
-    spin = tf.where(total < 0, -spin, spin)
+    mean = tf.reduce_sum(tf.where(at_zero, tf.math.real(spin), 0.0))
+    total_moment = tf.cast(mean, tf.float64) * tf.abs(tf.linalg.det(lattice))
+    spin = tf.where(total_moment < -LEAST_MOMENT, -spin, spin)
     coefficients = tf.stack([density, spin]) * tf.cast(weight, tf.complex64)
     return Spectrum(tf.cast(millers, tf.float64), coefficients, lattice)
 
@@ -125,17 +132,19 @@ def render_fixed(waves: Spectrum, view: ViewConfig) -> tf.Tensor:
 
 def _reach(lattice: tf.Tensor, view: ViewConfig) -> tf.Tensor:
     """Largest Miller index along each axis that the view can see, (3,)."""
+    edges = tf.norm(lattice, axis=1) * (1 + EDGE)
     if view.kind == "cartesian":
-        return tf.norm(lattice, axis=1) / (2 * view.spacing)
-    return tf.fill((3,), tf.constant((view.size - 1) // 2, tf.float64))
+        return edges / (2 * max(view.spacing, view.finest))
+    return tf.minimum(edges / (2 * view.finest), (view.size - 1) // 2)
 
 
-def _relative_frequency(millers: tf.Tensor, lattice: tf.Tensor, view: ViewConfig) -> tf.Tensor:
-    """|G| in units of the view's Nyquist frequency, (G,); beyond 1 the view sees nothing."""
+def _relative_frequency(millers: tf.Tensor, lattice: tf.Tensor, view: ViewConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    """|G| in units of the view's Nyquist frequency, (G,), beyond 1 the view sees nothing; and |G| < π/finest."""
+    waves_per_angstrom = tf.norm(tf.matmul(millers, tf.linalg.inv(lattice), transpose_b=True), axis=1)
+    is_stored = waves_per_angstrom * 2 * view.finest < 1 - EDGE
     if view.kind == "cartesian":
-        g = tf.matmul(millers, tf.linalg.inv(lattice), transpose_b=True)
-        return tf.norm(g, axis=1) * 2 * view.spacing
-    return tf.reduce_max(tf.abs(millers), axis=1) * 2 / view.size
+        return waves_per_angstrom * 2 * view.spacing, is_stored
+    return tf.reduce_max(tf.abs(millers), axis=1) * 2 / view.size, is_stored
 
 
 def _axis_millers(points: tf.Tensor, reach: tf.Tensor, *, half: bool) -> tf.Tensor:
@@ -156,6 +165,7 @@ def _sum_plane_waves(
     """Re Σ c exp(2πi h·f) at f = origin + i·steps[0] + j·steps[1] + k·steps[2], (fields, size, size, size)."""
     count = tf.shape(millers)[0]
     fields = coefficients.shape[0]
+    assert fields is not None
     points = tf.range(size, dtype=tf.float64)
 
     def phases(turns: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
