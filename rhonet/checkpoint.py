@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rhonet.runs import RunError
+from rhonet.runs import RunError, explain_disk
 
 STATE = "state.npz"
 
@@ -24,38 +25,56 @@ def save_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variabl
         folder: holds one file.
         variables: named groups, in a fixed order.
         progress: JSON-ready state of the training loop.
+
+    Raises:
+        RunError: it cannot be written; the old one is as it was.
     """
     arrays = {
         f"{group}/{number:04d}": keras.ops.convert_to_numpy(variable)
         for group, members in variables.items()
         for number, variable in enumerate(members)
     }
-    folder.mkdir(exist_ok=True)
     partial = folder / (STATE + ".partial")
-    with open(partial, "wb") as file:
-        np.savez(file, progress=np.array(json.dumps(progress)), **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / STATE)
+    with explain_disk(folder / STATE, f"free some space, then go on with --resume {folder.parent}"):
+        try:
+            folder.mkdir(exist_ok=True)
+            with open(partial, "wb") as file:
+                np.savez(file, progress=np.array(json.dumps(progress)), **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, folder / STATE)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    return (folder / STATE).is_file()
 
 
 def load_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variable]]) -> dict[str, Any]:
     """Restores the variables and returns the progress that was saved with them.
 
     Raises:
-        RunError: no checkpoint, or one of another network.
+        RunError: no checkpoint, a damaged one, or one of another network.
     """
     path = folder / STATE
-    if not path.is_file():
-        raise RunError(f"{path}: no checkpoint; the run stopped before its first epoch ended, start it anew")
-    with np.load(path, allow_pickle=False) as stored:
-        for group, members in variables.items():
-            for number, variable in enumerate(members):
-                key = f"{group}/{number:04d}"
-                if key not in stored or stored[key].shape != tuple(variable.shape):
-                    raise RunError(f"{path}: does not fit the network (at {key}); was config.toml changed?")
-                variable.assign(stored[key])
-        return json.loads(str(stored["progress"]))
+    if not has_checkpoint(folder):
+        raise RunError(f"{path}: no checkpoint; the run stopped before its first epoch ended, go on with --resume")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = dict(file)
+        progress = json.loads(str(stored.pop("progress")))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: cannot be read: {error}; start a new run") from error
+    for group, members in variables.items():
+        keys = [f"{group}/{number:04d}" for number in range(len(members))]
+        if sorted(key for key in stored if key.startswith(f"{group}/")) != keys:
+            raise RunError(f"{path}: does not fit the network ({group}); was config.toml changed?")
+        for key, variable in zip(keys, members, strict=True):
+            if stored[key].shape != tuple(variable.shape):
+                raise RunError(f"{path}: does not fit the network (at {key}); was config.toml changed?")
+            variable.assign(stored[key])
+    return progress
 
 
 def weights_hash(variables: Sequence[keras.Variable]) -> str:

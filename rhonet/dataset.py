@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,18 +57,20 @@ class Index:
 
 
 def select_properties(data: DataConfig, stored: Sequence[Property]) -> tuple[Property, ...]:
-    """Properties to predict: the configured ones, or all that the table has.
+    """Properties to train on: the configured ones, or all that the table has.
 
-    The default list is what rhonet knows; a user's table need not have all of it, so a default name that the
-    table lacks is left out, but a name that the user asked for must be there.
+    The default list is that of the bundled crystals: with it, a user's own data set gives all its columns.
+    `cell_volume` is taken only where it is named: the lattice says it already.
 
     Raises:
         ConfigError: a wanted property is not in the data set, or none is left.
     """
     by_name = {item.name: item for item in stored}
-    wanted = list(data.properties) or [name for name in by_name if name != "cell_volume"]
-    if data.properties == DataConfig().properties and data.folder:
-        wanted = [name for name in by_name if name != "cell_volume"]
+    defaults = DataConfig()
+    is_own = bool(data.folder) or data.name != defaults.name
+    wanted = data.properties
+    if not wanted or (is_own and wanted == defaults.properties):
+        wanted = tuple(name for name in by_name if name != "cell_volume")
     missing = [name for name in wanted if name not in by_name]
     if missing:
         raise ConfigError(
@@ -79,11 +81,32 @@ def select_properties(data: DataConfig, stored: Sequence[Property]) -> tuple[Pro
     return tuple(by_name[name] for name in wanted)
 
 
+def shared_properties(predicted: Sequence[Property], stored: Sequence[Property]) -> tuple[Property, ...]:
+    """Those properties of a model that a data set has labels for.
+
+    Raises:
+        ConfigError: there is none, or one of another unit or kind.
+    """
+    by_name = {item.name: item for item in stored}
+    shared = tuple(item for item in predicted if item.name in by_name)
+    if not shared:
+        names = ", ".join(item.name for item in predicted)
+        raise ConfigError(f"the model predicts {names}; the data set has {', '.join(by_name) or 'no property'}")
+    for item in shared:
+        other = by_name[item.name]
+        if (item.unit, item.kind, item.classes) != (other.unit, other.kind, other.classes):
+            raise ConfigError(
+                f"property {item.name!r}: the model gives {_describe(item)}, the data set has {_describe(other)}; "
+                "convert the column"
+            )
+    return shared
+
+
 def read_index(builder: tfds.core.DatasetBuilder, data: DataConfig, properties: Sequence[Property]) -> Index:
     """Index of all records of a built data set; reads every record once, without its density.
 
     Raises:
-        ConfigError: no record, or a split without any.
+        ConfigError: the data set holds no record.
     """
     import tensorflow_datasets as tfds
 
@@ -93,7 +116,8 @@ def read_index(builder: tfds.core.DatasetBuilder, data: DataConfig, properties: 
     wanted = {"id": True, "groups": {data.split_by: True} if data.split_by != "id" else True, "lattice": True}
     records = as_records(builder, tfds.decode.PartialDecoding({**wanted, "labels": True}))
     ids, groups, lattices, labels = [], [], [], []
-    for record in records.as_numpy_iterator():
+    record: dict[str, Any]
+    for record in records.as_numpy_iterator():  # pyright: ignore[reportAssignmentType] (typed for flat records)
         ids.append(record["id"].decode())
         groups.append(ids[-1] if data.split_by == "id" else record["groups"][data.split_by].decode())
         lattices.append(record["lattice"])
@@ -131,4 +155,9 @@ def as_records(
     from rhonet.builds import SPLIT
 
     order = tfds.ReadConfig(interleave_cycle_length=1, shuffle_seed=0, add_tfds_id=False)
-    return builder.as_dataset(split=SPLIT, shuffle_files=False, read_config=order, decoders=decoders)
+    read: Any = builder.as_dataset  # a decorator of TFDS hides its signature
+    return read(split=SPLIT, shuffle_files=False, read_config=order, decoders=decoders)
+
+
+def _describe(item: Property) -> str:
+    return f"{item.kind}{item.classes or ''} {f'in {item.unit}' if item.unit else 'without unit'}"

@@ -14,12 +14,11 @@ log = logging.getLogger(__name__)
 
 
 def prepare_devices(train: TrainConfig) -> tf.distribute.Strategy:
-    """Seeds everything, makes TensorFlow deterministic and returns a `MirroredStrategy`.
+    """Makes TensorFlow deterministic, sets the number format and returns a `MirroredStrategy`.
 
     All GPUs are used, or else `train.cpu_devices` logical CPUs. To be called once, before TensorFlow has
-    touched a device.
+    touched a device: reading a data set is too late.
     """
-    keras.utils.set_random_seed(train.seed)
     tf.config.experimental.enable_op_determinism()
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:

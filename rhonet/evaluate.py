@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from rhonet.cli import OK, new_parser, run_command, start_tensorflow
+from rhonet.model_card import read_card
 from rhonet.runs import Run, RunError
 from rhonet.splits import SPLITS
 
@@ -38,13 +39,14 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.data is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, folder=str(arguments.data)))
     out = arguments.out or arguments.model / f"evaluation-{arguments.split}"
-    if out.exists() and any(out.iterdir()):
-        raise RunError(f"{out}: exists already and is not empty; give another --out")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise RunError(f"{out}: exists already and is not an empty folder; give another --out")
+    card = read_card(folder)
     start_tensorflow()
     from rhonet.evaluation import evaluate_model
     from rhonet.experiment import open_data
 
-    builder, index = open_data(config)
+    builder, index = open_data(config, predicted=card.properties)
     evaluate_model(folder, builder, index, data=config.data, out=out, split=arguments.split)
     return OK
 

@@ -17,7 +17,7 @@ from rhonet.plots import save_figures
 from rhonet.predictions import Predictions
 from rhonet.records import decode_record
 from rhonet.report import SplitSummary, format_report, write_metrics
-from rhonet.runs import RunError
+from rhonet.runs import explain_disk
 from rhonet.serving import Predictor
 from rhonet.splits import SPLITS
 
@@ -53,12 +53,10 @@ def evaluate_model(
     evaluation = evaluate(predictions)
     others = {name: evaluate(item) for name, item in baselines.items()}
     summary = SplitSummary(split, data.split_by, data.split_seed, data.fractions, counts)
-    try:
+    with explain_disk(out, "give another folder"):
         out.mkdir(parents=True, exist_ok=True)
         write_metrics(out / "metrics.json", evaluation, baselines=others, split=summary)
         save_figures(out / "plots", predictions, evaluation, split=split)
-    except OSError as error:
-        raise RunError(f"{out}: results cannot be written: {error.strerror}; give another folder") from error
     print(format_report(evaluation, baselines=others, split=summary), end="", flush=True)
     log.info("evaluated %d %s records in %.0f s; plots in %s", len(rows), split, time.monotonic() - started, out)
     return evaluation
@@ -81,7 +79,7 @@ def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.n
 
 
 def _samples(builder: Any, index: Index, rows: np.ndarray) -> Samples:
-    densities = [decode_record(record) for record in _selected(builder, rows)]
+    densities = map(decode_record, _selected(builder, rows))
     features = [density_features(item.values, item.magnetization) for item in densities]
     return Samples(
         ids=tuple(index.ids[rows].tolist()),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rhonet.cli import OK, new_parser, run_command, start_tensorflow
-from rhonet.runs import Run, RunError, open_run
+from rhonet.runs import Run, RunError, explain_disk, open_run
 
 if TYPE_CHECKING:
     from rhonet.models.network import Network
@@ -39,23 +39,25 @@ def export_run(run: Run, folder: Path) -> None:
     """Writes the model folder of a run: saved_model/, card.toml, config.toml; whole or not at all.
 
     Raises:
-        RunError: the folder exists, or the run has no checkpoint yet.
+        RunError: the folder exists, the run has no checkpoint yet, or the model cannot be written.
     """
     from rhonet.model_card import write_card
     from rhonet.serving import save_model
 
     if folder.exists():
         raise RunError(f"{folder}: exists already; delete it or give another folder")
+    network = network_of_run(run)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        save_model(network_of_run(run), run.config().view, partial)
-        shutil.copy(run.config_file, partial / run.config_file.name)
-        write_card(run, partial)
-        os.replace(partial, folder)
-    except OSError as error:
-        raise RunError(f"{folder}: the model cannot be written: {error.strerror or error}") from error
+        with explain_disk(folder, "free some space or give another folder"):
+            partial.mkdir(parents=True)
+            save_model(network, run.config().view, partial)
+            shutil.copy(run.config_file, partial / run.config_file.name)
+            write_card(run, partial)
+            os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def network_of_run(run: Run) -> Network:

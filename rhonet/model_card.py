@@ -36,17 +36,19 @@ def read_card(folder: Path) -> Card:
         RunError: no model folder, or a card of another version.
     """
     path = folder / CARD
+    if not path.is_file():
+        raise RunError(f"{folder}: not a model folder (no {CARD}); models are made by python -m rhonet.export")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        if content["card_version"] != CARD_VERSION:
-            raise RunError(f"{path}: card of version {content['card_version']}, this rhonet reads {CARD_VERSION}")
-        return Card(tuple(Property(**item) for item in content["properties"]), content)
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{folder}: not a model folder (no {CARD}); models are made by python -m rhonet.export"
-        ) from error
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: cannot be read as a model card: {error}") from error
+        version = content["card_version"]
+        if version == CARD_VERSION:
+            return Card(tuple(Property(**item) for item in content["properties"]), content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: cannot be read as a model card: {error}; export the model again") from error
+    raise RunError(
+        f"{path}: card of version {version}, this rhonet reads {CARD_VERSION}; export the model again, or use the "
+        "rhonet that it was made with"
+    )
 
 
 def write_card(run: Run, folder: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,32 +69,39 @@ class Run:
         return load_config(self.config_file)
 
     def record(self) -> dict[str, Any]:
-        """What `write_record` wrote: versions, commit, data."""
-        return json.loads(self.record_file.read_text(encoding="utf-8"))
+        """What `write_record` wrote: versions, commit, data.
+
+        Raises:
+            RunError: it is not there or damaged.
+        """
+        try:
+            return json.loads(self.record_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.record_file}: cannot be read: {error}; start a new run") from error
 
 
-def check_free(path: Path) -> None:
-    """Raises RunError where something lies at the path of a new run already."""
-    if path.exists():
-        raise RunError(f"{path}: exists already; give another --run-dir, or go on with it by --resume {path}")
-
-
-def new_run(path: Path | None, config: Config) -> Run:
-    """Fresh run folder with the resolved configuration; named after the time where no path is given.
+def plan_run(path: Path | None) -> Run:
+    """A run folder that can be made; named after the time where no path is given.
 
     Raises:
-        RunError: the folder exists, or cannot be made.
+        RunError: something lies there already.
     """
     if path is None:
         path = Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    check_free(path)
-    run = Run(path)
-    try:
-        path.mkdir(parents=True)
+    if path.exists():
+        raise RunError(f"{path}: exists already; give another --run-dir, or go on with it by --resume {path}")
+    return Run(path)
+
+
+def make_run(run: Run, config: Config) -> None:
+    """Makes the planned folder with the resolved configuration.
+
+    Raises:
+        RunError: it exists by now, or cannot be made.
+    """
+    with explain_disk(run.path, "give another --run-dir"):
+        run.path.mkdir(parents=True)
         write_text(run.config_file, config.to_toml())
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}; give another --run-dir") from error
-    return run
 
 
 def open_run(path: Path) -> Run:
@@ -111,10 +122,13 @@ def write_record(run: Run, *, data: dict[str, Any], scales: dict[str, Any]) -> N
     Args:
         data: name, fingerprint and record counts of the data set.
         scales: the fitted `Standardizer` as plain values.
+
+    Raises:
+        RunError: it cannot be written.
     """
     record = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python -m rhonet." + Path(sys.argv[0]).stem, *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", f"rhonet.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "rhonet": __version__,
         "commit": git_commit(),
         "versions": package_versions(),
@@ -122,7 +136,18 @@ def write_record(run: Run, *, data: dict[str, Any], scales: dict[str, Any]) -> N
         "data": data,
         "standardizer": scales,
     }
-    write_text(run.record_file, json.dumps(record, indent=2) + "\n")
+    with explain_disk(run.record_file, "free some space"):
+        write_text(run.record_file, json.dumps(record, indent=2) + "\n")
+
+
+def write_history(run: Run, epochs: Sequence[dict[str, Any]]) -> None:
+    """Writes history.jsonl: one line per epoch; null where a number is not defined.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    with explain_disk(run.history_file, "free some space"):
+        write_text(run.history_file, "".join(json.dumps(_without_nan(epoch)) + "\n" for epoch in epochs))
 
 
 def package_versions() -> dict[str, str]:
@@ -138,27 +163,44 @@ def package_versions() -> dict[str, str]:
 
 def git_commit() -> str:
     """Commit of the rhonet checkout, with "+changes" when it is not clean; "" outside of a checkout."""
-    here = Path(__file__).parent
     try:
-        commit = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        )
-        changes = subprocess.run(
-            ["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        # Installed into an environment inside of somebody's repository, rhonet is not what that repository tracks.
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        commit, changes = _git("rev-parse", "--short=12", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+    return commit + ("+changes" if changes else "")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; an earlier one is as it was.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def explain_disk(path: Path, remedy: str) -> Iterator[None]:
+    """Errors of the file system inside of it as a RunError: where, what, and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}; {remedy}") from error
+
+
+def _git(*arguments: str) -> str:
+    here = str(Path(__file__).parent)
+    return subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

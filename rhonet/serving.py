@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -12,6 +11,7 @@ from rhonet import views
 from rhonet.config import ViewConfig
 from rhonet.density import ChargeDensity
 from rhonet.models.network import Network
+from rhonet.runs import RunError
 
 SAVED_MODEL = "saved_model"
 
@@ -70,24 +70,39 @@ class DensityModel(tf.Module):
 
 
 def save_model(network: Network, view: ViewConfig, folder: Path) -> None:
-    """Writes the SavedModel with both signatures to `folder`/saved_model."""
-    if keras.mixed_precision.global_policy().name != "float32":
-        raise ValueError("rebuild the network under the float32 policy before it is exported")
+    """Writes the SavedModel with both signatures to `folder`/saved_model.
+
+    Raises:
+        ValueError: the network was built for mixed precision.
+        OSError: it cannot be written.
+    """
+    if any(layer.compute_dtype != "float32" for layer in network.standardized.layers):
+        raise ValueError("build the network under the float32 policy and give it the trained weights")
     module = DensityModel(network, view)
     signatures = {"serving_default": module.predict_batch, "predict_density": module.predict_density}
-    tf.saved_model.save(module, str(folder / SAVED_MODEL), signatures=signatures)
+    try:
+        tf.saved_model.save(module, str(folder / SAVED_MODEL), signatures=signatures)
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
 
 
 class Predictor:
     """A SavedModel ready to predict densities one by one; needs nothing but its folder.
 
     Args:
-        folder: holds saved_model/ and card.toml.
+        folder: holds saved_model/.
+
+    Raises:
+        RunError: there is none, or none of ours.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._module = tf.saved_model.load(str(folder / SAVED_MODEL))
-        self._predict = self._module.signatures["predict_density"]
+        try:
+            self._module = tf.saved_model.load(str(folder / SAVED_MODEL))
+            self._predict = self._module.signatures["predict_density"]
+        except (OSError, KeyError, tf.errors.OpError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"{folder / SAVED_MODEL}: cannot be loaded: {reason}; export the model again") from error
 
     def predict(self, density: ChargeDensity) -> dict[str, np.ndarray]:
         """{property: scalar array in its unit, probability, or (classes,) probabilities}."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rhonet.config import ConfigError
 from rhonet.properties import Property
 
 
@@ -39,14 +40,17 @@ class Standardizer:
             volumes: cell volumes (n,), Å³.
 
         Raises:
-            ValueError: a property without any training label, or a class that no label may have.
+            ConfigError: a property without any training label, or with a label that it cannot have.
         """
         scales = []
         for column, item in enumerate(properties):
             values = learned_scale(item, labels[:, column], volumes)
             values = values[~np.isnan(values)]
             if not len(values):
-                raise ValueError(f"property {item.name!r} has no label in the training split; drop it or add data")
+                raise ConfigError(
+                    f"property {item.name!r} has no label in the training split; leave it out of data.properties or "
+                    "add data"
+                )
             if item.is_class:
                 _check_classes(item, values)
                 scales.append(Scale(0.0, 1.0))
@@ -81,14 +85,17 @@ def learned_scale(item: Property, labels: np.ndarray, volumes: np.ndarray) -> np
     """Labels (n,) divided by the volume if extensive, then transformed, before standardisation.
 
     Raises:
-        ValueError: the logarithm of a label that is not positive.
+        ConfigError: the logarithm of a label that is not positive.
     """
     values = np.asarray(labels, np.float64)
     if not item.intensive:
         values = values / volumes
     if item.transform == "log":
         if np.any(values <= 0):
-            raise ValueError(f"property {item.name!r} is learned in its logarithm but has a label <= 0")
+            raise ConfigError(
+                f"property {item.name!r} is learned in its logarithm but has the label {np.nanmin(labels):g}; "
+                'correct it, or declare transform = "identity" in dataset.toml'
+            )
         values = np.log(values)
     return values
 
@@ -97,4 +104,4 @@ def _check_classes(item: Property, values: np.ndarray) -> None:
     classes = max(item.classes, 2)
     wrong = values[(values != np.round(values)) | (values < 0) | (values >= classes)]
     if len(wrong):
-        raise ValueError(f"property {item.name!r}: label {wrong[0]:g} is none of the classes 0 ... {classes - 1}")
+        raise ConfigError(f"property {item.name!r}: label {wrong[0]:g} is none of the classes 0 ... {classes - 1}")

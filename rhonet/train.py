@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rhonet.cli import OK, new_parser, run_command, start_tensorflow
 from rhonet.config import DEFAULT_CONFIG, ConfigError, config_names, load_config
-from rhonet.runs import check_free, open_run
+from rhonet.runs import open_run, plan_run
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -52,12 +52,11 @@ def main(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config or DEFAULT_CONFIG, arguments.overrides)
     if arguments.data is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, folder=str(arguments.data)))
-    if arguments.run_dir is not None:
-        check_free(arguments.run_dir)
+    run = plan_run(arguments.run_dir)
     start_tensorflow()
     from rhonet.experiment import start_training
 
-    start_training(config, arguments.run_dir)
+    start_training(config, run)
     return OK
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from rhonet.checkpoint import load_checkpoint, save_checkpoint
-from rhonet.config import Config, TrainConfig
+from rhonet.config import Config, ConfigError, TrainConfig
 from rhonet.dataset import Index
 from rhonet.inference import average_views, to_predictions
 from rhonet.metrics import Evaluation, evaluate
@@ -24,7 +24,7 @@ from rhonet.models.network import Network, build_network
 from rhonet.pipeline import TrainingData, fixed_views
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
-from rhonet.runs import Run
+from rhonet.runs import Run, RunError, write_history
 from rhonet.standardize import Standardizer
 
 log = logging.getLogger(__name__)
@@ -74,21 +74,26 @@ class Trainer:
     """Trains one network on the training split, watching the validation split.
 
     The weights that count are their exponential moving average at the epoch with the lowest validation
-    loss; without validation records, at the last epoch.
+    loss; without validation labels, at the last epoch. Initial weights depend on `train.seed` alone.
 
     Args:
         builder: built TFDS data set.
         index: labels and splits of its records.
         config: resolved configuration.
         strategy: from `rhonet.devices.prepare_devices`.
-        run: folder for checkpoints.
+        run: folder for checkpoints and history.
+
+    Raises:
+        ConfigError: labels that cannot be learned, or a batch that the data or the devices do not fit.
     """
 
     def __init__(
         self, builder: Any, index: Index, config: Config, *, strategy: tf.distribute.Strategy, run: Run
     ) -> None:
         self.builder, self.index, self.config, self.strategy, self.run = builder, index, config, strategy, run
-        train = index.rows("train")
+        train, replicas = index.rows("train"), strategy.num_replicas_in_sync
+        if config.train.batch_size % replicas:
+            raise ConfigError(f"train.batch_size {config.train.batch_size} is no multiple of the {replicas} devices")
         self.standardizer = Standardizer.fit(index.properties, index.labels[train], index.volumes[train])
         self.targets = self.standardizer.forward(index.labels, index.volumes)
         self.task_weights = _task_weights(index.properties, self.targets[train])
@@ -100,6 +105,7 @@ class Trainer:
             batch_size=config.train.batch_size,
             cache_mb=config.data.cache_mb,
         )
+        keras.utils.set_random_seed(config.train.seed)
         with strategy.scope():
             self.network = build_network(config.view, config.model, self.standardizer)
             self.optimizer = _optimizer(config.train, self.data.steps_per_epoch)
@@ -129,7 +135,11 @@ class Trainer:
         self.progress = Progress(**load_checkpoint(self.run.checkpoint, self.variables))
 
     def fit(self, observers: Sequence[Observer] = ()) -> Network:
-        """Runs the remaining epochs; returns the network with the best averaged weights."""
+        """Runs the remaining epochs; returns the network with the best averaged weights.
+
+        Raises:
+            RunError: the loss is no longer finite, or the checkpoint cannot be written.
+        """
         train, first = self.config.train, self.progress.next_epoch
         step = self._compile_step()
         for number in range(first, train.epochs):
@@ -137,8 +147,13 @@ class Trainer:
                 log.info("stopped early: no better validation loss for %d epochs", train.patience)
                 break
             started = time.monotonic()
-            losses = self._run_epoch(number, step, observers)
-            epoch = self._close_epoch(number, losses, time.monotonic() - started)
+            sums = self._run_epoch(number, step, observers)
+            if not np.isfinite(sums).all():
+                raise RunError(
+                    f"{self.run.path}: the loss is not finite in epoch {number + 1}; "
+                    f"start a new run with train.learning_rate below {train.learning_rate:g}"
+                )
+            epoch = self._close_epoch(number, sums, time.monotonic() - started)
             for observer in observers:
                 observer.on_epoch(epoch)
         return self.best
@@ -160,7 +175,7 @@ class Trainer:
         predictions, validation_sums = self._validate()
         validation_loss, validation_losses = self._weighted(validation_sums)
         progress = self.progress
-        watched = validation_loss if len(self.index.rows("validation")) else -float(number)
+        watched = validation_loss if validation_sums[1].any() else -float(number)
         improved = watched < progress.best_loss
         if improved:
             progress.best_loss, progress.best_epoch = watched, number
@@ -180,6 +195,7 @@ class Trainer:
         )
         progress.history.append(_history_line(epoch))
         save_checkpoint(self.run.checkpoint, self.variables, dataclasses.asdict(progress))
+        write_history(self.run, progress.history)
         return epoch
 
     def _compile_step(self) -> Any:
@@ -223,12 +239,11 @@ class Trainer:
         return predictions, sums
 
     def _weighted(self, sums: np.ndarray) -> tuple[float, dict[str, float]]:
-        """Loss over all properties, each at its mean over labelled samples, and these means."""
-        with np.errstate(invalid="ignore"):
-            means = np.where(sums[1] > 0, sums[0] / np.maximum(sums[1], 1), np.nan)
+        """Loss over all properties, each at its mean over labelled samples, and these means; NaN without labels."""
+        means = np.where(sums[1] > 0, sums[0] / np.maximum(sums[1], 1), np.nan)
         loss_weights = np.array([item.loss_weight for item in self.index.properties])
         known = ~np.isnan(means)
-        total = float((means * loss_weights)[known].sum() / max(loss_weights[known].sum(), 1e-12))
+        total = float(np.average(means[known], weights=loss_weights[known])) if known.any() else math.nan
         return total, dict(zip((item.name for item in self.index.properties), means.tolist(), strict=True))
 
 

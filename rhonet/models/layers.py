@@ -42,6 +42,10 @@ class Patches3D(keras.layers.Layer):
         super().__init__(**options)
         self.width = width
 
+    def build(self, input_shape: tuple) -> None:
+        if any(size % self.width for size in input_shape[1:4]):
+            raise ValueError(f"a cube of {input_shape[1]} points cannot be cut into patches of {self.width}")
+
     def call(self, cube: Any) -> Any:
         width, count, channels = self.width, cube.shape[1] // self.width, cube.shape[-1]
         split = ops.reshape(cube, (-1, count, width, count, width, count, width, channels))
@@ -108,8 +112,12 @@ class AttentionPooling3D(keras.layers.Layer):
 class LatticeFeatures(keras.layers.Layer):
     """Metric features of a lattice (B, 3, 3) Å: log volume, three log edges, three angle cosines, (B, 7).
 
-    The fractional grid of a `cell` view hides the cell's shape; this gives it back.
+    The fractional grid of a `cell` view hides the cell's shape; this gives it back. Always in float32: bfloat16
+    would round edges and volumes by up to 0.4 %.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "dtype": "float32"})
 
     def call(self, lattice: Any) -> Any:
         edges = ops.sqrt(ops.sum(lattice**2, axis=-1))
@@ -131,7 +139,7 @@ class PhysicalUnits(keras.layers.Layer):
     """
 
     def __init__(self, standardizer: dict[str, Any], **options: Any) -> None:
-        super().__init__(dtype="float32", **{key: value for key, value in options.items() if key != "dtype"})
+        super().__init__(**{**options, "dtype": "float32"})
         self.standardizer = Standardizer.from_dict(standardizer)
 
     def call(self, standardized: Any, lattice: Any) -> dict[str, Any]:

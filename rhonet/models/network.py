@@ -7,7 +7,7 @@ import dataclasses
 import keras
 from keras import layers
 
-from rhonet.config import ModelConfig, ViewConfig
+from rhonet.config import ConfigError, ModelConfig, ViewConfig
 from rhonet.models import msa3dcnn, plain3dcnn
 from rhonet.models.layers import LatticeFeatures, PhysicalUnits
 from rhonet.standardize import Standardizer
@@ -34,11 +34,19 @@ def build_network(view: ViewConfig, model: ModelConfig, standardizer: Standardiz
     """Fresh network for a view; its weights follow `keras.utils.set_random_seed`.
 
     Everything that a prediction needs beyond the weights (scales, transforms, units) is part of the graph.
+
+    Raises:
+        ConfigError: the encoder cannot halve the view's grid as often as it must.
     """
     encoder = ENCODERS[model.name]
     cube = keras.Input((view.size,) * 3 + (len(view.channels),), name="cube")
     lattice = keras.Input((3, 3), name="lattice")
-    x = encoder.encode(cube, model.size, periodic=view.kind != "cartesian")
+    try:
+        x = encoder.encode(cube, model.size, periodic=view.kind != "cartesian")
+    except ValueError as error:
+        raise ConfigError(
+            f"view.size {view.size} does not suit {model.name} {model.size}: {error}; take a multiple of 8"
+        ) from error
     if view.kind == "cell":
         x = layers.Concatenate()([x, LatticeFeatures()(lattice)])
     width = encoder.trunk_width(model.size)
