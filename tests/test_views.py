@@ -1,0 +1,287 @@
+"""Views against their definition: a sum over plane waves, written down once more in numpy and float64."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rhonet import views
+from rhonet.config import CHANNELS, VIEW_KINDS, ViewConfig
+from rhonet.density import ChargeDensity
+from rhonet.regrid import fourier_regrid, storage_grid
+from rhonet.views import Frame, Spectrum
+from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED, density_of, spin_of
+
+# Largest error over all cubes below, relative to the largest value of the channel: 4e-7, from float32.
+CLOSE = 2e-6
+
+LATTICES = {"cubic": CUBIC, "skewed": SKEWED, "left-handed": LEFT_HANDED}
+
+
+def noise(shape: tuple[int, int, int], *, lattice: np.ndarray = SKEWED, seed: int = 0) -> ChargeDensity:
+    """White noise, so that every plane wave of the grid counts, with a positive moment."""
+    rng = np.random.default_rng(seed)
+    return density_of(rng.random(shape), lattice=lattice, magnetization=rng.random(shape) - 0.1)
+
+
+def view_of(kind: str, **changes: object) -> ViewConfig:
+    return dataclasses.replace(ViewConfig(kind=kind, size=8, edge=4.0, channels=CHANNELS), **changes)
+
+
+def random_frame(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation and origin."""
+    rng = np.random.default_rng(seed)
+    return np.linalg.qr(rng.normal(size=(3, 3)))[0], rng.random(3)
+
+
+def spectrum_of(density: ChargeDensity, view: ViewConfig) -> Spectrum:
+    magnetization = np.zeros((0, 0, 0)) if density.magnetization is None else density.magnetization
+    return views.spectrum(
+        tf.constant(density.values, tf.float32),
+        tf.constant(magnetization, tf.float32),
+        tf.constant(density.lattice),
+        view,
+    )
+
+
+def cube_of(density: ChargeDensity, view: ViewConfig, rotation: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    frame = Frame(tf.constant(rotation), tf.constant(origin))
+    return views.render(spectrum_of(density, view), frame, view).numpy()
+
+
+def reference_cube(density: ChargeDensity, view: ViewConfig, rotation: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """The definition: filtered coefficients of all plane waves, each summed at each point by its exponential."""
+    shape = np.array(density.shape)
+    millers = np.stack(np.meshgrid(*[np.arange(-(n // 2), n - n // 2) for n in shape], indexing="ij"), -1).reshape(
+        -1, 3
+    )
+    waves = millers @ np.linalg.inv(density.lattice).T
+    if view.kind == "cartesian":
+        frequency = np.linalg.norm(waves, axis=1) * 2 * view.spacing
+    else:
+        frequency = np.abs(millers).max(axis=1) * 2 / view.size
+    kept = (2 * np.abs(millers) < shape).all(axis=1)
+    kept &= (frequency <= 1) if view.kind == "cartesian" else (frequency < 1)
+    kept &= np.linalg.norm(waves, axis=1) * 2 * view.finest < 1
+    millers, waves, frequency = millers[kept], waves[kept], frequency[kept]
+    damping = np.exp(-((np.pi * view.softness * frequency) ** 2) / 2)
+
+    steps = np.stack(np.meshgrid(*[np.arange(view.size)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    if view.kind == "cartesian":
+        points = origin @ density.lattice + steps @ rotation * view.spacing
+    else:
+        points = (origin + steps / view.size) @ density.lattice
+    exponentials = np.exp(2j * np.pi * points @ waves.T)
+
+    def field(values: np.ndarray, factor: np.ndarray | float = 1.0) -> np.ndarray:
+        grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3) / shape
+        coefficients = np.exp(-2j * np.pi * millers @ grid.T) @ values.ravel() / values.size
+        return (exponentials @ (coefficients * damping * factor)).real
+
+    gradient = [field(density.values, 2j * np.pi * waves[:, axis]) for axis in range(3)]
+    spin = density.magnetization
+    channels = {
+        "density": field(density.values),
+        "gradient": np.linalg.norm(gradient, axis=0),
+        "magnetization": np.zeros(len(points)) if spin is None else field(spin),
+    }
+    cube = np.stack([channels[name] for name in view.channels], axis=-1)
+    return cube.reshape(view.size, view.size, view.size, -1)
+
+
+def relative_error(cube: np.ndarray, fields: np.ndarray, view: ViewConfig) -> float:
+    """Largest difference of a cube from physical fields, per channel relative to its largest value."""
+    wrong = np.abs(np.sinh(cube.astype(np.float64)) * view.density_scale - fields).max(axis=(0, 1, 2))
+    return float((wrong / np.maximum(np.abs(fields).max(axis=(0, 1, 2)), 1e-3)).max())
+
+
+@pytest.mark.parametrize(
+    ("lattice", "shape"),
+    [
+        ("cubic", (12, 12, 12)),
+        ("left-handed", (8, 10, 12)),
+        ("skewed", (9, 11, 7)),
+        ("left-handed", (12, 9, 1)),
+        ("skewed", (2, 30, 3)),
+        ("skewed", (1, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("kind", VIEW_KINDS)
+def test_view_is_the_sum_over_plane_waves(kind, shape, lattice):
+    density, view, frame = noise(shape, lattice=LATTICES[lattice]), view_of(kind), random_frame()
+    assert relative_error(cube_of(density, view, *frame), reference_cube(density, view, *frame), view) < CLOSE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"softness": 0.0}, {"softness": 1.3}, {"size": 9}, {"finest": 0.9}, {"edge": 9.0}, {"density_scale": 0.01}],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", VIEW_KINDS)
+def test_settings_mean_what_they_say(kind, changes):
+    density, view, frame = noise((9, 10, 16)), view_of(kind, **changes), random_frame(1)
+    assert relative_error(cube_of(density, view, *frame), reference_cube(density, view, *frame), view) < CLOSE
+
+
+def test_channels_come_in_the_order_that_is_asked_for():
+    density, frame = noise((6, 7, 8)), random_frame()
+    whole = cube_of(density, view_of("cartesian"), *frame)
+    some = cube_of(density, view_of("cartesian", channels=("magnetization", "density")), *frame)
+    np.testing.assert_allclose(some, whole[..., [2, 0]], atol=CLOSE)
+    assert cube_of(density, view_of("cell", channels=("gradient",)), *frame).shape == (8, 8, 8, 1)
+
+
+def test_mean_of_the_cell_view_is_the_mean_density():
+    density, view = noise((9, 8, 7)), view_of("paper", channels=("density",))
+    cube = np.sinh(cube_of(density, view, *random_frame()).astype(np.float64)) * view.density_scale
+    assert cube.mean() * density.volume == pytest.approx(density.n_electrons, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", VIEW_KINDS)
+def test_a_density_is_the_same_on_every_grid_that_holds_it(kind):
+    band_limited = fourier_regrid(noise((7, 9, 11)), (16, 18, 20))
+    frame, view = random_frame(2), view_of(kind)
+    expected = cube_of(band_limited, view, *frame)
+    for shape in [(30, 36, 40), (17, 19, 21), (48, 18, 20)]:
+        np.testing.assert_allclose(cube_of(fourier_regrid(band_limited, shape), view, *frame), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("lattice", LATTICES.values(), ids=LATTICES)
+@pytest.mark.parametrize("kind", VIEW_KINDS)
+def test_stored_grid_shows_what_the_native_grid_shows(kind, lattice):
+    # White noise up to waves far shorter than a record of 0.25 Å holds; no smoothing hides the difference.
+    native = noise((40, 36, 45), lattice=lattice)
+    stored = storage_grid(native, 0.25)
+    assert max(stored.shape) < 36
+    view, frame = view_of(kind, size=24, softness=0.0), random_frame(3)
+    np.testing.assert_allclose(cube_of(stored, view, *frame), cube_of(native, view, *frame), atol=2e-5)
+
+
+def test_same_physical_point_has_the_same_value_in_every_frame():
+    density, view, (rotation, origin) = noise((9, 10, 11)), view_of("cartesian"), random_frame()
+    cube = cube_of(density, view, rotation, origin)
+    turned = cube_of(density, view, rotation[[1, 2, 0]], origin)
+    np.testing.assert_allclose(turned, cube.transpose(1, 2, 0, 3), atol=1e-5)
+    mirrored = cube_of(density, view, rotation * [[-1], [1], [1]], origin)
+    np.testing.assert_allclose(mirrored[0], cube[0], atol=1e-5)
+    moved = origin + 3 * view.spacing * rotation[1] @ np.linalg.inv(density.lattice)
+    np.testing.assert_allclose(cube_of(density, view, rotation, moved)[:, :-3], cube[:, 3:], atol=1e-5)
+
+
+def test_a_lattice_vector_changes_nothing():
+    density, frame = noise((9, 10, 11)), random_frame()
+    for kind in VIEW_KINDS:
+        cube = cube_of(density, view_of(kind), *frame)
+        np.testing.assert_allclose(
+            cube_of(density, view_of(kind), frame[0], frame[1] + np.array([1, -2, 40])), cube, atol=1e-5
+        )
+
+
+def test_cell_view_moves_with_the_origin():
+    density, view, (rotation, origin) = noise((9, 10, 11)), view_of("cell"), random_frame()
+    cube = cube_of(density, view, rotation, origin)
+    moved = cube_of(density, view, rotation, origin + np.array([2, 0, -1]) / view.size)
+    np.testing.assert_allclose(moved, np.roll(cube, (-2, 1), axis=(0, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("lattice", LATTICES.values(), ids=LATTICES)
+def test_primitive_cell_and_supercell_look_equal(lattice):
+    density, view, (rotation, origin) = noise((6, 7, 8), lattice=lattice), view_of("cartesian"), random_frame()
+    supercell = ChargeDensity(
+        np.tile(density.values, (2, 2, 2)), 2 * lattice, magnetization=np.tile(spin_of(density), (2, 2, 2))
+    )
+    np.testing.assert_allclose(
+        cube_of(supercell, view, rotation, origin / 2), cube_of(density, view, rotation, origin), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("lattice", LATTICES.values(), ids=LATTICES)
+def test_turning_or_mirroring_crystal_and_frame_together_changes_nothing(lattice):
+    # In the cubic cell of 4 Å, waves lie exactly on the edge of what a view of 0.5 Å sees.
+    density, view, (rotation, origin) = noise((16, 16, 16), lattice=lattice), view_of("cartesian"), random_frame()
+    cube = cube_of(density, view, rotation, origin)
+    for seed in range(1, 5):
+        turn = random_frame(seed)[0]
+        turned = dataclasses.replace(density, lattice=lattice @ turn)
+        np.testing.assert_allclose(cube_of(turned, view, rotation @ turn, origin), cube, atol=1e-5)
+
+
+def test_left_handed_description_of_a_crystal_looks_like_the_right_handed_one():
+    density, view, (rotation, origin) = noise((6, 9, 8)), view_of("cartesian"), random_frame()
+    swapped = ChargeDensity(
+        density.values.transpose(1, 0, 2), SKEWED[[1, 0, 2]], magnetization=spin_of(density).transpose(1, 0, 2)
+    )
+    assert np.linalg.det(SKEWED) * np.linalg.det(swapped.lattice) < 0
+    np.testing.assert_allclose(
+        cube_of(swapped, view, rotation, origin[[1, 0, 2]]), cube_of(density, view, rotation, origin), atol=1e-5
+    )
+
+
+def test_up_and_down_are_a_convention():
+    density, frame, view = noise((6, 7, 8)), random_frame(), view_of("cartesian", channels=("magnetization",))
+    flipped = dataclasses.replace(density, magnetization=-spin_of(density))
+    cube = cube_of(density, view, *frame)
+    np.testing.assert_allclose(cube_of(flipped, view, *frame), cube, atol=1e-6)
+    assert np.sinh(cube).mean() > 0
+
+
+@pytest.mark.parametrize("residue", [-1e-6, 0.0, 1e-6])
+def test_noise_of_an_antiferromagnet_does_not_choose_its_direction(residue):
+    density = noise((6, 7, 8))
+    spin = spin_of(density) - spin_of(density).mean()
+    view, frame = view_of("cell", channels=("magnetization",)), random_frame()
+    expected = cube_of(dataclasses.replace(density, magnetization=spin), view, *frame)
+    np.testing.assert_allclose(
+        cube_of(dataclasses.replace(density, magnetization=spin + residue), view, *frame), expected, atol=1e-4
+    )
+
+
+def test_without_spin_the_magnetization_is_zero():
+    density = dataclasses.replace(noise((5, 6, 7)), magnetization=None)
+    view = view_of("cartesian")
+    cube = cube_of(density, view, *random_frame())
+    assert not cube[..., view.channels.index("magnetization")].any()
+    assert cube[..., view.channels.index("density")].any()
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 10**6])
+def test_number_of_waves_at_once_does_not_matter(chunk, monkeypatch):
+    density, view, frame = noise((6, 7, 8)), view_of("cartesian", size=5), random_frame()
+    expected = cube_of(density, view, *frame)
+    monkeypatch.setattr(views, "PLANE_WAVES_AT_ONCE", chunk)
+    np.testing.assert_allclose(cube_of(density, view, *frame), expected, atol=1e-5)
+
+
+def test_random_frames_follow_their_seed_and_turn_everywhere():
+    def frame(number: int) -> Frame:
+        return views.random_frame(tf.constant([3, 2 * number], tf.int64))
+
+    np.testing.assert_array_equal(frame(5).rotation, frame(5).rotation)
+    drawn = [frame(number) for number in range(200)]
+    rotations = np.stack([one.rotation.numpy() for one in drawn])
+    np.testing.assert_allclose(
+        rotations @ rotations.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (200, 3, 3)), atol=1e-12
+    )
+    # Of 200 uniform rotations: means of numbers with standard deviation 1/√3, share of mirrored ones near one half.
+    assert np.abs(rotations.mean(axis=0)).max() < 4 / np.sqrt(3 * 200)
+    assert 0.35 < (np.linalg.det(rotations) < 0).mean() < 0.65
+    origins = np.stack([one.origin.numpy() for one in drawn])
+    assert origins.min() >= 0
+    assert origins.max() < 1
+    np.testing.assert_allclose(origins.mean(axis=0), 0.5, atol=4 / np.sqrt(12 * 200))
+
+
+def test_fixed_frames_are_the_same_rotations_every_time():
+    view = view_of("cartesian", views=5)
+    first, second = views.fixed_frames(view), views.fixed_frames(view)
+    np.testing.assert_array_equal(first.rotation, second.rotation)
+    np.testing.assert_array_equal(first.origin, second.origin)
+    np.testing.assert_allclose(np.linalg.det(first.rotation.numpy()), np.ones(5))
+    density = noise((6, 7, 8))
+    cubes = views.render_fixed(spectrum_of(density, view), view).numpy()
+    for number, cube in enumerate(cubes):
+        expected = cube_of(density, view, first.rotation[number].numpy(), first.origin[number].numpy())
+        np.testing.assert_allclose(cube, expected, atol=1e-6)
