@@ -73,6 +73,10 @@ class DataConfig:
         )
 
 
+VIEW_KINDS = ("cartesian", "cell", "paper")
+CHANNELS = ("density", "gradient", "laplacian", "magnetization")
+
+
 @dataclass(frozen=True)
 class ViewConfig:
     """How a density becomes the network's cube (rhonet.views).
@@ -83,17 +87,18 @@ class ViewConfig:
     edge: edge of the cartesian cube, Å.
     channels: fields shown to the network, functions of the density alone.
     density_scale: ρ0 of the asinh(ρ/ρ0) scaling, e/Å³.
-    softness: width of the Gaussian low-pass filter in units of the view's grid spacing; 0 is a sharp cut.
     finest: no view sees plane waves as short as twice this, Å: what finer grids hold beyond it never counts, so
         stored and native grids look the same. At least data.spacing.
+    softness: width of the Gaussian low-pass filter in units of `finest` (cartesian) or of the view's grid
+        spacing (cell, paper); 0 is a sharp cut.
     augment: random rotation and origin (cartesian) or origin (cell, paper) in training.
     views: how many fixed views a prediction is averaged over.
     """
 
     kind: str = "cartesian"
-    size: int = 24
+    size: int = 16
     edge: float = 8.0
-    channels: tuple[str, ...] = ("density", "magnetization")
+    channels: tuple[str, ...] = CHANNELS
     density_scale: float = 0.1
     softness: float = 0.5
     finest: float = DEFAULT_SPACING
@@ -116,10 +121,6 @@ class ViewConfig:
     def spacing(self) -> float:
         """Grid spacing of the cartesian cube, Å."""
         return self.edge / self.size
-
-
-VIEW_KINDS = ("cartesian", "cell", "paper")
-CHANNELS = ("density", "gradient", "magnetization")
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ class TrainConfig:
         _require(self.clip_norm > 0, f"train.clip_norm must be above 0, got {self.clip_norm}")
         _require(0 <= self.ema < 1, f"train.ema must lie in [0, 1), got {self.ema}")
         _require(0 <= self.warmup < 1, f"train.warmup must lie in [0, 1), got {self.warmup}")
+        _require(self.seed >= 0, f"train.seed must not be negative, got {self.seed}")
         _require(self.patience >= 0, f"train.patience must not be negative, got {self.patience}")
         _require(self.precision in PRECISIONS, f"train.precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
 

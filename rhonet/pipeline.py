@@ -115,9 +115,8 @@ def fixed_views(
 
 
 def _memory_mb(index: Index, rows: np.ndarray, view: ViewConfig) -> float:
-    """Size of the cached spectra: 40 bytes for each plane wave, half of those in a sphere of radius π/spacing."""
-    spacing = max(view.spacing, view.finest) if view.kind == "cartesian" else view.finest
-    waves = index.volumes[rows] * (np.pi / spacing) ** 3 / (12 * np.pi**2)
+    """Size of the cached spectra: 40 bytes for each plane wave, half of those in a sphere of radius π/finest."""
+    waves = index.volumes[rows] * (np.pi / view.finest) ** 3 / (12 * np.pi**2)
     if view.kind != "cartesian":
         waves = np.minimum(waves, view.size**3 / 2)
     return float(waves.sum()) * 40 / 2**20

@@ -4,8 +4,10 @@ One implementation serves training, evaluation, prediction and the exported grap
 its plane waves, ρ(r) = Σ_G c_G exp(iG·r), low-pass filtered there, and summed *exactly* at the view's
 points. These form a regular lattice o + i·s₁ + j·s₂ + k·s₃, so exp(iG·r) factorises into one phase per
 axis and the sum is a single matrix product, whatever the rotation: there is no interpolation error, and
-derivatives come for free. Plane waves that the view cannot resolve, or that a stored record need not hold, are
-dropped, so the result does not depend on how fine the grid was, as long as its spacing is at most `view.finest`.
+derivatives come for free. Plane waves that a stored record need not hold are dropped, so the result does not
+depend on how fine the grid was, as long as its spacing is at most `view.finest`. The points of a cartesian view
+may lie farther apart than that: they sample the sharp field here and there, and random origins and several views
+see the rest, which serves the network better than a field blurred to the distance of the points.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ PLANE_WAVES_AT_ONCE = 2048
 
 # Lattices come in float32: a wave on the edge of what is seen must not come and go with their rounding.
 EDGE = 1e-5
+
+# Brings -∇²ρ to the size of ρ, Å².
+LAPLACIAN_AREA = 0.1
 
 # Total moments below this, µB, are rounding noise (antiferromagnets) and choose no direction.
 LEAST_MOMENT = 0.01
@@ -85,26 +90,35 @@ def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
     """The network's cube (size, size, size, channels), float32, dimensionless.
 
     Densities enter as asinh(ρ/ρ0) and magnetizations as asinh(m/ρ0), which keeps the sign of the small
-    negative values of pseudo-densities; gradients as asinh(|∇ρ|·Å/ρ0).
+    negative values of pseudo-densities; gradients as asinh(|∇ρ|·Å/ρ0), Laplacians as asinh(-∇²ρ·0.1 Å²/ρ0).
+    Length of the gradient and Laplacian do not turn with the crystal: they tell the network about directions
+    without its having to learn rotations.
     """
     inverse = tf.linalg.inv(waves.lattice)
     if view.kind == "cartesian":
         steps = tf.matmul(tf.cast(frame.rotation, tf.float64) * view.spacing, inverse)
     else:
         steps = tf.eye(3, dtype=tf.float64) / view.size
-    coefficients = waves.coefficients
-    if "gradient" in view.channels:
-        reciprocal = 2 * math.pi * tf.matmul(waves.millers, inverse, transpose_b=True)
-        slopes = tf.complex(0.0, 1.0) * tf.cast(tf.transpose(reciprocal), tf.complex64) * coefficients[:1]
-        coefficients = tf.concat([coefficients, slopes], axis=0)
-    fields = _sum_plane_waves(waves.millers, coefficients, steps, frame.origin, view.size)
-    channels = {
-        "density": lambda: fields[0],
-        "magnetization": lambda: fields[1],
-        "gradient": lambda: tf.norm(fields[2:5], axis=0),
-    }
-    cube = tf.stack([channels[name]() for name in view.channels], axis=-1)
+    waves_per_angstrom = tf.matmul(waves.millers, inverse, transpose_b=True)
+    coefficients = [_channel_waves(name, waves.coefficients, waves_per_angstrom) for name in view.channels]
+    fields = _sum_plane_waves(waves.millers, tf.concat(coefficients, axis=0), steps, frame.origin, view.size)
+    # One field per channel, but three for the gradient, of which the length counts.
+    split = tf.split(fields, [item.shape[0] for item in coefficients])
+    cube = tf.stack([tf.norm(field, axis=0) if field.shape[0] > 1 else field[0] for field in split], axis=-1)
     return tf.asinh(cube / view.density_scale)
+
+
+def _channel_waves(name: str, coefficients: tf.Tensor, waves_per_angstrom: tf.Tensor) -> tf.Tensor:
+    """Plane waves of the fields that a channel is made of, (1 or 3, G), all of the size of a density in e/Å³."""
+    density, magnetization = coefficients[:1], coefficients[1:]
+    if name == "density":
+        return density
+    if name == "magnetization":
+        return magnetization
+    g = 2 * math.pi * waves_per_angstrom
+    if name == "gradient":
+        return tf.complex(0.0, 1.0) * tf.cast(tf.transpose(g), tf.complex64) * density
+    return tf.cast(LAPLACIAN_AREA * tf.reduce_sum(g**2, axis=1), tf.complex64) * density
 
 
 def random_frame(seed: tf.Tensor) -> Frame:
@@ -134,16 +148,16 @@ def _reach(lattice: tf.Tensor, view: ViewConfig) -> tf.Tensor:
     """Largest Miller index along each axis that the view can see, (3,)."""
     edges = tf.norm(lattice, axis=1) * (1 + EDGE)
     if view.kind == "cartesian":
-        return edges / (2 * max(view.spacing, view.finest))
+        return edges / (2 * view.finest)
     return tf.minimum(edges / (2 * view.finest), (view.size - 1) // 2)
 
 
 def _relative_frequency(millers: tf.Tensor, lattice: tf.Tensor, view: ViewConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """|G| in units of the view's Nyquist frequency, (G,), beyond 1 the view sees nothing; and |G| < π/finest."""
+    """|G| in units of the highest frequency that the view sees, (G,); and whether |G| < π/finest."""
     waves_per_angstrom = tf.norm(tf.matmul(millers, tf.linalg.inv(lattice), transpose_b=True), axis=1)
     is_stored = waves_per_angstrom * 2 * view.finest < 1 - EDGE
     if view.kind == "cartesian":
-        return waves_per_angstrom * 2 * view.spacing, is_stored
+        return waves_per_angstrom * 2 * view.finest, is_stored
     return tf.reduce_max(tf.abs(millers), axis=1) * 2 / view.size, is_stored
 
 

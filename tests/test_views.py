@@ -60,11 +60,11 @@ def reference_cube(density: ChargeDensity, view: ViewConfig, rotation: np.ndarra
     )
     waves = millers @ np.linalg.inv(density.lattice).T
     if view.kind == "cartesian":
-        frequency = np.linalg.norm(waves, axis=1) * 2 * view.spacing
+        frequency = np.linalg.norm(waves, axis=1) * 2 * view.finest
     else:
         frequency = np.abs(millers).max(axis=1) * 2 / view.size
     kept = (2 * np.abs(millers) < shape).all(axis=1)
-    kept &= (frequency <= 1) if view.kind == "cartesian" else (frequency < 1)
+    kept &= frequency < 1
     kept &= np.linalg.norm(waves, axis=1) * 2 * view.finest < 1
     millers, waves, frequency = millers[kept], waves[kept], frequency[kept]
     damping = np.exp(-((np.pi * view.softness * frequency) ** 2) / 2)
@@ -86,6 +86,7 @@ def reference_cube(density: ChargeDensity, view: ViewConfig, rotation: np.ndarra
     channels = {
         "density": field(density.values),
         "gradient": np.linalg.norm(gradient, axis=0),
+        "laplacian": field(density.values, 0.1 * (2 * np.pi) ** 2 * (waves**2).sum(axis=1)),
         "magnetization": np.zeros(len(points)) if spin is None else field(spin),
     }
     cube = np.stack([channels[name] for name in view.channels], axis=-1)
@@ -130,7 +131,8 @@ def test_channels_come_in_the_order_that_is_asked_for():
     density, frame = noise((6, 7, 8)), random_frame()
     whole = cube_of(density, view_of("cartesian"), *frame)
     some = cube_of(density, view_of("cartesian", channels=("magnetization", "density")), *frame)
-    np.testing.assert_allclose(some, whole[..., [2, 0]], atol=CLOSE)
+    order = [CHANNELS.index("magnetization"), CHANNELS.index("density")]
+    np.testing.assert_allclose(some, whole[..., order], atol=CLOSE)
     assert cube_of(density, view_of("cell", channels=("gradient",)), *frame).shape == (8, 8, 8, 1)
 
 
