@@ -23,7 +23,7 @@ from rhonet.runs import RunError
 log = logging.getLogger("rhonet.predict")
 
 FORMATS = ("table", "csv", "json")
-RELEASED = "rhonet-base"
+RELEASED = "base"
 
 
 @dataclass(frozen=True)
