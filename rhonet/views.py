@@ -70,7 +70,7 @@ def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, vi
     grids = [_axis_millers(shape[axis], reach[axis], half=axis == 2) for axis in range(3)]
     millers = tf.reshape(tf.stack(tf.meshgrid(*grids, indexing="ij"), axis=-1), (-1, 3))
     frequency, is_stored = _relative_frequency(tf.cast(millers, tf.float64), lattice, view)
-    seen = tf.where((frequency < 1 + EDGE) & is_stored)[:, 0]
+    seen = tf.where(is_stored)[:, 0]
     millers = tf.gather(millers, seen)
     damping = tf.exp(-0.5 * (math.pi * view.softness * tf.gather(frequency, seen)) ** 2)
     # The half with h_c > 0 stands for both signs of G; the plane h_c = 0 holds both already.
