@@ -152,19 +152,19 @@ class TrainConfig:
     image_every: epochs between parity images in TensorBoard.
     """
 
-    epochs: int = 60
+    epochs: int = 12
     batch_size: int = 16
     views_per_epoch: int = 8
     learning_rate: float = 1e-3
-    weight_decay: float = 0.02
+    weight_decay: float = 0.5
     warmup: float = 0.05
     ema: float = 0.99
     clip_norm: float = 1.0
-    patience: int = 15
+    patience: int = 6
     precision: str = "auto"
     cpu_devices: int = 1
     seed: int = 0
-    image_every: int = 10
+    image_every: int = 3
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "views_per_epoch", "image_every", "cpu_devices"):
