@@ -215,7 +215,7 @@ class Trainer:
             optimizer.apply([gradient / replicas for gradient in gradients], model.trainable_variables)
             return loss, tf.stack([tf.reduce_sum(losses, axis=0), tf.reduce_sum(mask, axis=0)])
 
-        @tf.function
+        @tf.function(autograph=False)
         def step(batch: tuple) -> tuple[tf.Tensor, tf.Tensor]:
             loss, sums = self.strategy.run(replica_step, args=batch)
             self._update_average()

@@ -22,6 +22,9 @@ from rhonet.config import ViewConfig
 
 PLANE_WAVES_AT_ONCE = 2048
 
+# What is here is written in graph operations; AutoGraph would take seconds to find nothing to convert.
+as_written = tf.autograph.experimental.do_not_convert
+
 # Lattices come in float32: a wave on the edge of what is seen must not come and go with their rounding.
 EDGE = 1e-5
 
@@ -53,6 +56,7 @@ class Frame(NamedTuple):
     origin: tf.Tensor
 
 
+@as_written
 def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, view: ViewConfig) -> Spectrum:
     """Filtered plane waves of a density.
 
@@ -86,6 +90,7 @@ def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, vi
     return Spectrum(tf.cast(millers, tf.float64), coefficients, lattice)
 
 
+@as_written
 def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
     """The network's cube (size, size, size, channels), float32, dimensionless.
 
@@ -103,8 +108,9 @@ def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
     coefficients = [_channel_waves(name, waves.coefficients, waves_per_angstrom) for name in view.channels]
     fields = _sum_plane_waves(waves.millers, tf.concat(coefficients, axis=0), steps, frame.origin, view.size)
     # One field per channel, but three for the gradient, of which the length counts.
-    split = tf.split(fields, [item.shape[0] for item in coefficients])
-    cube = tf.stack([tf.norm(field, axis=0) if field.shape[0] > 1 else field[0] for field in split], axis=-1)
+    split = tf.split(fields, [3 if name == "gradient" else 1 for name in view.channels])
+    split = zip(view.channels, split, strict=True)
+    cube = tf.stack([tf.norm(field, axis=0) if name == "gradient" else field[0] for name, field in split], axis=-1)
     return tf.asinh(cube / view.density_scale)
 
 
@@ -121,6 +127,7 @@ def _channel_waves(name: str, coefficients: tf.Tensor, waves_per_angstrom: tf.Te
     return tf.cast(LAPLACIAN_AREA * tf.reduce_sum(g**2, axis=1), tf.complex64) * density
 
 
+@as_written
 def random_frame(seed: tf.Tensor) -> Frame:
     """Uniformly random rotation or rotoinversion and origin; the same for the same seed, (2,) integers."""
     numbers = tf.random.stateless_normal((4,), seed, dtype=tf.float64)
@@ -136,6 +143,7 @@ def fixed_frames(view: ViewConfig) -> Frame:
     return Frame(tf.stack(rotations), tf.constant(rng.random((view.views, 3))))
 
 
+@as_written
 def render_fixed(waves: Spectrum, view: ViewConfig) -> tf.Tensor:
     """The cubes that a prediction is averaged over, (views, size, size, size, channels)."""
     cube = tf.TensorSpec((view.size,) * 3 + (len(view.channels),), tf.float32)

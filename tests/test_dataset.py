@@ -11,7 +11,7 @@ from rhonet.dataset import Index, read_index, select_properties, shared_properti
 from rhonet.folder import read_folder
 from rhonet.properties import PROPERTIES, Property
 from rhonet.splits import SPLITS
-from tests.fixtures import N_CRYSTALS
+from tests.crystals import N_CRYSTALS
 
 pytest_plugins = ("tests.fixtures",)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")

@@ -14,7 +14,7 @@ from rhonet.config import MODELS, SIZES, VIEW_KINDS, ConfigError, ModelConfig, V
 from rhonet.models.network import Network, build_network
 from rhonet.properties import Property
 from rhonet.standardize import Scale, Standardizer
-from tests.fixtures import run_code
+from tests.crystals import run_code
 from tests.synthetic import CUBIC, SKEWED
 
 SOURCES = sorted((Path(__file__).parents[2] / "rhonet" / "models").glob("*.py"))

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rhonet.checkpoint import load_checkpoint, weights_hash
+from rhonet.config import ConfigError, TrainConfig
+from rhonet.dataset import Index
+from rhonet.properties import Property
+from rhonet.runs import Run, RunError
+from rhonet.training import Epoch, Trainer, _optimizer, _task_weights
+from tests.crystals import REPOSITORY, run_code, run_module, weights_in
+
+pytest_plugins = ("tests.fixtures",)
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
+
+
+@pytest.fixture(scope="module")
+def strategy() -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(["/CPU:0"])
+
+
+@pytest.fixture
+def make_trainer(builder, index, crystals, strategy, tmp_path) -> Callable[..., Trainer]:
+    """Trainer of a small network; `change` replaces fields of the index."""
+
+    def make(*settings: str, name: str = "run", **change: Any) -> Trainer:
+        run = Run(tmp_path / name)
+        run.path.mkdir(exist_ok=True)
+        config = crystals.config("model.name=plain3dcnn", *settings)
+        return Trainer(builder, dataclasses.replace(index, **change), config, strategy=strategy, run=run)
+
+    return make
+
+
+def splits_of(index: Index, train: int) -> np.ndarray:
+    """The first crystals for training, the others in no split at all."""
+    return np.array(["train"] * train + ["nowhere"] * (len(index.ids) - train))
+
+
+def history_of(run: Run) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.history_file.read_text().splitlines()]
+
+
+class Recorder:
+    """Observer that keeps what it sees, and can stop a training as a user does."""
+
+    def __init__(self, trainer: Trainer, *, interrupt_in_epoch: int = -1) -> None:
+        self.trainer, self.stop_in = trainer, interrupt_in_epoch
+        self.weights: list[list[np.ndarray]] = []
+        self.epochs: list[Epoch] = []
+
+    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        self.weights.append(self.trainer.network.standardized.get_weights())
+        if epoch == self.stop_in and step == 2:
+            raise KeyboardInterrupt
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        self.epochs.append(epoch)
+
+
+def test_four_crystals_are_learned_by_heart_without_any_validation_record(make_trainer, index):
+    trainer = make_trainer(
+        "train.epochs=12",
+        "train.views_per_epoch=12",
+        "train.learning_rate=4e-3",
+        "train.warmup=0",
+        "train.ema=0",
+        "view.augment=false",
+        splits=splits_of(index, 4),
+        labels=np.where(np.isnan(index.labels), 1.0, index.labels),
+    )
+    trainer.fit()
+    history = history_of(trainer.run)
+    assert history[-1]["loss"]["train"] < 0.05 * history[0]["loss"]["train"]
+    # Nothing to validate on: the last weights count, and there is no number instead of a made-up one.
+    assert trainer.progress.best_epoch == 11
+    assert {line["loss"]["validation"] for line in history} == {None}
+    assert set(history[0]["validation"].values()) == {None}
+    best = weights_hash(trainer.best.standardized.variables)
+    assert best == weights_hash(trainer.network.standardized.variables)
+
+
+def test_validation_records_without_labels_choose_no_epoch(make_trainer, index):
+    labels = index.labels.copy()
+    labels[index.rows("validation")] = np.nan
+    trainer = make_trainer("train.epochs=2", labels=labels)
+    trainer.fit()
+    assert trainer.progress.best_epoch == 1
+
+
+def test_moving_average_is_the_recursion_over_all_steps(make_trainer):
+    trainer = make_trainer("train.epochs=1", "train.ema=0.8")
+    mean = [array.astype(np.float64) for array in trainer.network.standardized.get_weights()]
+    recorder = Recorder(trainer)
+    trainer.fit([recorder])
+    for number, weights in enumerate(recorder.weights, start=1):
+        decay = min(0.8, (1 + number) / (10 + number))
+        mean = [decay * old + (1 - decay) * new for old, new in zip(mean, weights, strict=True)]
+    for array, expected in zip(trainer.averaged.standardized.get_weights(), mean, strict=True):
+        np.testing.assert_allclose(array, expected, atol=1e-6)
+    # What is validated and exported is the average.
+    assert weights_hash(trainer.best.standardized.variables) == weights_hash(trainer.averaged.standardized.variables)
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (0, 4)])
+def test_training_stops_early_unless_patience_is_zero(make_trainer, patience, epochs):
+    # With steps this small the weights, and with them the validation loss, stay as they are.
+    trainer = make_trainer(
+        "train.epochs=4",
+        f"train.patience={patience}",
+        "train.learning_rate=1e-30",
+        "train.ema=0",
+        "train.views_per_epoch=1",
+    )
+    trainer.fit()
+    assert (trainer.progress.best_epoch, trainer.progress.next_epoch) == (0, epochs)
+    assert [line["best"] for line in history_of(trainer.run)] == [True] + [False] * (epochs - 1)
+
+
+def test_batch_without_any_label_of_a_property_moves_its_head_no_further(make_trainer):
+    trainer = make_trainer("train.weight_decay=0")
+    hidden = [item.name for item in trainer.index.properties].index("hardness")
+    (inputs, targets), *_ = trainer.data.epoch(0)
+    targets = targets.numpy()
+    targets[:, hidden] = np.nan
+    model = trainer.network.standardized
+    before = {variable.path: variable.numpy() for variable in model.trainable_variables}
+    step = trainer._compile_step()
+    for _ in range(3):  # the first step of the warm-up has a rate of zero
+        loss, sums = step((inputs, tf.constant(targets)))
+    assert np.isfinite(float(loss))
+    assert sums.numpy()[:, hidden].tolist() == [0, 0]
+    for variable in model.trainable_variables:
+        moved = not np.array_equal(variable.numpy(), before[variable.path])
+        if "hardness" in variable.path:
+            assert not moved
+        elif "kernel" in variable.path:
+            assert moved, variable.path
+    _, sums = step((inputs, tf.fill(targets.shape, np.float32(np.nan))))
+    assert sums.numpy().tolist() == [[0] * 5, [0] * 5]
+    assert all(np.isfinite(array).all() for array in model.get_weights())
+
+
+def test_loss_of_a_step_is_the_weighted_sum_over_known_labels(make_trainer):
+    from rhonet.models.losses import task_losses
+
+    trainer = make_trainer()
+    (inputs, targets), *_ = trainer.data.epoch(0)
+    outputs = trainer.network.standardized(inputs, training=True)
+    losses, mask = (np.asarray(item) for item in task_losses(trainer.index.properties, targets, outputs))
+    loss, sums = trainer._compile_step()((inputs, targets))
+    assert float(loss) == pytest.approx((losses * trainer.task_weights).sum() / len(targets), rel=1e-5)
+    np.testing.assert_allclose(sums, [losses.sum(axis=0), mask.sum(axis=0)], rtol=1e-5)
+
+
+def test_rarely_labelled_properties_count_like_others_up_to_a_limit():
+    items = (Property("a"), Property("b"), Property("c", loss_weight=2.0))
+    targets = np.zeros((100, 3))
+    targets[50:, 1] = np.nan
+    targets[1:, 2] = np.nan
+    np.testing.assert_allclose(_task_weights(items, targets), np.array([1, 2, 2 * 10]) / 4)
+
+
+def test_rate_warms_up_and_falls_along_a_cosine_to_a_hundredth():
+    def rate(step: int, *, warmup: float) -> float:
+        train = TrainConfig(epochs=10, learning_rate=1e-3, warmup=warmup)
+        schedule: Any = _optimizer(train, 20)._learning_rate
+        return float(schedule(step))
+
+    assert rate(0, warmup=0.1) == 0
+    assert rate(10, warmup=0.1) == pytest.approx(5e-4)
+    assert rate(20, warmup=0.1) == pytest.approx(1e-3)
+    assert rate(110, warmup=0.1) == pytest.approx(1e-3 * (0.5 + 0.5 * 0.01))
+    assert rate(200, warmup=0.1) == pytest.approx(1e-5)
+    assert rate(0, warmup=0.0) == pytest.approx(1e-3)
+    assert rate(200, warmup=0.0) == pytest.approx(1e-5)
+
+
+def test_loss_that_is_no_longer_finite_ends_the_training_in_one_line(make_trainer):
+    trainer = make_trainer("train.learning_rate=1e38", "train.warmup=0")
+    with pytest.raises(RunError, match=r"the loss is not finite in epoch 1; start a new run with train.learning_rate"):
+        trainer.fit()
+    assert not trainer.run.checkpoint.exists()
+
+
+def test_interrupted_training_goes_on_to_the_same_weights(make_trainer):
+    whole = make_trainer(name="whole")
+    whole.fit()
+    stopped = make_trainer(name="stopped")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit([Recorder(stopped, interrupt_in_epoch=1)])
+    resumed = make_trainer(name="stopped")
+    resumed.restore()
+    assert resumed.progress.next_epoch == 1
+    recorder = Recorder(resumed)
+    resumed.fit([recorder])
+    assert [epoch.number for epoch in recorder.epochs] == [1, 2]
+    for group, variables in resumed.variables.items():
+        assert weights_hash(variables) == weights_hash(whole.variables[group]), group
+    without_seconds = [[{**line, "seconds": 0} for line in history_of(one.run)] for one in (whole, resumed)]
+    assert without_seconds[0] == without_seconds[1]
+
+
+def test_checkpoint_of_another_network_is_refused(make_trainer):
+    small = make_trainer("train.epochs=1")
+    small.fit()
+    with pytest.raises(RunError, match=r"does not fit the network .*; was config.toml changed\?"):
+        make_trainer("model.name=msa3dcnn").restore()
+    with pytest.raises(RunError, match=r"no checkpoint; the run stopped before its first epoch ended"):
+        make_trainer(name="empty").restore()
+
+
+def test_batch_must_be_shared_evenly_by_the_devices(builder, index, crystals, tmp_path):
+    three: Any = SimpleNamespace(num_replicas_in_sync=3)
+    with pytest.raises(ConfigError, match=r"train.batch_size 4 is no multiple of the 3 devices"):
+        Trainer(builder, index, crystals.config(), strategy=three, run=Run(tmp_path))
+
+
+def test_initial_weights_do_not_depend_on_what_was_drawn_before(make_trainer):
+    first = make_trainer().network.standardized.variables
+    keras.utils.set_random_seed(99)
+    np.random.default_rng().random()
+    assert weights_hash(make_trainer().network.standardized.variables) == weights_hash(first)
+
+
+TRAIN_ONLY = """
+import sys
+from rhonet.config import load_config
+from rhonet.devices import prepare_devices
+from rhonet.experiment import open_data
+from rhonet.runs import make_run, plan_run
+from rhonet.training import Trainer
+from pathlib import Path
+
+run = plan_run(Path(sys.argv[1]))
+config = load_config(sys.argv[2], sys.argv[3:])
+strategy = prepare_devices(config.train)
+trainer = Trainer(*open_data(config), config, strategy=strategy, run=run)
+make_run(run, config)
+trainer.fit()
+print(strategy.num_replicas_in_sync, trainer.network.standardized.compute_dtype)
+"""
+
+
+def test_two_devices_give_the_loss_of_one(finished, tmp_path):
+    run = Run(tmp_path / "two")
+    done = run_code(TRAIN_ONLY, run.path, finished.run.config_file, "train.cpu_devices=2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "float32"]
+    for one, two in zip(history_of(finished.run), history_of(run), strict=True):
+        for split in ("train", "validation"):
+            assert two["loss"][split] == pytest.approx(one["loss"][split], rel=1e-5)
+
+
+def kill_after_first_epoch(arguments: list[str]) -> None:
+    """Starts a training and kills it with -9 as soon as it says that its first epoch is done."""
+    command = [sys.executable, "-m", "rhonet.train", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "epoch   1/3" in line:
+                process.send_signal(signal.SIGKILL)
+                break
+        assert process.wait() == -signal.SIGKILL, "".join(said)
+        assert "trained" not in process.stderr.read()
+
+
+def test_run_killed_half_way_gives_the_weights_of_the_uninterrupted_one(crystals, finished, tmp_path):
+    path = tmp_path / "killed"
+    kill_after_first_epoch([*crystals.arguments(), "--run-dir", str(path)])
+    run = Run(path)
+    assert load_checkpoint(run.checkpoint, {})["next_epoch"] in (1, 2)
+    assert not run.model.exists()
+    done = run_module("train", "--resume", path)
+    assert done.returncode == 0, done.stderr
+    assert "going on with" in done.stderr
+    assert weights_in(done.stderr) == weights_in(finished.stderr)
+    assert done.stdout == finished.stdout
+    assert Path(run.model, "card.toml").is_file()
