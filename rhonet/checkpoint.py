@@ -61,7 +61,8 @@ def load_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variabl
     if not has_checkpoint(folder):
         raise RunError(f"{path}: no checkpoint; the run stopped before its first epoch ended, go on with --resume")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, as numpy leaves a damaged file open.
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             stored = dict(file)
         progress = json.loads(str(stored.pop("progress")))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
