@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -15,7 +17,7 @@ from tqdm import tqdm
 from rhonet.config import Config
 from rhonet.metrics import Evaluation
 from rhonet.plots import figure_to_image, overview_figure
-from rhonet.runs import Run
+from rhonet.runs import Run, RunError
 from rhonet.training import Epoch, Trainer
 
 log = logging.getLogger(__name__)
@@ -59,22 +61,25 @@ class ConsoleObserver:
 
 
 class TensorBoardObserver:
-    """Losses, R² and errors per property, learning rate, parity images, graph and hyperparameters."""
+    """Losses, R² and errors per property, learning rate, parity images, graph and hyperparameters.
+
+    Every method raises RunError where the disk takes no more.
+    """
 
     def __init__(self, run: Run, config: Config, trainer: Trainer) -> None:
+        self._run, self._every, self._epochs = run, config.train.image_every, config.train.epochs
         self._writers = {
             split: tf.summary.create_file_writer(str(run.tensorboard / split)) for split in ("train", "validation")
         }
-        self._every, self._epochs = config.train.image_every, config.train.epochs
-        with self._writers["validation"].as_default():
+        with self._write("validation"):
             hparams.hparams(_flat(config))
             tf.summary.text("config", f"```\n{config.to_toml()}\n```", step=0)
-        with self._writers["train"].as_default():
+        with self._write("train"):
             tf.summary.graph(_graph(trainer))
 
     def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
         if step % 10 == 0:
-            with self._writers["train"].as_default():
+            with self._write("train"):
                 tf.summary.scalar("loss per step", loss, step=epoch * steps + step)
 
     def on_epoch(self, epoch: Epoch) -> None:
@@ -83,19 +88,30 @@ class TensorBoardObserver:
             ("train", epoch.train_loss, epoch.train_losses),
             ("validation", epoch.validation_loss, epoch.validation_losses),
         ):
-            with self._writers[split].as_default():
-                tf.summary.scalar("loss", loss, step=number)
+            with self._write(split):
+                _scalar("loss", loss, number)
                 for name, value in losses.items():
                     _scalar(f"loss of property/{name}", value, number)
-        with self._writers["train"].as_default():
+        with self._write("train"):
             tf.summary.scalar("learning rate", epoch.learning_rate, step=number)
-        with self._writers["validation"].as_default():
+        with self._write("validation"):
             _write_evaluation(epoch.evaluation, number)
             if number % self._every == 0 or number == self._epochs:
                 image = figure_to_image(overview_figure(epoch.predictions, epoch.evaluation, split="validation"))
                 tf.summary.image("parity on validation", image[None], step=number)
-        for writer in self._writers.values():
-            writer.flush()
+
+    @contextlib.contextmanager
+    def _write(self, split: str) -> Iterator[None]:
+        """Summaries inside of it go to that split's file, at once."""
+        try:
+            with self._writers[split].as_default():
+                yield
+        except tf.errors.OpError as error:
+            reason = error.message.splitlines()[0].rpartition("; ")[2]
+            raise RunError(
+                f"{self._run.tensorboard}: cannot be written: {reason}; free some space, then go on with "
+                f"--resume {self._run.path}"
+            ) from error
 
 
 def _write_evaluation(evaluation: Evaluation, step: int) -> None:
