@@ -29,6 +29,8 @@ class DensityModel(tf.Module):
     def __init__(self, network: Network, view: ViewConfig) -> None:
         super().__init__(name="rhonet")
         self._network, self._view = network, view
+        shapes = network.units.compute_output_shape((None, None), (None, 3, 3))
+        self._outputs = {name: tf.TensorSpec(shape[1:], tf.float32) for name, shape in shapes.items()}
         self._tracked = [variable.value for variable in network.standardized.variables]
 
     @tf.function(
@@ -39,8 +41,7 @@ class DensityModel(tf.Module):
         ]
     )
     def predict_density(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
-        standardized = self._standardized(self._cubes(density, magnetization, lattice), lattice)
-        return {name: value[0] for name, value in self._network.units(standardized[None], lattice[None]).items()}
+        return self._predict(density, magnetization, lattice)
 
     @tf.function(
         input_signature=[
@@ -50,23 +51,18 @@ class DensityModel(tf.Module):
         ]
     )
     def predict_batch(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
-        width = self._network.standardized.output.shape[-1]
-        standardized = tf.map_fn(
-            lambda item: self._standardized(self._cubes(*item), item[2]),
-            (density, magnetization, lattice),
-            fn_output_signature=tf.TensorSpec((width,), tf.float32),
+        # One after the other: no answer may depend on what else is in the batch, not even in its last bit.
+        return tf.map_fn(
+            lambda item: self._predict(*item), (density, magnetization, lattice), fn_output_signature=self._outputs
         )
-        return self._network.units(standardized, lattice)
 
-    def _cubes(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> tf.Tensor:
-        """The density in all fixed views, (views, n, n, n, channels)."""
-        waves = views.spectrum(density, magnetization, lattice, self._view)
-        return views.render_fixed(waves, self._view)
-
-    def _standardized(self, cubes: tf.Tensor, lattice: tf.Tensor) -> tf.Tensor:
-        """Output of the network averaged over the views, (Z,)."""
+    def _predict(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The network averaged over the fixed views of one density, in physical units."""
+        cubes = views.render_fixed(views.spectrum(density, magnetization, lattice, self._view), self._view)
         lattices = tf.repeat(lattice[None], self._view.views, axis=0)
-        return tf.reduce_mean(self._network.standardized({"cube": cubes, "lattice": lattices}, training=False), axis=0)
+        answers = self._network.standardized({"cube": cubes, "lattice": lattices}, training=False)
+        standardized = tf.reduce_mean(answers, axis=0, keepdims=True)
+        return {name: value[0] for name, value in self._network.units(standardized, lattice[None]).items()}
 
 
 def save_model(network: Network, view: ViewConfig, folder: Path) -> None:

@@ -138,6 +138,20 @@ class Crystals:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def says(self, code: int, text: str) -> bool:
+        """Whether it ended with that code, one line that starts with its name and holds `text`, and no traceback."""
+        lines = [line for line in self.stderr.splitlines() if line.startswith("python -m rhonet.")]
+        return self.code == code and len(lines) == 1 and text in lines[0] and "Traceback" not in self.stderr
+
+
+@dataclass(frozen=True)
 class FinishedRun:
     """A training that came to its end, and what it said."""
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from rhonet.cli import run_command
 from rhonet.dataset import Index
 from rhonet.runs import Run
-from tests.crystals import Crystals, FinishedRun, run_module, write_crystals
+from tests.crystals import Answer, Crystals, FinishedRun, run_module, write_crystals
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +51,25 @@ def finished(crystals: Crystals, tmp_path_factory: pytest.TempPathFactory) -> Fi
     done = run_module("train", *crystals.arguments(), "--run-dir", path)
     assert done.returncode == 0, done.stderr
     return FinishedRun(Run(path), done.stdout, done.stderr)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """`python -m rhonet.NAME ARGUMENTS` in this process, which has TensorFlow already."""
+
+    def call(name: str, *arguments: object) -> Answer:
+        module = importlib.import_module(f"rhonet.{name}")
+        monkeypatch.setattr(sys, "argv", [f"rhonet/{name}.py", *map(str, arguments)])
+        root = logging.getLogger()
+        handlers = root.handlers
+        root.handlers = []
+        capsys.readouterr()
+        try:
+            with pytest.raises(SystemExit) as done:
+                run_command(module.main, module.build_parser())
+        finally:
+            root.handlers = handlers
+        said = capsys.readouterr()
+        return Answer(int(done.value.code or 0), said.out, said.err)
+
+    return call
