@@ -12,25 +12,30 @@ from collections.abc import Callable
 from typing import NoReturn
 
 OK, SOME_FAILED, BAD_CALL = 0, 1, 2
+INTERRUPTED, PIPE_CLOSED = 130, 141  # as shells report SIGINT and SIGPIPE
 
 
 def run_command(main: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser) -> NoReturn:
     """Parses the command line, runs `main` and exits with its code.
 
-    Errors of the user's input (ValueError and its kin, raised at our boundaries with a full sentence) are
-    printed as one line with exit code 2; everything else is a defect of ours and keeps its traceback.
+    Errors of the user's input (`user_errors`, raised at our boundaries with a full sentence) are printed as
+    one line with exit code 2; everything else is a defect of ours and keeps its traceback.
     """
     arguments = parser.parse_args()
     prepare_logging(getattr(arguments, "verbose", False))
     try:
         code = main(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
-        code = 130
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads the output (head, less) has seen enough; what is left must not be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PIPE_CLOSED
     except user_errors() as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         code = BAD_CALL
-    sys.stdout.flush()
     sys.exit(code)
 
 
