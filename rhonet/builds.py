@@ -66,14 +66,14 @@ def open_or_build(data: DataConfig, *, declared: Sequence[str] = ()) -> tfds.cor
     fingerprint = folder.fingerprint()
     root = Path(data.data_dir) / builder_name
     for path, metadata in _built(root):
-        if metadata.get("fingerprint") == fingerprint and not _mismatch(metadata, data.spacing):
+        if metadata.get("fingerprint") == fingerprint and not _mismatch(metadata, data):
             return _open(path)
     with _quiet_tfds():
         module = importlib.import_module(f"tfds_builders.{builder_name}.{builder_name}_dataset_builder")
         builder = module.Builder(data_dir=data.data_dir, config=_config(module.Builder, data, folder, declared))
         target = Path(builder.data_path)
         if target.exists():
-            raise BuildError(_what_differs(target, folder, data.spacing))
+            raise BuildError(_what_differs(target, folder, data))
         try:
             _build(builder, folder)
         except OSError as error:
@@ -130,7 +130,7 @@ def _open_by_name(data: DataConfig, builder_name: str) -> tfds.core.DatasetBuild
             "give data.folder to build it, or another data.name, data.spacing or data.data_dir"
         )
     path, metadata = found[name]
-    if mismatch := _mismatch(metadata, data.spacing):
+    if mismatch := _mismatch(metadata, data):
         raise BuildError(f"{path}: {mismatch}; delete that directory and build again, or give another data.data_dir")
     return _open(path)
 
@@ -149,24 +149,26 @@ def _built(root: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
                 ) from error
 
 
-def _mismatch(metadata: Mapping[str, Any], spacing: float) -> str:
+def _mismatch(metadata: Mapping[str, Any], data: DataConfig) -> str:
     """What keeps this rhonet from using a built data set, "" if nothing does."""
     if metadata.get("record_version") != RECORD_VERSION:
         return f"was built with records of version {metadata.get('record_version')}, this rhonet reads {RECORD_VERSION}"
-    if metadata["spacing"] != spacing:
-        return f"was built with a storage grid of {metadata['spacing']:g} Å, data.spacing is {spacing:g} Å"
+    if metadata["spacing"] != data.spacing:
+        return f"was built with a storage grid of {metadata['spacing']:g} Å, data.spacing is {data.spacing:g} Å"
+    if (skipped := len(metadata["skipped"])) > data.max_failures:
+        return f"was built without {skipped} unreadable files, data.max_failures is {data.max_failures}"
     return ""
 
 
-def _what_differs(target: Path, folder: Folder, spacing: float) -> str:
+def _what_differs(target: Path, folder: Folder, data: DataConfig) -> str:
     """Why the data set that is in the way is not the one that is wanted."""
     path = target / METADATA_NAME
     if not path.is_file():
         return f"{target}: exists but holds no finished rhonet data set; delete it or give another data.data_dir"
     metadata = json.loads(path.read_text(encoding="utf-8"))
-    reason = _mismatch(metadata, spacing)
+    reason = _mismatch(metadata, data)
     if not reason:
-        reason = f"was built from another state of {folder.path}"
+        reason = f"was built from another folder of that name, or another state of {folder.path}"
         stored = [declaration["name"] for declaration in metadata["properties"]]
         wanted = [declared.name for declared in folder.properties]
         if metadata["rows"] != len(folder.samples):
@@ -174,8 +176,8 @@ def _what_differs(target: Path, folder: Folder, spacing: float) -> str:
         elif stored != wanted:
             reason += f" (properties {', '.join(stored)} then, {', '.join(wanted)} now)"
         else:
-            reason += " (labels, file sizes or dataset.toml have changed)"
-    return f"{target}: {reason}; delete that directory to build it anew, or give another data.data_dir or data.name"
+            reason += " (labels, density files or dataset.toml have changed)"
+    return f"{target}: {reason}; build beside it with --set data.name=NAME, or delete that directory to build it anew"
 
 
 def _open(path: Path) -> tfds.core.DatasetBuilder:

@@ -71,6 +71,8 @@ def select_properties(data: DataConfig, stored: Sequence[Property]) -> tuple[Pro
     wanted = data.properties
     if not wanted or (is_own and wanted == defaults.properties):
         wanted = tuple(name for name in by_name if name != "cell_volume")
+        if "cell_volume" in by_name:
+            log.info("cell_volume is left out: the lattice says it already; name it in data.properties to train on it")
     missing = [name for name in wanted if name not in by_name]
     if missing:
         raise ConfigError(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 from pathlib import Path
 
 from rhonet.cli import OK, new_parser, run_command, start_tensorflow
 from rhonet.model_card import read_card
 from rhonet.runs import Run, RunError
 from rhonet.splits import SPLITS
+
+log = logging.getLogger("rhonet.evaluate")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,7 +40,9 @@ def main(arguments: argparse.Namespace) -> int:
         )
     config = Run(folder).config()
     if arguments.data is not None:
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, folder=str(arguments.data)))
+        config = dataclasses.replace(
+            config, data=dataclasses.replace(config.data, folder=str(arguments.data.resolve()))
+        )
     out = arguments.out or arguments.model / f"evaluation-{arguments.split}"
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise RunError(f"{out}: exists already and is not an empty folder; give another --out")
@@ -47,6 +52,12 @@ def main(arguments: argparse.Namespace) -> int:
     from rhonet.experiment import open_data
 
     builder, index = open_data(config, predicted=card.properties)
+    if arguments.data is None and index.fingerprint() != card.content["data"]["fingerprint"]:
+        log.warning(
+            "the data set has changed since the model was trained (%s records then): what is scored here may differ "
+            "from the metrics on its card",
+            sum(card.content["data"]["records"].values()),
+        )
     evaluate_model(folder, builder, index, data=config.data, out=out, split=arguments.split)
     return OK
 

@@ -46,7 +46,10 @@ def evaluate_model(
     rows = index.rows(split)
     counts = {name: len(index.rows(name)) for name in SPLITS}
     if not counts[split] or not counts["train"]:
-        raise ConfigError(f"nothing to evaluate: {counts[split]} {split} and {counts['train']} train records")
+        raise ConfigError(
+            f"nothing to evaluate: {counts[split]} {split} and {counts['train']} train records; "
+            "give another --split, or other data.fractions or data.split_seed"
+        )
     predictions = predict_records(Predictor(folder), builder, index, rows)
     train, scored = (_samples(builder, index, index.rows(name)) for name in ("train", split))
     baselines = fit_predict_baselines(index.properties, train, test=scored)

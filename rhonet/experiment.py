@@ -75,6 +75,13 @@ def open_data(config: Config, *, predicted: Sequence[Property] = ()) -> tuple[An
             instead of the configured ones.
     """
     builder = open_or_build(config.data)
+    nameless = builder.info.metadata["counts"]["without_species"]  # pyright: ignore[reportOptionalSubscript]
+    if nameless and config.data.split_by != "id":
+        log.warning(
+            "%d densities name no elements and are split by their ids: copies of a crystal may fall on both sides; "
+            "add a column formula or chemical_system to properties.csv",
+            nameless,
+        )
     stored = stored_properties(builder)
     properties = shared_properties(predicted, stored) if predicted else select_properties(config.data, stored)
     return builder, read_index(builder, config.data, properties)

@@ -31,6 +31,9 @@ BOOKKEEPING = (
     "comment",
 )
 ARCHIVE_SUFFIX = ".h5"
+# Bytes of each of the three samples of a file that enter the fingerprint.
+SAMPLE_BLOCK = 2**16
+
 ENTRY_MARK = "::"
 
 
@@ -92,18 +95,18 @@ class Folder:
         return sum(path.stat().st_size for path in {sample.path for sample in self.samples})
 
     def fingerprint(self) -> str:
-        """Hash of ids, file names and sizes, groups, labels, property declarations and settings.
+        """Hash of ids, file names, groups, labels, property declarations, settings and samples of the files' bytes.
 
-        Row order, the folder's name and place and the densities' bytes do not enter, so that it takes milliseconds
-        for any folder: a file that changes without changing its size goes unnoticed.
+        Row order and the folder's name and place do not enter. Of each file its size and the bytes at its start,
+        middle and end count (`_sample_bytes`): a calculation done anew is noticed, and gigabytes take seconds.
         """
-        sizes = {path: path.stat().st_size for path in {sample.path for sample in self.samples}}
+        contents = {path: _sample_bytes(path) for path in {sample.path for sample in self.samples}}
         rows = [
             [
                 sample.id,
                 sample.file,
                 sample.entry,
-                sizes[sample.path],
+                contents[sample.path],
                 sample.formula,
                 sample.chemical_system,
                 [sample.labels[declared.name] for declared in self.properties],
@@ -237,6 +240,17 @@ def _read_samples(
         )
 
 
+def _sample_bytes(path: Path) -> str:
+    """Hash of a file's size and of three blocks of it; of the whole file where that is no more."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        for start in (0, max(0, (size - SAMPLE_BLOCK) // 2), max(0, size - SAMPLE_BLOCK)):
+            file.seek(start)
+            digest.update(file.read(SAMPLE_BLOCK))
+    return digest.hexdigest()
+
+
 def _find_file(at: str, folder: Path, text: str, name: str) -> tuple[Path, str | None]:
     if not text:
         raise FolderError(f"{at}: the file of {name!r} is empty; name its density file")
@@ -267,6 +281,8 @@ def _read_label(at: str, declared: Property, text: str) -> float:
     if classes is not None and value not in range(classes):
         allowed = "0 or 1" if classes == 2 else f"a whole number from 0 to {classes - 1}"
         raise FolderError(f"{at}: {declared.name} is {text}, but a {declared.kind} label is {allowed}")
+    if declared.name == "magnetic_moment" and value < 0:
+        raise FolderError(f"{at}: {declared.name} is {text}; up and down are a convention, give the magnitude")
     if declared.transform == "log" and value <= 0:
         raise FolderError(
             f"{at}: {declared.name} is {text}, but it is learned as a logarithm and must be above 0; "

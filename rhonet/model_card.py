@@ -28,6 +28,12 @@ class Card:
     properties: tuple[Property, ...]
     content: dict[str, Any]
 
+    @property
+    def test_errors(self) -> dict[str, float]:
+        """Mean absolute error per regression property on the test split, in its unit; {} before evaluation."""
+        scores = self.content.get("metrics", {}).get("model", {}).get("regression", {})
+        return {name: score["mae"]["value"] for name, score in scores.items() if "value" in score.get("mae", {})}
+
 
 def read_card(folder: Path) -> Card:
     """Card of a model folder.

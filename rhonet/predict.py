@@ -8,7 +8,7 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Row:
     values: dict[str, np.ndarray] | None = None
     error: str = ""
     warnings: tuple[str, ...] = ()
+    total_moment: float | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,13 +47,17 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m rhonet.predict CHGCAR other.cube --format csv > answers.csv",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="density file, or ARCHIVE.h5::ENTRY")
-    parser.add_argument("--model", type=Path, metavar="DIR", help=f"model folder (default: saved_models/{RELEASED})")
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help=f"model or run folder (default: saved_models/{RELEASED})"
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="output (default: table)")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> int:
     folder = arguments.model or released_model()
+    if (folder / "model").is_dir():
+        folder = folder / "model"
     card = read_card(folder)
     start_tensorflow()
     from rhonet.serving import Predictor
@@ -66,9 +71,13 @@ def main(arguments: argparse.Namespace) -> int:
             rows.append(Row(file, error=str(error)))
             continue
         formula = density.atoms.get_chemical_formula(mode="metal") if density.atoms is not None else ""
-        rows.append(Row(file, formula, density.n_electrons, predictor.predict(density), warnings=density.warnings))
-    write = {"table": format_rows, "csv": csv_rows, "json": json_rows}[arguments.format]
-    sys.stdout.write(write(rows, card.properties))
+        answer = predictor.predict(density)
+        rows.append(Row(file, formula, density.n_electrons, answer, "", density.warnings, density.total_moment))
+    if arguments.format == "csv":
+        sys.stdout.write(csv_rows(rows, card.properties))
+    else:
+        write = {"table": format_rows, "json": json_rows}[arguments.format]
+        sys.stdout.write(write(rows, card.properties, typical_errors=card.test_errors))
     for row in rows:
         for warning in row.warnings:
             log.warning("%s: warning: %s", row.file, warning)
@@ -92,8 +101,10 @@ def released_model() -> Path:
     return folder
 
 
-def format_rows(rows: Sequence[Row], properties: Sequence[Property]) -> str:
-    """Aligned table, one line per file that could be read."""
+def format_rows(
+    rows: Sequence[Row], properties: Sequence[Property], *, typical_errors: Mapping[str, float] | None = None
+) -> str:
+    """Aligned table, one line per file that could be read, below units and the errors that the test split had."""
     done = [row for row in rows if row.values is not None]
     if not done:
         return ""
@@ -102,7 +113,9 @@ def format_rows(rows: Sequence[Row], properties: Sequence[Property]) -> str:
     body = [
         [_shortened(row.file), row.formula or "?", f"{row.n_electrons:.2f}", *_cells(row, properties)] for row in done
     ]
-    table = [heads, units, *body]
+    errors = typical_errors or {}
+    typical = [f"±{errors[item.name]:.2g}" if item.name in errors else "" for item in properties]
+    table = [heads, units, *([["mean error on test crystals", "", "", *typical]] if errors else []), *body]
     widths = [max(len(line[at]) for line in table) for at in range(len(heads))]
     lines = [
         "  ".join(
@@ -128,8 +141,10 @@ def csv_rows(rows: Sequence[Row], properties: Sequence[Property]) -> str:
     return text.getvalue()
 
 
-def json_rows(rows: Sequence[Row], properties: Sequence[Property]) -> str:
-    """JSON: the units once, then one object per file."""
+def json_rows(
+    rows: Sequence[Row], properties: Sequence[Property], *, typical_errors: Mapping[str, float] | None = None
+) -> str:
+    """JSON: units and the mean absolute errors on test crystals once, then one object per file."""
     answers = []
     for row in rows:
         answer: dict[str, object] = {"file": row.file, "formula": row.formula or None}
@@ -137,16 +152,29 @@ def json_rows(rows: Sequence[Row], properties: Sequence[Property]) -> str:
             answer["error"] = row.error
         else:
             answer["n_electrons"] = row.n_electrons
-            answer["properties"] = {item.name: row.values[item.name].tolist() for item in properties}
+            answer["total_moment"] = row.total_moment
+            answer["properties"] = {item.name: _finite(row.values[item.name]) for item in properties}
             answer["warnings"] = list(row.warnings)
         answers.append(answer)
-    units = {item.name: {"unit": item.unit, "kind": item.kind} for item in properties}
-    return json.dumps({"properties": units, "files": answers}, indent=2, ensure_ascii=False) + "\n"
+    errors = typical_errors or {}
+    units = {
+        item.name: {"unit": item.unit, "kind": item.kind}
+        | ({"test_mae": errors[item.name]} if item.name in errors else {})
+        for item in properties
+    }
+    return json.dumps({"properties": units, "files": answers}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _shortened(file: str, width: int = 40) -> str:
     """End of a long path: what tells files apart in a table."""
     return file if len(file) <= width else "…" + file[1 - width :]
+
+
+def _finite(values: np.ndarray) -> list | float | None:
+    """Plain numbers, None where one is not finite: JSON knows no infinity."""
+    if values.ndim == 0:
+        return float(values) if np.isfinite(values) else None
+    return [_finite(value) for value in values]
 
 
 def _columns(item: Property) -> list[str]:

@@ -51,7 +51,9 @@ def main(arguments: argparse.Namespace) -> int:
         return OK
     config = load_config(arguments.config or DEFAULT_CONFIG, arguments.overrides)
     if arguments.data is not None:
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, folder=str(arguments.data)))
+        config = dataclasses.replace(
+            config, data=dataclasses.replace(config.data, folder=str(arguments.data.resolve()))
+        )
     run = plan_run(arguments.run_dir)
     start_tensorflow()
     from rhonet.experiment import start_training

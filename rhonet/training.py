@@ -175,6 +175,11 @@ class Trainer:
         predictions, validation_sums = self._validate()
         validation_loss, validation_losses = self._weighted(validation_sums)
         progress = self.progress
+        if not np.isfinite(validation_sums).all():
+            raise RunError(
+                f"{self.run.path}: the validation loss is not finite in epoch {number + 1}; "
+                f"start a new run with train.learning_rate below {self.config.train.learning_rate:g}"
+            )
         watched = validation_loss if validation_sums[1].any() else -float(number)
         improved = watched < progress.best_loss
         if improved:

@@ -173,11 +173,11 @@ def empty(folder, data_dir):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (change_label, "was built from another state of .*labels, file sizes or dataset.toml have changed.*; delete"),
-        (drop_row, r"another state of .* \(3 rows then, 2 now\); delete"),
-        (drop_column, r"\(properties band_gap, is_metal then, band_gap now\); delete"),
-        (age_records, "was built with records of version 0, this rhonet reads 1; delete"),
-        (coarsen, "was built with a storage grid of 0.5 Å, data.spacing is 0.25 Å; delete"),
+        (change_label, "was built from another state of .*labels, density files or dataset.toml have changed.*; build beside"),
+        (drop_row, r"another state of .* \(3 rows then, 2 now\); build beside"),
+        (drop_column, r"\(properties band_gap, is_metal then, band_gap now\); build beside"),
+        (age_records, "was built with records of version 0, this rhonet reads 1; build beside"),
+        (coarsen, "was built with a storage grid of 0.5 Å, data.spacing is 0.25 Å; build beside"),
         (damage, "metadata.json: cannot be read: .*; delete"),
         (empty, "exists but holds no finished rhonet data set; delete"),
     ],

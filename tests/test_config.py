@@ -121,7 +121,7 @@ def test_mistake_in_a_file_is_named_with_the_file(tmp_path, text, said):
 
 
 def test_missing_configuration_is_answered_with_those_that_ship(tmp_path):
-    with pytest.raises(ConfigError, match=r"no configuration 'huge'; shipped: base, tiny, or FILE.toml"):
+    with pytest.raises(ConfigError, match=r"no configuration 'huge'; shipped: base, large, tiny, or FILE.toml"):
         load_config("huge")
     with pytest.raises(ConfigError, match=r"own.toml: cannot be read: No such file"):
         load_config(tmp_path / "own.toml")

@@ -65,6 +65,11 @@ def build_density(
         found.append(f"Integrates to {electrons:.6g} electrons, which is no whole number.")
     if atoms is not None and electrons > 1.1 * (protons := int(atoms.numbers.sum())) + 1:
         found.append(f"Integrates to {electrons:.6g} electrons, but the cell's nuclei hold only {protons} protons.")
+    if atoms is not None and electrons > 10.5 and abs(electrons - atoms.numbers.sum()) < 0.01 * electrons:
+        found.append(
+            f"Integrates to {electrons:.6g} electrons, as many as the cell's nuclei have protons: an all-electron "
+            "density? A model that was trained on valence densities does not know its cores."
+        )
     moment = density.total_moment
     if moment is not None and abs(moment) > electrons * (1 + 1e-6):
         found.append(f"The moment of {moment:.6g} µB is larger than the number of electrons, {electrons:.6g}.")

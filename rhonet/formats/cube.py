@@ -93,9 +93,9 @@ def _choose_field(text: TextScanner, entry: str | None, n_fields: int) -> int:
     if entry is None and n_fields == 1:
         return 0
     if entry is None:
-        raise text.error(f'the file holds {n_fields} fields; choose the density with entry="1" ... entry="{n_fields}"')
+        raise text.error(f"the file holds {n_fields} fields; choose the density as FILE::1 ... FILE::{n_fields}")
     if not re.fullmatch(r"[1-9][0-9]{0,8}", entry) or int(entry) > n_fields:
-        raise text.error(f'there is no field {entry!r}; the file holds {n_fields}: entry="1" to entry="{n_fields}"')
+        raise text.error(f"there is no field {entry!r}; the file holds {n_fields}: FILE::1 to FILE::{n_fields}")
     return int(entry) - 1
 
 

@@ -69,7 +69,7 @@ def test_one_of_several_fields_is_read_by_its_number(cube):
     np.testing.assert_allclose(read_density(path, entry="1").values, density.values, rtol=DIGITS)
     np.testing.assert_allclose(read_density(path, entry="2").values, other.values, rtol=DIGITS)
     np.testing.assert_allclose(read_density(f"{path}::2").values, other.values, rtol=DIGITS)
-    with pytest.raises(FormatError, match=r'3 fields; choose the density with entry="1" ... entry="3"'):
+    with pytest.raises(FormatError, match=r"3 fields; choose the density as FILE::1 ... FILE::3"):
         read_density(path)
     for entry in ("0", "4", "density"):
         with pytest.raises(FormatError, match="there is no field"):
