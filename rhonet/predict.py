@@ -158,9 +158,7 @@ def json_rows(
         answers.append(answer)
     errors = typical_errors or {}
     units = {
-        item.name: {"unit": item.unit, "kind": item.kind}
-        | ({"test_mae": errors[item.name]} if item.name in errors else {})
-        for item in properties
+        item.name: {"unit": item.unit, "kind": item.kind, "test_mae": errors.get(item.name)} for item in properties
     }
     return json.dumps({"properties": units, "files": answers}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

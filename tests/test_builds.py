@@ -173,7 +173,7 @@ def empty(folder, data_dir):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (change_label, "was built from another state of .*labels, density files or dataset.toml have changed.*; build beside"),
+        (change_label, "another state of .*labels, density files or dataset.toml have changed.*; build beside"),
         (drop_row, r"another state of .* \(3 rows then, 2 now\); build beside"),
         (drop_column, r"\(properties band_gap, is_metal then, band_gap now\); build beside"),
         (age_records, "was built with records of version 0, this rhonet reads 1; build beside"),
@@ -227,6 +227,12 @@ def test_bad_files_are_skipped_logged_and_counted(spoilt, tmp_path, caplog):
         assert one["reason"] in card.read_text()
         assert f"skipped {one['id']}: {one['reason']}" in caplog.text
     assert not list((tmp_path / "data").rglob("skipped"))
+
+
+def test_set_with_skipped_files_is_not_opened_where_none_may_be_skipped(spoilt, tmp_path):
+    open_or_build(config(spoilt, tmp_path / "data", max_failures=2))
+    message = error_of(config(spoilt, tmp_path / "data", max_failures=1))
+    assert "was built without 2 unreadable files, data.max_failures is 1" in message
 
 
 @pytest.mark.parametrize("max_failures", [0, 1])

@@ -193,11 +193,28 @@ def test_fingerprint_follows_content_not_place(folder, tmp_path_factory):
         lambda: write(moved, TABLE.replace("1.5", "1.6")),
         lambda: write(moved, TABLE, '[properties.band_gap]\ntransform = "identity"\nnote = "GW"'),
         lambda: (moved / "one.cube").write_text("x"),
+        lambda: (moved / "one.cube").write_text("y"),
     ):
         change()
         changed = read_folder(moved).fingerprint()
         assert changed != fingerprint
         fingerprint = changed
+
+
+def test_fingerprint_samples_start_middle_and_end_of_long_files(folder):
+    values = bytearray(10 * 2**16)
+    seen = set()
+    for place in (0, 5 * 2**16, len(values) - 1):
+        values[place] += 1
+        (folder / "one.cube").write_bytes(values)
+        seen.add(read_folder(folder).fingerprint())
+    assert len(seen) == 3
+
+
+def test_negative_moment_is_refused(folder):
+    write(folder, "id,file,magnetic_moment\na,one.cube,-2.0\n")
+    with pytest.raises(FolderError, match=r"properties.csv:2: magnetic_moment is -2.0; .* give the magnitude"):
+        read_folder(folder)
 
 
 def test_bundled_table_is_proper():

@@ -289,7 +289,12 @@ def test_localisation_function_and_potential_are_known_by_their_values(chgcar):
 
 @pytest.mark.parametrize(
     ("n_electrons", "symbols", "message"),
-    [(8.1, "NaCl", "no whole number"), (80.0, "NaCl", "28 protons"), (28.0, "NaCl", "all-electron"), (27.0, "NaCl", None)],
+    [
+        (8.1, "NaCl", "no whole number"),
+        (80.0, "NaCl", "28 protons"),
+        (28.0, "NaCl", "all-electron"),
+        (27.0, "NaCl", None),
+    ],
 )
 def test_implausible_electron_counts_are_reported(chgcar, n_electrons, symbols, message):
     read = read_density(chgcar(chgcar_text(random_density(symbols=symbols, n_electrons=n_electrons))))
