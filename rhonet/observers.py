@@ -47,11 +47,11 @@ class ConsoleObserver:
         each = (time.monotonic() - self._started) / (self._done - self._first)
         left = each * (self._epochs - self._done)
         log.info(
-            "epoch %3d/%d  loss %.3f  validation %.3f%s  R² %s  lr %.1e  %.0f s  %s left",
+            "epoch %3d/%d  loss %.3f  validation %s%s  R² %s  lr %.1e  %.0f s  %s left",
             self._done,
             self._epochs,
             epoch.train_loss,
-            epoch.validation_loss,
+            _number(epoch.validation_loss),
             " *" if epoch.improved else "  ",
             _number(epoch.evaluation.averages["all"].r2.value),
             epoch.learning_rate,

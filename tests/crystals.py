@@ -76,7 +76,7 @@ def write_crystals(folder: Path) -> None:
     folder.mkdir()
     rows = ["id,file,band_gap,magnetic_moment,is_metal,hardness,phase,comment"]
     for seed in range(N_CRYSTALS):
-        spin = seed % 4 == 0
+        spin = seed % 2 == 1
         # Every third grid is finer than the storage grid.
         density = smooth_density(seed, (24, 20, 27) if seed % 3 == 0 else (12, 10, 15), spin=spin)
         file = f"CHGCAR_{seed}.gz" if spin else f"{seed}.cube"
@@ -88,7 +88,7 @@ def write_crystals(folder: Path) -> None:
         gap = "" if seed % 5 == 1 else f"{3 * mean:.4f}"
         moment = f"{density.total_moment or 0:.4f}" if seed % 7 else ""
         # Hardly ever known, so that whole batches go without it.
-        hardness = f"{10 * mean:.4f}" if seed % 4 == 2 else ""
+        hardness = f"{10 * mean:.4f}" if seed % 3 == 1 else ""
         phase = "" if seed % 6 == 5 else str(seed % 3)
         rows.append(f"c{seed:02d},{file},{gap},{moment},{int(mean > 0.4)},{hardness},{phase},made up")
     (folder / "properties.csv").write_text("\n".join(rows) + "\n")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from rhonet.model_card import read_card
+from tests.crystals import DATASET_TOML
+
+pytest_plugins = ("tests.fixtures",)
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
+
+
+def test_evaluation_of_a_run_gives_the_metrics_of_its_training(command, finished, tmp_path):
+    answer = command("evaluate", finished.run.path, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.stderr
+    assert answer.stdout == finished.stdout
+    first = json.loads(finished.run.metrics_file.read_text())
+    again = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    for name, scores in first["model"]["regression"].items():
+        # Sums in the order of another process: float32.
+        assert again["model"]["regression"][name]["mae"]["value"] == pytest.approx(scores["mae"]["value"], rel=1e-5)
+    assert again["baselines"] == first["baselines"]
+    assert again["split"] == first["split"]
+    assert first["model"]["n"] == 5
+    assert set(first["baselines"]) == {"dummy", "histogram_gb"}
+    assert set(first["model"]["regression"]) == {"band_gap", "magnetic_moment", "hardness"}
+    assert set(first["model"]["classes"]) == {"is_metal", "phase"}
+    names = {"overview", "band_gap", "magnetic_moment", "hardness", "is_metal", "phase"}
+    assert {path.stem for path in (tmp_path / "out" / "plots").iterdir()} == names
+    assert {path.stem for path in finished.run.plots.iterdir()} == {*names, "history"}
+    assert read_card(finished.run.model).content["metrics"]["model"]["n"] == 5
+
+
+def test_model_folder_can_be_evaluated_on_another_split(command, finished, tmp_path):
+    shutil.copytree(finished.run.model, tmp_path / "model")
+    answer = command("evaluate", tmp_path / "model", "--split", "validation")
+    assert answer.code == 0, answer.stderr
+    assert answer.stdout.startswith("validation split: 5 samples")
+    assert (tmp_path / "model" / "evaluation-validation" / "metrics.json").is_file()
+    again = command("evaluate", tmp_path / "model", "--split", "validation")
+    assert again.says(2, "evaluation-validation: exists already and is not an empty folder; give another --out")
+
+
+def test_another_folder_is_scored_on_the_properties_that_it_has(command, finished, crystals, tmp_path):
+    folder = tmp_path / "others"
+    shutil.copytree(crystals.folder, folder)
+    rows = [line.split(",") for line in (crystals.folder / "properties.csv").read_text().splitlines()]
+    kept = [rows[0].index(name) for name in ("id", "file", "is_metal", "band_gap")]
+    table = ["shear_modulus," + ",".join(rows[0][at] for at in kept)]
+    table += ["1.0," + ",".join(row[at] for at in kept) for row in rows[1:]]
+    (folder / "properties.csv").write_text("\n".join(table) + "\n")
+    (folder / "dataset.toml").write_text('name = "others"\n[properties.shear_modulus]\nunit = "GPa"\n')
+    answer = command("evaluate", finished.run.path, "--data", folder, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["model"]
+    assert [*metrics["regression"], *metrics["classes"]] == ["band_gap", "is_metal"]
+
+
+def test_labels_in_another_unit_are_refused(command, finished, crystals, tmp_path):
+    folder = tmp_path / "others"
+    shutil.copytree(crystals.folder, folder)
+    settings = DATASET_TOML.replace('"toy"', '"pascal"').replace('unit = "GPa"', 'unit = "Pa"')
+    (folder / "dataset.toml").write_text(settings)
+    answer = command("evaluate", finished.run.path, "--data", folder, "--out", tmp_path / "out")
+    assert answer.says(2, "property 'hardness': the model gives regression in GPa, the data set has regression in Pa")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_model_is_refused(command, finished, tmp_path):
+    for path in (tmp_path, tmp_path / "nothing", finished.run.config_file):
+        answer = command("evaluate", path)
+        assert answer.says(2, f"{path}: neither a finished run nor a model folder")
+    (tmp_path / "file").touch()
+    answer = command("evaluate", finished.run.path, "--out", tmp_path / "file")
+    assert answer.says(2, "file: exists already and is not an empty folder")
+    answer = command("evaluate", finished.run.path, "--out", tmp_path / "file" / "out")
+    assert answer.says(2, "out: cannot be written: Not a directory; give another folder")
