@@ -70,3 +70,19 @@ print("later", file=sys.stderr)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.stderr == "something real\nlater\n"
     assert cli.OK == 0
+
+
+def test_output_that_nobody_reads_to_the_end_is_no_error():
+    code = """
+import sys
+from rhonet.cli import new_parser, run_command
+sys.argv = ["x"]
+run_command(lambda _: print("row\\n" * 10**6) or 0, new_parser("x", "does something", "x"))
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (141, b"")

@@ -13,10 +13,13 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rhonet import observers
+from rhonet.config import load_config
 from rhonet.metrics import evaluate
-from rhonet.observers import ConsoleObserver
+from rhonet.observers import ConsoleObserver, TensorBoardObserver
 from rhonet.predictions import Predictions
 from rhonet.properties import PROPERTIES
+from rhonet.runs import Run, RunError
 from rhonet.training import Epoch
 
 pytest_plugins = ("tests.fixtures",)
@@ -101,3 +104,18 @@ def test_every_epoch_is_one_line(caplog):
 def test_bar_is_only_drawn_on_a_terminal(capsys):
     ConsoleObserver(2).on_step(0, 1, 10, 0.7)
     assert capsys.readouterr().err == ""
+
+
+def test_full_disk_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(observers, "_graph", lambda _: tf.Graph())
+    watching: Any = None
+    writer = TensorBoardObserver(Run(tmp_path), load_config("tiny"), watching)
+
+    def fill(*_: Any, **__: Any) -> None:
+        raise tf.errors.OutOfRangeError(None, None, "{{node}} /x/events.v2; No space left on device\nFailed to flush")
+
+    monkeypatch.setattr(observers.tf.summary, "scalar", fill)
+    with pytest.raises(
+        RunError, match="tensorboard: cannot be written: No space left on device; free some space, then"
+    ):
+        writer.on_step(0, 10, 20, 0.5)
