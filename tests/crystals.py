@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,20 @@ def run_code(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, capture_output=True, text=True, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": path}
     )
+
+
+def train_and_kill(arguments: Sequence[str]) -> str:
+    """Starts `python -m rhonet.train` and kills it with -9 as soon as it says that its first epoch is done; its log."""
+    command = [sys.executable, "-m", "rhonet.train", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        assert process.stderr is not None
+        log = ""
+        for line in process.stderr:
+            log += line
+            if "epoch   1/" in line:
+                process.kill()
+        assert process.wait() == -signal.SIGKILL, log
+    return log
 
 
 def weights_in(log: str) -> str:

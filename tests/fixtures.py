@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +17,7 @@ import pytest
 from rhonet.cli import run_command
 from rhonet.dataset import Index
 from rhonet.runs import Run
-from tests.crystals import Answer, Crystals, FinishedRun, run_module, write_crystals
+from tests.crystals import Answer, Crystals, FinishedRun, run_code, run_module, train_and_kill, write_crystals
 
 
 @pytest.fixture(scope="session")
@@ -44,13 +48,79 @@ def index(crystals: Crystals, builder: Any) -> Index:
     return read_index(builder, data, select_properties(data, stored_properties(builder)))
 
 
+@dataclass(frozen=True)
+class Killed:
+    """A training that was killed with -9 after its first epoch: what it said, what it left, what came of it."""
+
+    log: str
+    next_epoch: int
+    had_model: bool
+    resumed: subprocess.CompletedProcess[str]
+
+
+def kill_and_resume(arguments: list[str], path: Path) -> Killed:
+    from rhonet.checkpoint import load_checkpoint
+
+    log, run = train_and_kill([*arguments, "--run-dir", str(path)]), Run(path)
+    next_epoch, had_model = load_checkpoint(run.checkpoint, {})["next_epoch"], run.model.exists()
+    return Killed(log, next_epoch, had_model, run_module("train", "--resume", path))
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Trainings in processes of their own, two at a time; the result of each is asked for where it is needed.
+
+    finished: never interrupted. killed: the same, killed and resumed. devices: one on one and one on two
+    logical devices, in the folders "1" and "2" of `path`.
+    """
+
+    path: Path
+    finished: Future[subprocess.CompletedProcess[str]]
+    killed: Future[Killed]
+    devices: Future[subprocess.CompletedProcess[str]]
+
+
+ONE_AND_TWO_DEVICES = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+from rhonet.config import load_config
+from rhonet.devices import prepare_devices
+from rhonet.experiment import open_data
+from rhonet.runs import make_run, plan_run
+from rhonet.training import Trainer
+
+config = load_config(sys.argv[1])
+two = prepare_devices(config.train)
+data = open_data(config)
+for strategy in (tf.distribute.MirroredStrategy(["/CPU:0"]), two):
+    run = plan_run(Path(sys.argv[1]).parent / str(strategy.num_replicas_in_sync))
+    make_run(run, config)
+    Trainer(*data, config, strategy=strategy, run=run).fit()
+"""
+
+
 @pytest.fixture(scope="session")
-def finished(crystals: Crystals, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+def trainings(crystals: Crystals, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
+    path = tmp_path_factory.mktemp("runs")
+    two = crystals.config("model.name=plain3dcnn", "train.cpu_devices=2", "data.properties=band_gap,is_metal")
+    (path / "config.toml").write_text(two.to_toml())
+    arguments = crystals.arguments()
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        yield Trainings(
+            path,
+            pool.submit(run_module, "train", *arguments, "--run-dir", path / "finished"),
+            pool.submit(kill_and_resume, arguments, path / "killed"),
+            pool.submit(run_code, ONE_AND_TWO_DEVICES, path / "config.toml"),
+        )
+
+
+@pytest.fixture(scope="session")
+def finished(trainings: Trainings) -> FinishedRun:
     """`python -m rhonet.train --data FOLDER` on the small data set, never interrupted."""
-    path = tmp_path_factory.mktemp("runs") / "finished"
-    done = run_module("train", *crystals.arguments(), "--run-dir", path)
+    done = trainings.finished.result()
     assert done.returncode == 0, done.stderr
-    return FinishedRun(Run(path), done.stdout, done.stderr)
+    return FinishedRun(Run(trainings.path / "finished"), done.stdout, done.stderr)
 
 
 @pytest.fixture

@@ -2,11 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rhonet.checkpoint import load_checkpoint, weights_hash
+from rhonet.checkpoint import weights_hash
 from rhonet.config import ConfigError, TrainConfig
 from rhonet.models.losses import task_losses
 from rhonet.properties import Property
 from rhonet.runs import Run, RunError
 from rhonet.training import Epoch, Trainer, _optimizer, _task_weights
-from tests.crystals import REPOSITORY, run_code, run_module, weights_in
+from tests.crystals import weights_in
 
 pytest_plugins = ("tests.fixtures",)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
@@ -247,62 +243,23 @@ def test_initial_weights_do_not_depend_on_what_was_drawn_before(make_trainer):
     )
 
 
-ONE_AND_TWO_DEVICES = """
-import sys
-from pathlib import Path
-import tensorflow as tf
-from rhonet.config import load_config
-from rhonet.devices import prepare_devices
-from rhonet.experiment import open_data
-from rhonet.runs import make_run, plan_run
-from rhonet.training import Trainer
-
-config = load_config(sys.argv[1], sys.argv[2:])
-two = prepare_devices(config.train)
-data = open_data(config)
-for strategy in (tf.distribute.MirroredStrategy(["/CPU:0"]), two):
-    run = plan_run(Path(sys.argv[1]).parent / str(strategy.num_replicas_in_sync))
-    make_run(run, config)
-    Trainer(*data, config, strategy=strategy, run=run).fit()
-"""
-
-
-def test_two_devices_give_the_loss_of_one(crystals, tmp_path):
-    (tmp_path / "config.toml").write_text(crystals.config(SMALLEST).to_toml())
-    settings = ("train.cpu_devices=2", "train.epochs=2", "data.properties=band_gap,is_metal")
-    done = run_code(ONE_AND_TWO_DEVICES, tmp_path / "config.toml", *settings)
+def test_two_devices_give_the_loss_of_one(trainings):
+    done = trainings.devices.result()
     assert done.returncode == 0, done.stderr
-    histories = [history_of(Run(tmp_path / name)) for name in "12"]
-    assert len(histories[0]) == 2
+    histories = [history_of(Run(trainings.path / name)) for name in "12"]
+    assert len(histories[0]) == 3
     for one, two in zip(*histories, strict=True):
         for split in ("train", "validation"):
             assert two["loss"][split] == pytest.approx(one["loss"][split], rel=1e-5)
 
 
-def kill_after_first_epoch(arguments: list[str]) -> None:
-    """Starts a training and kills it with -9 as soon as it says that its first epoch is done."""
-    command = [sys.executable, "-m", "rhonet.train", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "epoch   1/3" in line:
-                process.send_signal(signal.SIGKILL)
-                break
-        assert process.wait() == -signal.SIGKILL, "".join(said)
-        assert "trained" not in process.stderr.read()
-
-
-def test_run_killed_half_way_gives_the_weights_of_the_uninterrupted_one(crystals, finished, tmp_path):
-    path = tmp_path / "killed"
-    kill_after_first_epoch([*crystals.arguments(), "--run-dir", str(path)])
-    run = Run(path)
-    assert load_checkpoint(run.checkpoint, {})["next_epoch"] in (1, 2)
-    assert not run.model.exists()
-    done = run_module("train", "--resume", path)
-    assert done.returncode == 0, done.stderr
-    assert "going on with" in done.stderr
-    assert weights_in(done.stderr) == weights_in(finished.stderr)
-    assert done.stdout == finished.stdout
-    assert Path(run.model, "card.toml").is_file()
+def test_run_killed_half_way_gives_the_weights_of_the_uninterrupted_one(trainings, finished):
+    killed = trainings.killed.result()
+    assert "trained" not in killed.log
+    assert killed.next_epoch in (1, 2)
+    assert not killed.had_model
+    assert killed.resumed.returncode == 0, killed.resumed.stderr
+    assert f"at epoch {killed.next_epoch + 1}" in killed.resumed.stderr
+    assert weights_in(killed.resumed.stderr) == weights_in(finished.stderr)
+    assert killed.resumed.stdout == finished.stdout
+    assert (Run(trainings.path / "killed").model / "card.toml").is_file()
