@@ -49,7 +49,7 @@ class DataConfig:
     max_failures: how many bad files a build may skip.
     split_by: group key of the split; split_seed picks another split.
     fractions: train, validation, test.
-    cache_mb: training spectra are kept in memory when they fit in this many MB.
+    cache_mb: training spectra are kept in memory when they fit in this many MB; so are the validation views.
     """
 
     name: str = "dft_crystals"
