@@ -11,6 +11,19 @@ if TYPE_CHECKING:
     import ase
 
 
+@dataclass(frozen=True)
+class ElectronCount:
+    """How many electrons a density should integrate to.
+
+    Args:
+        count: electrons in the cell.
+        source: who says so, to end a sentence with: "OUTCAR", "the cube's nuclear charges".
+    """
+
+    count: float
+    source: str
+
+
 @dataclass(frozen=True, eq=False)
 class ChargeDensity:
     """Electron density on a periodic grid; the only input rhonet knows.
@@ -25,6 +38,8 @@ class ChargeDensity:
             (3, nx, ny, nz) of a non-collinear one, None without spin.
         atoms: structure of the same cell, for bookkeeping only, or None when the file names no atoms.
         format: name of the file format that it was read from, "" for arrays made in memory.
+        expected_electrons: what the file or its neighbours say about the number of electrons, None where they say
+            nothing.
         warnings: what the reader found odd, one sentence each.
 
     Raises:
@@ -36,6 +51,7 @@ class ChargeDensity:
     magnetization: np.ndarray | None = field(default=None, repr=False)
     atoms: ase.Atoms | None = None
     format: str = ""
+    expected_electrons: ElectronCount | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:

@@ -16,6 +16,9 @@ from ase.data import atomic_numbers
 from ase.formula import Formula
 
 from rhonet.dataset_toml import ABOUT_KEYS, SETTINGS_NAME, FolderError, declared_properties, read_settings
+from rhonet.formats import FormatError, named_files
+from rhonet.formats.source import open_source
+from rhonet.formats.table import choose_format
 from rhonet.properties import Property, find_property
 
 TABLE_NAME = "properties.csv"
@@ -30,7 +33,7 @@ BOOKKEEPING = (
     "source",
     "comment",
 )
-ARCHIVE_SUFFIX = ".h5"
+ARCHIVE_SUFFIXES = (".h5", ".hdf5")
 # Bytes of each of the three samples of a file that enter the fingerprint.
 SAMPLE_BLOCK = 2**16
 
@@ -92,7 +95,8 @@ class Folder:
     @property
     def n_bytes(self) -> int:
         """Size of all density files, each counted once."""
-        return sum(path.stat().st_size for path in {sample.path for sample in self.samples})
+        files = {file for sample in self.samples for file in named_files(sample.path)}
+        return sum(file.stat().st_size for file in files)
 
     def fingerprint(self) -> str:
         """Hash of ids, file names, groups, labels, property declarations, settings and samples of the files' bytes.
@@ -100,7 +104,8 @@ class Folder:
         Row order and the folder's name and place do not enter. Of each file its size and the bytes at its start,
         middle and end count (`_sample_bytes`): a calculation done anew is noticed, and gigabytes take seconds.
         """
-        contents = {path: _sample_bytes(path) for path in {sample.path for sample in self.samples}}
+        paths = {sample.path for sample in self.samples}
+        contents = {path: "+".join(_sample_bytes(file) for file in named_files(path)) for path in paths}
         rows = [
             [
                 sample.id,
@@ -122,9 +127,9 @@ class Folder:
 def read_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Folder:
     """Typed table of a folder with properties.csv, density files and, if there is one, dataset.toml.
 
-    Columns: `id` (unique), `file` (relative to the folder or absolute; `archive.h5` means the entry named
-    like the id, `archive.h5::entry` another one), bookkeeping columns (`BOOKKEEPING` and those listed in
-    dataset.toml as `bookkeeping = [...]`), and properties: known ones, those in `declared`, and those under
+    Columns: `id` (unique), `file` (relative to the folder or absolute; an archive means its entry named like the
+    id, `archive.h5::entry` another one, `AECCAR0+AECCAR2` a sum), bookkeeping columns (`BOOKKEEPING` and those
+    listed in dataset.toml as `bookkeeping = [...]`), and properties: known ones, those in `declared`, and those under
     `[properties.NAME]` in dataset.toml (unit, kind, note, symbol, transform, intensive, volume_like,
     loss_weight, classes). An empty cell is a missing label. The densities themselves are not opened.
 
@@ -212,6 +217,7 @@ def _read_samples(
 ) -> Iterator[Sample]:
     first_line: dict[str, int] = {}
     first_use: dict[tuple[Path, str | None], int] = {}
+    archives: dict[Path, bool] = {}
     names = {declared.name for declared in properties}
     for line, cells in rows:
         row = dict(zip(header, cells, strict=True))
@@ -223,6 +229,10 @@ def _read_samples(
             raise FolderError(f"{at}: the id {name!r} is that of line {first_line[name]} too; rename one of them")
         first_line[name] = line
         path, entry = _find_file(at, folder, row["file"], name)
+        if entry is None:
+            if path not in archives:
+                archives[path] = _is_archive(path)
+            entry = name if archives[path] else None
         if (path, entry) in first_use:
             raise FolderError(f"{at}: {row['file']} is the density of line {first_use[path, entry]} too; keep one row")
         first_use[path, entry] = line
@@ -256,11 +266,19 @@ def _find_file(at: str, folder: Path, text: str, name: str) -> tuple[Path, str |
         raise FolderError(f"{at}: the file of {name!r} is empty; name its density file")
     file, mark, entry = text.partition(ENTRY_MARK)
     path = folder / file
-    if not path.is_file():
+    if not all(part.is_file() for part in named_files(path)):
         raise FolderError(f"{at}: there is no file {path}; correct the name or remove the row")
-    if mark:
-        return path, entry
-    return path, name if path.suffix == ARCHIVE_SUFFIX else None
+    return path, entry if mark else None
+
+
+def _is_archive(path: Path) -> bool:
+    """Does the file hold one group per crystal? What cannot be read is reported when the density is."""
+    if path.suffix not in ARCHIVE_SUFFIXES:
+        return False
+    try:
+        return choose_format(open_source(path)).name == "archive"
+    except FormatError:
+        return False
 
 
 def _read_label(at: str, declared: Property, text: str) -> float:

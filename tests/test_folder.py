@@ -9,6 +9,7 @@ from rhonet.dataset_toml import canonical_unit
 from rhonet.folder import FolderError, read_folder
 from rhonet.properties import parse_declaration
 from tests.conftest import REPOSITORY
+from tests.synthetic import random_density, write_archive
 
 TABLE = "id,file,band_gap,is_metal\na,one.cube,1.5,0\nb,two.cube,,1\n"
 
@@ -82,8 +83,29 @@ def test_declared_property_needs_no_settings(folder):
 
 
 def test_archive_entry_is_the_id_unless_named(folder):
+    write_archive(folder / "many.h5", {name: random_density() for name in "ab"})
     write(folder, "id,file,band_gap\na,many.h5,1\nb,many.h5::other,2\nc,one.cube,3\n")
     assert [sample.entry for sample in read_folder(folder).samples] == ["a", "other", None]
+
+
+def test_hdf5_file_of_one_density_has_no_entry(folder):
+    write(folder, "id,file,band_gap\na,many.h5,1\n")
+    assert read_folder(folder).samples[0].entry is None
+
+
+def test_sum_of_two_files_is_one_density(folder):
+    write(folder, "id,file,band_gap\na,one.cube+two.cube,1\n")
+    table = read_folder(folder)
+    assert table.n_bytes == 0
+    before = table.fingerprint()
+    (folder / "two.cube").write_text("other")
+    assert read_folder(folder).n_bytes == len("other")
+    assert read_folder(folder).fingerprint() != before
+
+
+def test_sum_needs_all_its_files(folder):
+    write(folder, "id,file,band_gap\na,one.cube+three.cube,1\n")
+    assert "there is no file" in error_of(folder)
 
 
 def test_file_may_lie_outside_the_folder(folder, tmp_path_factory):

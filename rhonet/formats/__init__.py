@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rhonet.density import ChargeDensity
+from rhonet.formats.addition import add_densities, check_parts, named_files
 from rhonet.formats.source import FormatError, open_source
 from rhonet.formats.table import FORMATS, choose_format
 
-__all__ = ["FORMATS", "FormatError", "read_density"]
+if TYPE_CHECKING:
+    import ase
+
+__all__ = ["FORMATS", "FormatError", "named_files", "read_density"]
 
 
-def read_density(path: str | os.PathLike[str], *, entry: str | None = None, format: str | None = None) -> ChargeDensity:
+def read_density(
+    path: str | os.PathLike[str],
+    *,
+    entry: str | None = None,
+    format: str | None = None,
+    structure: str | os.PathLike[str] | ase.Atoms | None = None,
+) -> ChargeDensity:
     """Electron density of a file, verified and in e/Å³.
 
     The format is told by the content, then by the name; gzip, bzip2 and xz are unpacked on the fly. Memory stays
     below three times that of the fields read.
 
     Args:
-        path: the file; `archive.h5::GROUP` names an entry, too.
+        path: the file; `archive.h5::GROUP` names an entry, too, and `DIR/AECCAR0+AECCAR2` the sum of two files.
         entry: which density of a file that holds several: the group of an archive, the field ("1", "2", ...) of a
             cube.
         format: name of the format (see `FORMATS`), where it cannot be told.
+        structure: cell and atoms (or a file of them: CIF, POSCAR, ...) for a format that holds none; must agree
+            with a cell that the file does hold.
 
     Raises:
         FormatError: the file gives no density; the message starts with the path and says what was found.
@@ -32,5 +45,17 @@ def read_density(path: str | os.PathLike[str], *, entry: str | None = None, form
         if entry is not None and entry != suffix:
             raise FormatError(f"{path}: names the entry {suffix!r}, but entry={entry!r} was asked for")
         path, entry = name, suffix
-    source = open_source(Path(path))
-    return choose_format(source, format=format).load().read(source, entry=entry)
+    if isinstance(structure, (str, os.PathLike)):
+        from rhonet.formats.structure import read_structure
+
+        structure = read_structure(Path(structure))
+    files = named_files(Path(path))
+    check_parts(Path(path), files)
+    sources = [open_source(file, structure=structure) for file in files]
+    parts = [choose_format(source, format=format).load().read(source, entry=entry) for source in sources]
+    density = parts[0] if len(parts) == 1 else add_densities(parts, sources)
+    if structure is not None:
+        from rhonet.formats.structure import with_structure
+
+        density = with_structure(density, structure, Path(path))
+    return density

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rhonet.density import ChargeDensity
+from rhonet.density import ChargeDensity, ElectronCount
 from rhonet.formats.source import Source
 
 if TYPE_CHECKING:
     import ase
 
 WHOLE_ELECTRONS_TOLERANCE = 0.02
+EXPECTED_ELECTRONS_TOLERANCE = 1e-3
 NEGATIVE_SHARE_TO_REPORT = 0.05
 NEGATIVE_CHARGE_TO_REPORT = 0.02
 NEGATIVE_CHARGE_TO_REFUSE = 0.5
@@ -27,6 +28,7 @@ def build_density(
     format: str,
     magnetization: np.ndarray | None = None,
     atoms: ase.Atoms | None = None,
+    expected_electrons: ElectronCount | None = None,
     warnings: tuple[str, ...] = (),
 ) -> ChargeDensity:
     """Density whose electrons are plausible; what is odd but possible is added to its warnings.
@@ -38,6 +40,7 @@ def build_density(
         format: name of the format.
         magnetization: (nx, ny, nz) or (3, nx, ny, nz) µB/Å³.
         atoms: structure, where the file names one.
+        expected_electrons: number of electrons, where the file or its neighbours know it.
         warnings: what the reader itself found odd.
 
     Raises:
@@ -45,7 +48,14 @@ def build_density(
             another field (potential, spin density, difference).
     """
     try:
-        density = ChargeDensity(values=values, lattice=lattice, magnetization=magnetization, atoms=atoms, format=format)
+        density = ChargeDensity(
+            values=values,
+            lattice=lattice,
+            magnetization=magnetization,
+            atoms=atoms,
+            format=format,
+            expected_electrons=expected_electrons,
+        )
     except ValueError as error:
         raise source.error(str(error)) from error
     negative = values < 0
@@ -61,7 +71,12 @@ def build_density(
     if share > NEGATIVE_SHARE_TO_REPORT or negative_charge > NEGATIVE_CHARGE_TO_REPORT * electrons:
         found.append(f"{share:.1%} of the grid points are negative ({-negative_charge:.3g} e of {electrons:.6g}).")
     whole = max(1, round(electrons))
-    if abs(electrons - whole) > max(WHOLE_ELECTRONS_TOLERANCE, 1e-4 * whole):
+    if expected_electrons is not None:
+        expected = expected_electrons.count
+        if abs(electrons - expected) > max(WHOLE_ELECTRONS_TOLERANCE, EXPECTED_ELECTRONS_TOLERANCE * expected):
+            said = f"{expected:.6g} according to {expected_electrons.source}"
+            found.append(f"Integrates to {electrons:.6g} electrons, but there are {said}.")
+    elif abs(electrons - whole) > max(WHOLE_ELECTRONS_TOLERANCE, 1e-4 * whole):
         found.append(f"Integrates to {electrons:.6g} electrons, which is no whole number.")
     if atoms is not None and electrons > 1.1 * (protons := int(atoms.numbers.sum())) + 1:
         found.append(f"Integrates to {electrons:.6g} electrons, but the cell's nuclei hold only {protons} protons.")

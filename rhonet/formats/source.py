@@ -10,7 +10,10 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+if TYPE_CHECKING:
+    import ase
 
 HEAD_BYTES = 1 << 16
 MAX_UNPACKED_RATIO = 200
@@ -34,12 +37,14 @@ class Source:
         packer: "gzip", "bzip2", "xz", or "" for a plain file.
         max_bytes: how long the content can be: the size of a plain file, the limit of a packed one.
         head: the first 64 KiB of the content.
+        structure: cell and atoms that the caller gave, for formats that hold none; None where nothing was given.
     """
 
     path: Path
     packer: str
     max_bytes: int
     head: bytes
+    structure: ase.Atoms | None = None
 
     @property
     def name(self) -> str:
@@ -102,8 +107,12 @@ class ContentStream:
         return data
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, *, structure: ase.Atoms | None = None) -> Source:
     """Look at a file: is it packed, how long can its content be, how does it start.
+
+    Args:
+        path: the file.
+        structure: its cell and atoms, if the caller knows them from elsewhere.
 
     Raises:
         FormatError: it does not exist, is a folder, cannot be read, is empty, damaged, or packed with something
@@ -128,7 +137,7 @@ def open_source(path: Path) -> Source:
         head = content.read(HEAD_BYTES)
     if not head:
         raise FormatError(f"{path}: unpacks to nothing")
-    return Source(path=path, packer=packer, max_bytes=max_bytes, head=head)
+    return Source(path=path, packer=packer, max_bytes=max_bytes, head=head, structure=structure)
 
 
 def unpacked_limit(packed_bytes: int) -> int:

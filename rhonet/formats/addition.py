@@ -1,0 +1,64 @@
+"""Densities that come in parts: AECCAR0+AECCAR2 is core plus valence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rhonet.density import ChargeDensity
+from rhonet.formats.check import build_density
+from rhonet.formats.source import FormatError, Source
+
+PLUS = "+"
+
+
+def named_files(path: Path) -> tuple[Path, ...]:
+    """The files that a path names: itself, or A and B for DIR/A+B where no file of that very name exists."""
+    if path.exists() or PLUS not in path.name:
+        return (path,)
+    return tuple(path.with_name(name) for name in path.name.split(PLUS) if name)
+
+
+def add_densities(parts: Sequence[ChargeDensity], sources: Sequence[Source]) -> ChargeDensity:
+    """Sum of densities on one grid in one cell.
+
+    Warnings that hold for each part (about the header) stay; the others are about parts and go.
+
+    Args:
+        parts: what was read from each file.
+        sources: those files.
+
+    Raises:
+        FormatError: grids or cells differ, or only some parts are spin-polarised.
+    """
+    first, *others = parts
+    for part, source in zip(others, sources[1:], strict=True):
+        if part.shape != first.shape or not np.allclose(part.lattice, first.lattice, rtol=0, atol=1e-4):
+            raise source.error(f"has another grid or cell than {sources[0].path.name}, so they cannot be added")
+        if (part.magnetization is None) != (first.magnetization is None):
+            raise source.error(f"only one of it and {sources[0].path.name} is spin-polarised; they cannot be added")
+    magnetizations = [part.magnetization for part in parts if part.magnetization is not None]
+    shared = [warning for warning in first.warnings if all(warning in part.warnings for part in others)]
+    names = " and ".join(source.path.name for source in sources)
+    return build_density(
+        sources[0],
+        values=np.sum([part.values for part in parts], axis=0),
+        lattice=first.lattice,
+        magnetization=np.sum(magnetizations, axis=0) if magnetizations else None,
+        atoms=first.atoms,
+        format=first.format,
+        warnings=(f"Sum of {names}.", *shared),
+    )
+
+
+def check_parts(path: Path, files: Sequence[Path]) -> None:
+    """Refuses a sum whose parts are not all there.
+
+    Raises:
+        FormatError: names the parts that are missing.
+    """
+    missing = [file.name for file in files if not file.is_file()]
+    if len(files) > 1 and missing:
+        raise FormatError(f"{path}: there is no such file, and to add its parts {', '.join(missing)} is missing")
