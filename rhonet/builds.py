@@ -194,6 +194,9 @@ def _build(builder: tfds.core.DatasetBuilder, folder: Folder) -> None:
 
     started = time.monotonic()
     log.info("building %s from %s", builder.data_path, folder.path)
+    log.info("labels: %s", ", ".join(f"{name} {count}" for name, count in folder.n_labels.items()))
+    if folder.unlabelled:
+        log.warning("left out, as they hold no label: %s", ", ".join(folder.unlabelled))
     settings = tfds.download.DownloadConfig(manual_dir=folder.path)
     try:
         builder.download_and_prepare(download_config=settings)

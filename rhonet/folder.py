@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import json
@@ -11,17 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from ase.data import atomic_numbers
-from ase.formula import Formula
-
-from rhonet.dataset_toml import ABOUT_KEYS, SETTINGS_NAME, FolderError, declared_properties, read_settings
+from rhonet.dataset_toml import ABOUT_KEYS, SETTINGS_NAME, FolderError, Settings, declared_properties, read_settings
 from rhonet.formats import FormatError, named_files
 from rhonet.formats.source import open_source
 from rhonet.formats.table import choose_format
 from rhonet.properties import Property, find_property
+from rhonet.properties_csv import (
+    KEYS,
+    TABLE_NAME,
+    Mistakes,
+    Row,
+    Table,
+    naming_hint,
+    read_formula,
+    read_label,
+    read_system,
+    read_table,
+)
 
-TABLE_NAME = "properties.csv"
 BOOKKEEPING = (
     "formula",
     "chemical_system",
@@ -33,6 +39,7 @@ BOOKKEEPING = (
     "source",
     "comment",
 )
+STRUCTURE = "structure"
 ARCHIVE_SUFFIXES = (".h5", ".hdf5")
 # Bytes of each of the three samples of a file that enter the fingerprint.
 SAMPLE_BLOCK = 2**16
@@ -51,6 +58,7 @@ class Sample:
     line: line of properties.csv, counted from 1.
     labels: value per property, NaN where the cell is empty.
     formula, chemical_system: as the table gives them, "" where it does not.
+    structure: file with cell and atoms for a density whose own file holds none, None where the table names none.
     bookkeeping: the other columns that are not properties, as text.
     """
 
@@ -62,6 +70,7 @@ class Sample:
     labels: Mapping[str, float]
     formula: str = ""
     chemical_system: str = ""
+    structure: Path | None = None
     bookkeeping: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -72,14 +81,16 @@ class Folder:
     path: the folder.
     name, version, functional, code, density, source, note: what dataset.toml says, "" where it says nothing;
         the name is then the folder's.
-    properties: one per property column, in the order of the table.
+    properties: one per column with labels, in the order of the table.
     samples: one per row, in the order of the table.
+    unlabelled: property columns that hold no label at all, so that there is nothing to learn from them.
     """
 
     path: Path
     name: str
     properties: tuple[Property, ...]
     samples: tuple[Sample, ...]
+    unlabelled: tuple[str, ...] = ()
     version: str = ""
     functional: str = ""
     code: str = ""
@@ -91,6 +102,14 @@ class Folder:
     def about(self) -> dict[str, str]:
         """What dataset.toml says about the whole set."""
         return {key: getattr(self, key) for key in ABOUT_KEYS}
+
+    @property
+    def n_labels(self) -> dict[str, int]:
+        """How many rows have a label, per property."""
+        return {
+            declared.name: sum(not math.isnan(sample.labels[declared.name]) for sample in self.samples)
+            for declared in self.properties
+        }
 
     @property
     def n_bytes(self) -> int:
@@ -106,12 +125,14 @@ class Folder:
         """
         paths = {sample.path for sample in self.samples}
         contents = {path: "+".join(_sample_bytes(file) for file in named_files(path)) for path in paths}
+        structures = {sample.structure for sample in self.samples if sample.structure is not None}
+        cells = {path: _sample_bytes(path) for path in structures}
         rows = [
             [
                 sample.id,
                 sample.file,
                 sample.entry,
-                contents[sample.path],
+                contents[sample.path] + (cells[sample.structure] if sample.structure is not None else ""),
                 sample.formula,
                 sample.chemical_system,
                 [sample.labels[declared.name] for declared in self.properties],
@@ -124,130 +145,160 @@ class Folder:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class CheckedFolder:
+    """A table with all that is wrong in it.
+
+    folder: the rows that can be used; labels that cannot be read are NaN, and there may be no row and no property.
+    mistakes: one sentence each, with file, line, what was found and what to do; the first `MAX_MISTAKES`.
+    n_mistakes: how many there are.
+    undeclared: texts of each column that is no known property, one per row of the table.
+    """
+
+    folder: Folder
+    mistakes: tuple[str, ...]
+    n_mistakes: int
+    undeclared: Mapping[str, tuple[str, ...]]
+
+
 def read_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Folder:
     """Typed table of a folder with properties.csv, density files and, if there is one, dataset.toml.
 
     Columns: `id` (unique), `file` (relative to the folder or absolute; an archive means its entry named like the
-    id, `archive.h5::entry` another one, `AECCAR0+AECCAR2` a sum), bookkeeping columns (`BOOKKEEPING` and those
-    listed in dataset.toml as `bookkeeping = [...]`), and properties: known ones, those in `declared`, and those under
-    `[properties.NAME]` in dataset.toml (unit, kind, note, symbol, transform, intensive, volume_like,
-    loss_weight, classes). An empty cell is a missing label. The densities themselves are not opened.
+    id, `archive.h5::entry` another one, `AECCAR0+AECCAR2` a sum), `structure` (a file with cell and atoms, for
+    formats that hold none), bookkeeping columns (`BOOKKEEPING` and those listed in dataset.toml as
+    `bookkeeping = [...]`), and properties: known ones, those in `declared`, and those under `[properties.NAME]` in
+    dataset.toml (unit, kind, note, symbol, transform, intensive, volume_like, loss_weight, classes). An empty cell
+    is a missing label; a column of nothing else is left out. The densities themselves are not opened.
 
     Raises:
-        FolderError: the first thing that is wrong, with file, line, what was found and what to do.
+        FolderError: the first thing that is wrong, with file, line, what was found and what to do, and how many
+            more there are.
+    """
+    checked = check_folder(path, declared=declared)
+    if checked.mistakes:
+        more = checked.n_mistakes - 1
+        others = f" ({more} more: python -m rhonet.prepare {path} lists them)" if more else ""
+        raise FolderError(checked.mistakes[0] + others)
+    folder = checked.folder
+    if not folder.properties:
+        raise FolderError(
+            f"{folder.path / TABLE_NAME}: none of the columns {', '.join(folder.unlabelled)} holds a label; fill one in"
+        )
+    return folder
+
+
+def check_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> CheckedFolder:
+    """What `read_folder` reads, with all mistakes of the table instead of the first.
+
+    Raises:
+        FolderError: no folder, no table, a table that is none, or wrong settings in dataset.toml.
     """
     folder = Path(path)
-    table = folder / TABLE_NAME
+    file = folder / TABLE_NAME
     if not folder.is_dir():
         raise FolderError(f"{folder}: no such folder; give a folder with density files and {TABLE_NAME}")
-    if not table.is_file():
-        raise FolderError(f"{folder}: there is no {TABLE_NAME}; write one with the columns id,file,<property>...")
+    if not file.is_file():
+        raise FolderError(
+            f"{folder}: there is no {TABLE_NAME}; write one with the columns id,file,<property>..., "
+            f"or let python -m rhonet.prepare {folder} --write-table begin it"
+        )
     settings = read_settings(folder / SETTINGS_NAME)
     own = declared_properties(folder / SETTINGS_NAME, settings.properties, declared)
-    rows = _read_rows(table)
-    header = next(rows)[1]
-    bookkeeping = {*BOOKKEEPING, *settings.bookkeeping}
-    properties = _find_columns(table, header, bookkeeping, own)
-    for name in settings.properties:
-        if name not in header:
-            raise FolderError(
-                f"{folder / SETTINGS_NAME}: declares the property {name!r}, but {table} has no such column; "
-                "add the column or remove the declaration"
-            )
-    samples = tuple(_read_samples(folder, rows, header, properties))
-    if not samples:
-        raise FolderError(f"{table}: has a header but no rows; add one row per density file")
-    about = {"name": folder.resolve().name, **settings.about}
-    return Folder(folder, properties=properties, samples=samples, **about)
-
-
-def _read_rows(table: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and stripped cells of the header, then of each row that is not blank."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header: list[str] = []
-            for row in reader:
-                cells = [cell.strip() for cell in row]
-                if not any(cells):
-                    continue
-                if not header:
-                    header = cells
-                if len(cells) != len(header):
-                    raise FolderError(
-                        f"{table}:{reader.line_num}: {len(cells)} cells under {len(header)} columns; "
-                        "quote cells that contain commas"
-                    )
-                yield reader.line_num, cells
-            if not header:
-                raise FolderError(f"{table}: is empty; write the columns id,file,<property>... and one row per file")
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise FolderError(f"{table}: is not a comma-separated UTF-8 table: {error}") from error
-    except OSError as error:
-        raise FolderError(f"{table}: cannot be read: {error.strerror}") from error
+    mistakes = Mistakes()
+    table = read_table(file, mistakes)
+    properties, undeclared = _find_columns(table, settings, own, mistakes)
+    samples = tuple(_read_samples(folder, table, properties, mistakes))
+    if not table.rows and not mistakes.count:
+        mistakes.add(f"{file}: has a header but no rows; add one row per density file")
+    labelled = {name for sample in samples for name, label in sample.labels.items() if not math.isnan(label)}
+    verified = Folder(
+        folder,
+        properties=tuple(known for known in properties if known.name in labelled),
+        samples=samples,
+        unlabelled=tuple(known.name for known in properties if known.name not in labelled),
+        **{"name": folder.resolve().name, **settings.about},
+    )
+    texts = {name: tuple(row.cells[name] for row in table.rows) for name in undeclared}
+    return CheckedFolder(verified, tuple(mistakes.texts), mistakes.count, texts)
 
 
 def _find_columns(
-    table: Path, header: Sequence[str], bookkeeping: set[str], declared: Sequence[Property]
-) -> tuple[Property, ...]:
-    for name in ("id", "file"):
-        if name not in header:
-            found = "; it looks separated by semicolons, commas are needed" if ";" in header[0] else ""
-            raise FolderError(f"{table}:1: there is no column {name!r} among {', '.join(header)}{found}")
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise FolderError(f"{table}:1: the column {repeated[0]!r} occurs twice; keep one")
-    properties = []
-    for name in header:
-        if name in ("id", "file") or name in bookkeeping:
+    table: Table, settings: Settings, declared: Sequence[Property], mistakes: Mistakes
+) -> tuple[list[Property], list[str]]:
+    """Properties among the columns, and the names of columns that are neither property nor bookkeeping."""
+    bookkeeping = {*KEYS, STRUCTURE, *BOOKKEEPING, *settings.bookkeeping}
+    properties, undeclared = [], []
+    for name in table.columns:
+        if name in bookkeeping:
             continue
         try:
             properties.append(find_property(name, declared))
         except ValueError as error:
-            raise FolderError(
-                f"{table}:1: {error}; a column that is no property goes to bookkeeping = [{json.dumps(name)}] there"
-            ) from error
-    if not properties:
-        raise FolderError(f"{table}:1: there is no property among the columns {', '.join(header)}; add one")
-    return tuple(properties)
+            undeclared.append(name)
+            mistakes.add(
+                f"{table.path}:1: {naming_hint(name)}"
+                if naming_hint(name)
+                else f"{table.path}:1: {error}; a column that is no property goes to "
+                f"bookkeeping = [{json.dumps(name)}] there"
+            )
+    if not properties and not undeclared:
+        mistakes.add(f"{table.path}:1: there is no property among the columns {', '.join(table.columns)}; add one")
+    for name in settings.properties:
+        if name not in table.columns:
+            mistakes.add(
+                f"{table.path.with_name(SETTINGS_NAME)}: declares the property {name!r}, but {table.path} has no such "
+                "column; add the column or remove the declaration"
+            )
+    return properties, undeclared
 
 
-def _read_samples(
-    folder: Path, rows: Iterator[tuple[int, list[str]]], header: Sequence[str], properties: Sequence[Property]
-) -> Iterator[Sample]:
+def _read_samples(folder: Path, table: Table, properties: Sequence[Property], mistakes: Mistakes) -> Iterator[Sample]:
     first_line: dict[str, int] = {}
     first_use: dict[tuple[Path, str | None], int] = {}
     archives: dict[Path, bool] = {}
-    names = {declared.name for declared in properties}
-    for line, cells in rows:
-        row = dict(zip(header, cells, strict=True))
-        at = f"{folder / TABLE_NAME}:{line}"
-        name = row["id"]
-        if not name:
-            raise FolderError(f"{at}: the id is empty; give every row a name of its own")
-        if name in first_line:
-            raise FolderError(f"{at}: the id {name!r} is that of line {first_line[name]} too; rename one of them")
-        first_line[name] = line
-        path, entry = _find_file(at, folder, row["file"], name)
-        if entry is None:
-            if path not in archives:
-                archives[path] = _is_archive(path)
-            entry = name if archives[path] else None
-        if (path, entry) in first_use:
-            raise FolderError(f"{at}: {row['file']} is the density of line {first_use[path, entry]} too; keep one row")
-        first_use[path, entry] = line
-        other = {key: text for key, text in row.items() if key not in names and key not in ("id", "file")}
-        yield Sample(
-            name,
-            row["file"],
-            path,
-            entry,
-            line,
-            labels={declared.name: _read_label(at, declared, row[declared.name]) for declared in properties},
-            formula=_check_formula(at, other.pop("formula", "")),
-            chemical_system=_check_system(at, other.pop("chemical_system", "")),
-            bookkeeping=other,
-        )
+    for row in table.rows:
+        name, file = row.cells["id"], row.cells["file"]
+        with mistakes.noted():
+            if not name:
+                raise FolderError(f"{row.at}: the id is empty; give every row a name of its own")
+            if name in first_line:
+                raise FolderError(
+                    f"{row.at}: the id {name!r} is that of line {first_line[name]} too; rename one of them"
+                )
+            first_line[name] = row.line
+            path, entry = _find_file(row.at, folder, file, name)
+            if entry is None:
+                if path not in archives:
+                    archives[path] = _is_archive(path)
+                entry = name if archives[path] else None
+            if (path, entry) in first_use:
+                raise FolderError(f"{row.at}: {file} is the density of line {first_use[path, entry]} too; keep one row")
+            first_use[path, entry] = row.line
+            yield _read_sample(folder, row, path, entry=entry, properties=properties, mistakes=mistakes)
+
+
+def _read_sample(
+    folder: Path, row: Row, path: Path, *, entry: str | None, properties: Sequence[Property], mistakes: Mistakes
+) -> Sample:
+    """The row; cells that are wrong are noted and left out."""
+    labels = dict.fromkeys((declared.name for declared in properties), math.nan)
+    for declared in properties:
+        with mistakes.noted():
+            labels[declared.name] = read_label(row.at, declared, row.cells[declared.name])
+    other = {key: text for key, text in row.cells.items() if key not in labels and key not in KEYS}
+    formula, system, structure = (other.pop(key, "") for key in ("formula", "chemical_system", STRUCTURE))
+    sample = Sample(row.cells["id"], row.cells["file"], path, entry, row.line, labels=labels, bookkeeping=other)
+    with mistakes.noted():
+        sample = dataclasses.replace(sample, formula=read_formula(row.at, formula))
+    with mistakes.noted():
+        sample = dataclasses.replace(sample, chemical_system=read_system(row.at, system))
+    if structure:
+        with mistakes.noted():
+            if not (folder / structure).is_file():
+                raise FolderError(f"{row.at}: there is no structure file {folder / structure}; correct the name")
+            sample = dataclasses.replace(sample, structure=folder / structure)
+    return sample
 
 
 def _sample_bytes(path: Path) -> str:
@@ -279,54 +330,3 @@ def _is_archive(path: Path) -> bool:
         return choose_format(open_source(path)).name == "archive"
     except FormatError:
         return False
-
-
-def _read_label(at: str, declared: Property, text: str) -> float:
-    """Label as a number, NaN for an empty cell."""
-    if not text:
-        return math.nan
-    try:
-        value = float(text.replace("_", "?"))
-    except ValueError:
-        raise FolderError(
-            f"{at}: {declared.name} is {text!r}, not a number; leave the cell empty where it is not known"
-        ) from None
-    if not abs(value) <= np.finfo(np.float32).max:
-        raise FolderError(
-            f"{at}: {declared.name} is {text}, not a finite number; leave the cell empty where it is not known"
-        )
-    classes = {"binary": 2, "multiclass": declared.classes}.get(declared.kind)
-    if classes is not None and value not in range(classes):
-        allowed = "0 or 1" if classes == 2 else f"a whole number from 0 to {classes - 1}"
-        raise FolderError(f"{at}: {declared.name} is {text}, but a {declared.kind} label is {allowed}")
-    if declared.name == "magnetic_moment" and value < 0:
-        raise FolderError(f"{at}: {declared.name} is {text}; up and down are a convention, give the magnitude")
-    if declared.transform == "log" and value <= 0:
-        raise FolderError(
-            f"{at}: {declared.name} is {text}, but it is learned as a logarithm and must be above 0; "
-            f'correct it, leave the cell empty, or say transform = "identity" under [properties.{declared.name}] '
-            f"in {SETTINGS_NAME}"
-        )
-    return value
-
-
-def _check_formula(at: str, text: str) -> str:
-    if not text:
-        return ""
-    try:
-        elements = Formula(text).count()
-    except ValueError:
-        elements = {}
-    if not elements or min(elements.values()) < 1 or not _are_elements(elements):
-        raise FolderError(f"{at}: formula {text!r} is no chemical formula; correct it or leave the cell empty")
-    return text
-
-
-def _check_system(at: str, text: str) -> str:
-    if text and not _are_elements(text.split("-")):
-        raise FolderError(f"{at}: chemical_system {text!r} is not like Cl-Na; correct it or leave the cell empty")
-    return "-".join(sorted(set(text.split("-"))))
-
-
-def _are_elements(symbols: Sequence[str] | Mapping[str, int]) -> bool:
-    return all(atomic_numbers.get(symbol, 0) > 0 for symbol in symbols)

@@ -1,12 +1,13 @@
 """A user's table: what is accepted, and one clear line for every mistake."""
 
 import math
+import re
 import shutil
 
 import pytest
 
 from rhonet.dataset_toml import canonical_unit
-from rhonet.folder import FolderError, read_folder
+from rhonet.folder import FolderError, check_folder, read_folder
 from rhonet.properties import parse_declaration
 from tests.conftest import REPOSITORY
 from tests.synthetic import random_density, write_archive
@@ -93,6 +94,61 @@ def test_hdf5_file_of_one_density_has_no_entry(folder):
     assert read_folder(folder).samples[0].entry is None
 
 
+def test_structure_of_a_row_is_found_and_noticed(folder):
+    cif = folder / "a.cif"
+    cif.write_text("data_a")
+    table = read_folder(write(folder, "id,file,structure,band_gap\na,one.cube,a.cif,1\nb,two.cube,,2\n"))
+    assert [sample.structure for sample in table.samples] == [cif, None]
+    before = table.fingerprint()
+    cif.write_text("data_b")
+    assert read_folder(folder).fingerprint() != before
+
+
+def test_columns_without_any_label_are_left_out(folder):
+    write(folder, "id,file,band_gap,is_metal,hardness\na,one.cube,,1,\n", "[properties.hardness]")
+    table = read_folder(folder)
+    assert table.unlabelled == ("band_gap", "hardness")
+    assert table.n_labels == {"is_metal": 1}
+
+
+def test_check_goes_on_behind_every_mistake(folder):
+    rows = """
+        ID;file;band_gap;Hardness (GPa);phase;formula;
+        a;one.cube;1,5;12;x;NaCl;
+        ;two.cube;1;13;y;;
+        b;gone.cube;1;14;y;;
+        c;two.cube;0.5;;z;Xq;
+        d;one.cube;1;1;1;;
+        e;one.cube;1;1;1;Na
+    """
+    checked = check_folder(write(folder, "\n".join(line.strip() for line in rows.strip().splitlines())))
+    wanted = (
+        r":1: .* semicolons",
+        r":1: the column 'ID'",
+        r":1: .*'Hardness \(GPa\)' .* rename it to hardness",
+        r":1: unknown property 'phase'",
+        r":2: band_gap is '1,5'",
+        r":3: the id is empty",
+        r":4: there is no file",
+        r":5: formula 'Xq'",
+        r":6: one.cube is the density of line 2 too",
+        r":7: one.cube is the density of line 2 too",
+    )
+    assert checked.n_mistakes == len(wanted)
+    for mistake, pattern in zip(checked.mistakes, wanted, strict=True):
+        assert re.search(pattern, mistake)
+    assert [sample.id for sample in checked.folder.samples] == ["a", "c"]
+    assert checked.undeclared["phase"] == ("x", "y", "y", "z", "1", "1")
+    with pytest.raises(FolderError, match=r"semicolons.* \(9 more: python -m rhonet.prepare .* lists them\)$"):
+        read_folder(folder)
+
+
+def test_mistakes_are_counted_but_not_all_kept(folder):
+    rows = "".join(f"{at},gone.cube,1\n" for at in range(500))
+    checked = check_folder(write(folder, "id,file,band_gap\n" + rows))
+    assert (checked.n_mistakes, len(checked.mistakes)) == (500, 100)
+
+
 def test_sum_of_two_files_is_one_density(folder):
     write(folder, "id,file,band_gap\na,one.cube+two.cube,1\n")
     table = read_folder(folder)
@@ -144,7 +200,19 @@ MISTAKES = {
     "empty table": ("", r"properties.csv: is empty; write the columns id,file,<property>"),
     "no rows": (ROW, r"has a header but no rows"),
     "no id column": ("name,file,band_gap\n", r"properties.csv:1: there is no column 'id'"),
-    "semicolons": ("id;file;band_gap\na;one.cube;1,5\n", r"separated by semicolons, commas are needed"),
+    "semicolons": ("id;file;band_gap\na;one.cube;1,5\n", r":1: .* separated by semicolons, commas are needed.*1 more"),
+    "tabs": ("id\tfile\tband_gap\na\tone.cube\t1.5\n", r":1: .* separated by tabs, commas are needed"),
+    "capital letters": ("ID,file,band_gap\na,one.cube,1\n", r":1: the column 'ID' is to be called 'id'; rename it"),
+    "other spelling": ("id,file,Band gap (eV)\na,one.cube,1\n", r"'Band gap \(eV\)' .*rename it to band_gap .* in eV"),
+    "no identifier": ("id,file,E-cut\na,one.cube,1\n", r"'E-cut' is no plain name; rename it to e_cut, and declare"),
+    "nameless column": ("id,file,,band_gap\na,one.cube,x,1\n", r":1: column 3 has no name; name or remove it"),
+    "no labels": ("id,file,band_gap,is_metal\na,one.cube,,\n", r"none of the columns band_gap, is_metal holds a label"),
+    "decimal comma": (ROW + 'a,one.cube,"1,5",0\n', r":2: band_gap is '1,5', not a number; write 1.5"),
+    "true and false": (ROW + "a,one.cube,1,True\n", r":2: is_metal is 'True', not a number; write 1 for yes and 0"),
+    "structure": (
+        "id,file,structure,band_gap\na,one.cube,a.cif,1\n",
+        r":2: there is no structure file .*a.cif; correct",
+    ),
     "column twice": ("id,file,band_gap,band_gap\n", r"the column 'band_gap' occurs twice"),
     "unknown column": ("id,file,bandgap\n", r":1: unknown property 'bandgap'; did you mean 'band_gap'.*\[properties"),
     "no property": ("id,file,formula\n", r":1: there is no property among the columns"),
