@@ -23,6 +23,7 @@ REQUIRES = [
     "pymatgen-core>=2026.7.16",
     "scikit-learn>=1.6",
     "scipy>=1.14",
+    "spglib>=2.6",
     "tensorboard" + TENSORFLOW,  # TensorFlow writes summaries through it, but does not declare it
     "tensorflow-datasets>=4.9.10,<5",
     "threadpoolctl>=3.5",

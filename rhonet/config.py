@@ -47,8 +47,10 @@ class DataConfig:
     properties: what to predict, one head each; empty = every column that the table has.
     spacing: storage grid spacing, Å, at most.
     max_failures: how many bad files a build may skip.
-    split_by: group key of the split; split_seed picks another split.
+    split_by: what is held out together (rhonet.splits); split_seed picks another split.
     fractions: train, validation, test.
+    folds: 0, or how many parts the records outside the test split are cut into, by the same groups; part `fold`
+        (0 ... folds-1) then validates, whatever `fractions` says, and the others train.
     cache_mb: training spectra are kept in memory when they fit in this many MB; so are the validation views.
     """
 
@@ -61,10 +63,14 @@ class DataConfig:
     split_by: str = "chemical_system"
     split_seed: int = 0
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    folds: int = 0
+    fold: int = 0
     cache_mb: int = 2000
 
     def __post_init__(self) -> None:
         _require(self.split_by in GROUP_KEYS, f"data.split_by {self.split_by!r} is none of {', '.join(GROUP_KEYS)}")
+        _require(self.folds == 0 or self.folds > 1, f"data.folds must be 0 or at least 2, got {self.folds}")
+        _require(0 <= self.fold < max(self.folds, 1), f"data.fold must lie below data.folds, got {self.fold}")
         _require(self.spacing > 0, f"data.spacing must be above 0 Å, got {self.spacing}")
         _require(len(set(self.properties)) == len(self.properties), "data.properties names a property twice")
         _require(

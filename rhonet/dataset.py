@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from rhonet.config import ConfigError, DataConfig
 from rhonet.properties import Property
-from rhonet.splits import SPLITS, assign_split
+from rhonet.splits import SPLITS, assign_by_element, assign_fold, assign_split
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -115,20 +116,21 @@ def read_index(builder: tfds.core.DatasetBuilder, data: DataConfig, properties: 
     from rhonet.builds import stored_properties
 
     started = time.monotonic()
-    wanted = {"id": True, "groups": {data.split_by: True} if data.split_by != "id" else True, "lattice": True}
+    key = {"id": "", "element": "chemical_system"}.get(data.split_by, data.split_by)
+    wanted = {"id": True, "groups": {key: True} if key else True, "lattice": True}
     records = as_records(builder, tfds.decode.PartialDecoding({**wanted, "labels": True}))
     ids, groups, lattices, labels = [], [], [], []
     record: dict[str, Any]
     for record in records.as_numpy_iterator():  # pyright: ignore[reportAssignmentType] (typed for flat records)
         ids.append(record["id"].decode())
-        groups.append(ids[-1] if data.split_by == "id" else record["groups"][data.split_by].decode())
+        groups.append(record["groups"][key].decode() if key else ids[-1])
         lattices.append(record["lattice"])
         labels.append(record["labels"])
     if not ids:
         raise ConfigError("the data set holds no record")
     names = [item.name for item in stored_properties(builder)]
     columns = [names.index(item.name) for item in properties]
-    splits = [assign_split(group, fractions=data.fractions, seed=data.split_seed) for group in groups]
+    splits = [_split_of(group, data) for group in groups]
     counts = Counter(splits)
     log.info(
         "%d records: %s (by %s, %d groups) in %.1f s",
@@ -146,6 +148,20 @@ def read_index(builder: tfds.core.DatasetBuilder, data: DataConfig, properties: 
         volumes=np.abs(np.linalg.det(np.stack(lattices).astype(np.float64))),
         properties=tuple(properties),
     )
+
+
+def _split_of(group: str, data: DataConfig) -> str:
+    """Split of a record by its group; of its chemical system, where whole elements are held out."""
+    if data.split_by == "element":
+        symbols = group.split("-")
+        named = all(atomic_numbers.get(symbol, 0) > 0 for symbol in symbols)
+        split = assign_by_element(symbols if named else [group], fractions=data.fractions, seed=data.split_seed)
+    else:
+        split = assign_split(group, fractions=data.fractions, seed=data.split_seed)
+    if data.folds and split != "test":
+        fold = assign_fold(group, folds=data.folds, seed=data.split_seed)
+        return "validation" if fold == data.fold else "train"
+    return split
 
 
 def as_records(

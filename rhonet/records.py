@@ -14,8 +14,9 @@ from rhonet.folder import Sample
 from rhonet.properties import Property
 from rhonet.regrid import storage_grid
 from rhonet.splits import chemical_system, reduced_formula
+from rhonet.structure_type import structure_type
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """Raised whenever a field of `Record` changes its meaning: data sets of another version are not read."""
 
 MAX_ELECTRON_ERROR = 1e-3
@@ -30,6 +31,7 @@ class Groups(TypedDict):
 
     chemical_system: str
     formula: str
+    prototype: str
 
 
 class Record(TypedDict):
@@ -107,7 +109,7 @@ def make_record(density: ChargeDensity, *, sample: Sample, properties: Sequence[
     return Record(
         id=sample.id,
         formula=reduced_formula(symbols),
-        groups=_groups(sample, symbols),
+        groups=_groups(density, sample, symbols),
         density=values,
         density_scale=np.float32(scale),
         magnetization=moments,
@@ -144,9 +146,10 @@ def _species(density: ChargeDensity, sample: Sample) -> list[str]:
     return found
 
 
-def _groups(sample: Sample, symbols: Sequence[str]) -> Groups:
+def _groups(density: ChargeDensity, sample: Sample, symbols: Sequence[str]) -> Groups:
     system = chemical_system(symbols) if symbols else sample.chemical_system
     return Groups(
         chemical_system=system or sample.id,
         formula=reduced_formula(symbols) if symbols else sample.id,
+        prototype=sample.bookkeeping.get("prototype") or structure_type(density.atoms) or sample.id,
     )

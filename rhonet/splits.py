@@ -1,4 +1,11 @@
-"""Train, validation and test splits on groups, stable when data are added."""
+"""Train, validation and test splits on groups, stable when data are added.
+
+How far a test reaches depends on what is held out together. By `chemical_system` (the default) no test crystal
+shares its set of elements with a training crystal; by `formula` polymorphs stay together, but relatives of other
+compositions train; by `prototype` whole structure types are held out; by `element` every crystal that holds one of
+some elements; by `id` crystals are drawn at random, which is optimistic: polymorphs and near-duplicates of test
+crystals train.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +15,7 @@ import math
 from collections.abc import Sequence
 
 SPLITS = ("train", "validation", "test")
-GROUP_KEYS = ("chemical_system", "formula", "id")
+GROUP_KEYS = ("chemical_system", "formula", "prototype", "element", "id")
 
 
 def position(group: str, *, seed: int = 0) -> float:
@@ -36,6 +43,25 @@ def assign_split(group: str, *, fractions: Sequence[float] = (0.8, 0.1, 0.1), se
     if at < fractions[0]:
         return "train"
     return "validation" if at < fractions[0] + fractions[1] else "test"
+
+
+def assign_by_element(symbols: Sequence[str], *, fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> str:
+    """Split of a sample when whole elements are held out: that of its most held-out element.
+
+    An element is held out for the test with half the share of `fractions`, as most crystals hold two or three; a
+    sample with any such element tests, one with an element held out for validation validates.
+
+    Raises:
+        ValueError: as `assign_split`.
+    """
+    validation, test = fractions[1] / 2, fractions[2] / 2
+    shares = (1 - validation - test, validation, test)
+    return max((assign_split(f"element {symbol}", fractions=shares, seed=seed) for symbol in symbols), key=SPLITS.index)
+
+
+def assign_fold(group: str, *, folds: int, seed: int = 0) -> int:
+    """Fold of a group, 0 ... folds-1, independent of its split and of all other data."""
+    return int(position(f"fold {group}", seed=seed) * folds)
 
 
 def chemical_system(symbols: Sequence[str]) -> str:

@@ -89,7 +89,7 @@ def test_later_settings_win_and_others_keep_their_values():
         ("view.size=3", r"view\.size must be at least 4"),
         ("data.fractions=0.5,0.6,0.1", r"data\.fractions must be three numbers with sum 1"),
         ("data.fractions=a,b,c", r"data\.fractions must be float, got 'a'"),
-        ("data.split_by=prototype", r"data\.split_by 'prototype' is none of chemical_system"),
+        ("data.split_by=colour", r"data\.split_by 'colour' is none of chemical_system"),
         ("data.properties=band_gap,band_gap", r"data\.properties names a property twice"),
         ("data.spacing=0.4", r"view\.finest 0\.25 Å is below data\.spacing 0\.4 Å"),
         ("model.size=huge", r"model\.size 'huge' is none of tiny, base, large"),

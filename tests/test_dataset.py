@@ -31,15 +31,35 @@ def test_index_holds_the_labels_of_the_table(crystals, index):
     assert np.isnan(index.labels).any()
 
 
-@pytest.mark.parametrize("split_by", ["chemical_system", "formula", "id"])
+@pytest.mark.parametrize("split_by", ["chemical_system", "formula", "prototype", "id"])
 def test_splits_are_disjoint_by_group_and_cover_everything(crystals, builder, index, split_by):
     data = dataclasses.replace(crystals.config().data, split_by=split_by)
     found = read_index(builder, data, index.properties)
     groups = {split: set(found.groups[found.rows(split)]) for split in SPLITS}
-    assert all(groups.values())
+    assert all(groups.values()) or split_by == "prototype"  # all 24 crystals are of two types
     assert len(set.union(*groups.values())) == sum(map(len, groups.values()))
     rows = np.concatenate([found.rows(split) for split in SPLITS])
     assert sorted(rows) == list(range(N_CRYSTALS))
+
+
+def test_held_out_elements_are_in_no_training_crystal(crystals, builder, index):
+    data = dataclasses.replace(crystals.config().data, split_by="element", fractions=(0.4, 0.3, 0.3))
+    found = read_index(builder, data, index.properties)
+    elements = {
+        split: {symbol for row in found.rows(split) for symbol in found.groups[row].split("-")} for split in SPLITS
+    }
+    for split in ("validation", "test"):
+        assert len(found.rows(split))
+        assert all(set(found.groups[row].split("-")) - elements["train"] for row in found.rows(split))
+
+
+def test_folds_share_out_everything_but_the_test_split(crystals, builder, index):
+    data = crystals.config().data
+    folds = [read_index(builder, dataclasses.replace(data, folds=3, fold=fold), index.properties) for fold in range(3)]
+    tested = [set(found.rows("test")) for found in folds]
+    assert tested == [set(index.rows("test"))] * 3
+    validated = [row for found in folds for row in found.rows("validation")]
+    assert sorted(validated) == sorted({*index.rows("train"), *index.rows("validation")})
 
 
 def test_volumes_are_those_of_the_cells(builder, index):

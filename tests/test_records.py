@@ -105,13 +105,18 @@ def test_labels_follow_the_properties(tmp_path):
 def test_groups_come_from_the_species(tmp_path):
     record = record_of(random_density(symbols="Na2Cl2"), tmp_path)
     assert record["formula"] == "ClNa"
-    assert record["groups"] == {"chemical_system": "Cl-Na", "formula": "ClNa"}
+    assert record["groups"] == {"chemical_system": "Cl-Na", "formula": "ClNa", "prototype": "AB-1"}
+
+
+def test_table_names_the_prototype(tmp_path):
+    record = record_of(random_density(symbols="NaCl"), tmp_path, bookkeeping={"prototype": "rocksalt"})
+    assert record["groups"]["prototype"] == "rocksalt"
 
 
 def test_table_names_species_that_the_file_does_not(tmp_path):
     density = density_of(np.ones((4, 4, 4)))
     record = record_of(density, tmp_path, formula="Fe4O6")
-    assert record["groups"] == {"chemical_system": "Fe-O", "formula": "Fe2O3"}
+    assert record["groups"] == {"chemical_system": "Fe-O", "formula": "Fe2O3", "prototype": "salt"}
     only_system = record_of(density, tmp_path, chemical_system="Fe-O")
     assert (only_system["formula"], only_system["groups"]["chemical_system"]) == ("", "Fe-O")
 
@@ -119,7 +124,7 @@ def test_table_names_species_that_the_file_does_not(tmp_path):
 def test_unknown_species_make_a_group_of_their_own(tmp_path):
     record = record_of(density_of(np.ones((4, 4, 4))), tmp_path)
     assert record["formula"] == ""
-    assert record["groups"] == {"chemical_system": "salt", "formula": "salt"}
+    assert record["groups"] == {"chemical_system": "salt", "formula": "salt", "prototype": "salt"}
 
 
 @pytest.mark.parametrize(

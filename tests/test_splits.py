@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rhonet.splits import SPLITS, assign_split, chemical_system, position, reduced_formula
+from rhonet.splits import (
+    SPLITS,
+    assign_by_element,
+    assign_fold,
+    assign_split,
+    chemical_system,
+    position,
+    reduced_formula,
+)
 
 SYMBOLS = st.lists(st.sampled_from(["H", "C", "Cl", "Na", "Fe", "O"]), min_size=1, max_size=12)
 
@@ -53,3 +61,25 @@ def test_names_of_groups_are_readable():
     assert chemical_system(["Na", "Cl", "Na"]) == "Cl-Na"
     assert reduced_formula(["Ti", "O", "Ti", "O", "O", "Ti", "Ti", "O", "O", "O"]) == "O3Ti2"
     assert reduced_formula(["Si", "Si"]) == "Si"
+
+
+def test_held_out_elements_never_train():
+    symbols = [f"X{at}" for at in range(60)]
+    pairs = [(a, b) for a in symbols for b in symbols]
+    splits = {pair: assign_by_element(pair) for pair in pairs}
+    alone = {symbol: assign_by_element([symbol]) for symbol in symbols}
+    trained = {symbol for pair, split in splits.items() if split == "train" for symbol in pair}
+    assert trained == {symbol for symbol, split in alone.items() if split == "train"}
+    assert all((split == "test") == ("test" in (alone[pair[0]], alone[pair[1]])) for pair, split in splits.items())
+    assert set(splits.values()) == set(SPLITS)
+
+
+def test_folds_are_even_and_independent_of_the_split():
+    groups = [f"group {number}" for number in range(10_000)]
+    for chosen in (groups, [group for group in groups if assign_split(group) == "train"]):
+        counts = Counter(assign_fold(group, folds=5) for group in chosen)
+        assert sorted(counts) == [0, 1, 2, 3, 4]
+        assert all(count / len(chosen) == pytest.approx(0.2, abs=0.02) for count in counts.values())
+    assert [assign_fold(group, folds=5, seed=1) for group in groups] != [
+        assign_fold(group, folds=5) for group in groups
+    ]

@@ -25,7 +25,7 @@ from rhonet.config import DEFAULT_SPACING
 from rhonet.folder import Folder, Sample, read_folder
 from rhonet.formats import read_density
 from rhonet.properties import Property, parse_declaration
-from rhonet.records import RECORD_VERSION, Record, make_record
+from rhonet.records import RECORD_VERSION, Groups, Record, make_record
 from tfds_builders.card import CARD_NAME, Skipped, card_text
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class DensityBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 {
                     "id": tfds.features.Text(),
                     "formula": tfds.features.Text(),
-                    "groups": {"chemical_system": tfds.features.Text(), "formula": tfds.features.Text()},
+                    "groups": {name: tfds.features.Text() for name in Groups.__annotations__},
                     "density": grid,
                     "density_scale": np.float32,
                     "magnetization": grid,
@@ -221,7 +221,7 @@ class _ReadRecords(beam.DoFn):
     def process(self, sample: Sample) -> Iterator[tuple[str, Record]]:
         self._log_progress()
         try:
-            density = read_density(sample.path, entry=sample.entry)
+            density = read_density(sample.path, entry=sample.entry, structure=sample.structure)
             record = make_record(density, sample=sample, properties=self._properties, spacing=self._spacing)
         except (ValueError, OSError, MemoryError) as error:
             self._leave_reason(Skipped(sample.id, sample.file, _reason(sample, error)))
