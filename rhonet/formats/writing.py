@@ -1,0 +1,125 @@
+"""Writes densities in the formats that viewers and other programs read; the file's name decides which."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from rhonet.density import ChargeDensity
+from rhonet.formats import write_chgcar, write_cube
+
+_CUBE = re.compile(r"\.cube?(\.gz)?$", re.IGNORECASE)
+_CHGCAR = re.compile(r"(CHG|CHGCAR|\.vasp)(\.gz)?$", re.IGNORECASE)
+
+
+class WriteError(ValueError):
+    """A density that cannot be written as asked; the message starts with the path."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of writing a density.
+
+    Args:
+        paths: the files, that of the density first.
+        notes: what the format does not hold or does otherwise, one sentence each.
+    """
+
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def write_density(density: ChargeDensity, path: str | os.PathLike[str], *, overwrite: bool = False) -> Written:
+    """Density as a cube (NAME.cube, NAME.cub) or CHGCAR (CHGCAR, NAME.CHGCAR, CHG, NAME.vasp); packed for NAME.gz.
+
+    Numbers have 11 significant digits; those below 1e-99 become zero. A cube holds one field, so a magnetization
+    goes to NAME_magnetization.cube beside it (_x, _y, _z for a non-collinear one). The folder is made. Files appear
+    whole or not at all.
+
+    Args:
+        density: e/Å³, on any grid and in any cell.
+        path: where to.
+        overwrite: replace files that exist.
+
+    Raises:
+        WriteError: a name that tells no format, a file that exists, atoms that a CHGCAR needs and nobody knows, or
+            a file system that refuses.
+    """
+    path = Path(path)
+    check_target(path, overwrite=overwrite)
+    notes = []
+    if _CUBE.search(path.name):
+        writers = _cube_writers(density, path)
+        if density.magnetization is not None:
+            names = ", ".join(target.name for target in list(writers)[1:])
+            notes.append(f"A cube holds one field: the magnetization went to {names}.")
+    else:
+        writers = {path: partial(write_chgcar.write_chgcar, density)}
+        notes.append(write_chgcar.NOTE)
+        if np.linalg.det(density.lattice) < 0:
+            notes.append(write_chgcar.LEFT_HANDED)
+    for target in writers:
+        check_target(target, overwrite=overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as replacements:
+            for target, write in writers.items():
+                with _open_packed(replacements.enter_context(_replacing(target))) as file:
+                    write(file)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
+    except ValueError as error:
+        raise WriteError(f"{path}: {error}") from error
+    return Written(tuple(writers), tuple(notes))
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuses a file that no density can be written to.
+
+    Raises:
+        WriteError: its name tells no format, it is a folder, or it exists and must not be replaced.
+    """
+    if not _CUBE.search(path.name) and not _CHGCAR.search(path.name):
+        raise WriteError(f"{path}: its name tells no format; name it NAME.cube, CHGCAR or NAME.CHGCAR (or .gz)")
+    if path.is_dir():
+        raise WriteError(f"{path}: is a folder; name a file in it, e.g. {path / 'CHGCAR'}")
+    if path.exists() and not overwrite:
+        raise WriteError(f"{path}: exists already; choose another name, or --force to replace it")
+
+
+def _cube_writers(density: ChargeDensity, path: Path) -> Mapping[Path, Callable[[BinaryIO], None]]:
+    """What writes the density and each component of its magnetization, by file."""
+    title = "Electron density, e/bohr^3"
+    writers = {path: partial(write_cube.write_cube, density, density.values, title=title)}
+    if density.magnetization is not None:
+        components = density.magnetization.reshape(-1, *density.shape)
+        for name, component in zip([""] if len(components) == 1 else ["_x", "_y", "_z"], components, strict=True):
+            target = path.with_name(_CUBE.sub(lambda suffix, name=name: f"_magnetization{name}{suffix[0]}", path.name))
+            title = f"Spin density (magnetization{name.replace('_', ' ')}), muB/bohr^3"
+            writers[target] = partial(write_cube.write_cube, density, component, title=title)
+    return writers
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path beside the given one, whose file takes its place once everything went well, and goes otherwise."""
+    beside = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _open_packed(path: Path) -> BinaryIO:
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    return cast(BinaryIO, opener(path, "wb"))
