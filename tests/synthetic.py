@@ -162,6 +162,40 @@ def cube_text(
     return text + "".join(rows(row, columns=6) for row in fields.reshape(nx * ny, -1))
 
 
+def xsf_text(
+    density: ChargeDensity,
+    *,
+    repeats: bool = True,
+    per_cubic_bohr: bool = True,
+    kind: str = "CRYSTAL",
+    origin: Sequence[float] = (0.0, 0.0, 0.0),
+    comment: str = "made by tests/synthetic.py",
+    grids: Mapping[str, np.ndarray] | None = None,
+) -> str:
+    """Text of an XSF file; a grid that repeats its first planes at the end, or one that ends a step short of a period.
+
+    `grids` replaces the density by fields (e/Å³) with names.
+    """
+
+    def lines(numbers: np.ndarray) -> str:
+        return "".join(" ".join(f"{x:.12f}" for x in row) + "\n" for row in numbers)
+
+    atoms = atoms_of(density)
+    text = f"# {comment}\n{kind}\nPRIMVEC\n{lines(density.lattice)}PRIMCOORD\n{len(atoms)} 1\n"
+    if kind == "MOLECULE":
+        text = f"# {comment}\nATOMS\n"
+    for number, position in zip(atoms.numbers, atoms.positions + np.array(origin), strict=True):
+        text += f"{number} " + lines(position[None])
+    text += "BEGIN_BLOCK_DATAGRID_3D\nmy_grids\n"
+    for name, field in (grids or {"rho": density.values}).items():
+        shape = np.array(field.shape)
+        values = np.pad(field, [(0, 1)] * 3, mode="wrap") if repeats else field
+        span = density.lattice if repeats else density.lattice * ((shape - 1) / shape)[:, None]
+        text += f"DATAGRID_3D_{name}\n{'  '.join(map(str, values.shape))}\n{lines(np.vstack([origin, span]))}"
+        text += rows(values.ravel(order="F") * (Bohr**3 if per_cubic_bohr else 1.0), columns=6) + "END_DATAGRID_3D\n"
+    return text + "END_BLOCK_DATAGRID_3D\n"
+
+
 def write_archive(path: Path, densities: Mapping[str, ChargeDensity]) -> Path:
     """HDF5 archive with one group per density, in the layout of the bundled data set."""
     with h5py.File(path, "w") as file:

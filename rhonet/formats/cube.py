@@ -13,15 +13,10 @@ from rhonet.formats.check import build_density
 from rhonet.formats.numerals import parse_floats, shown
 from rhonet.formats.source import Source
 from rhonet.formats.text import TextScanner
+from rhonet.formats.wording import other_field, stated_unit
 
 _PIECE = 1 << 18
 _HEAVIEST = 118
-_OTHER_FIELD = re.compile(
-    r"\b(potential(?!\s+energy)|orbitals?|MO coefficients?|wave ?functions?|ELF|electron locali[sz]ation|laplacian"
-    r"|spin density|density difference|difference density|reduced density gradient)\b",
-    re.IGNORECASE,
-)
-_PER_CUBIC_ANGSTROM = re.compile(r"\be(lectrons?)?\s*(/|per)\s*(Å|A|ang(strom)?s?)\s*(\^|\*\*)?\s*(3|³)", re.IGNORECASE)
 
 
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
@@ -39,9 +34,9 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         comments = []
         for _ in range(2):
             comments.append(text.next_line("a comment line"))
-            if found := _OTHER_FIELD.search(comments[-1]):
+            if found := other_field(comments[-1]):
                 raise text.error(
-                    f"the comment {shown(comments[-1])} calls this a {found[0].lower()}, not a density (if it is one, "
+                    f"the comment {shown(comments[-1])} calls this a {found}, not a density (if it is one, "
                     f"change the comment)"
                 )
         n_atoms, origin, n_fields = _read_first_line(text)
@@ -56,7 +51,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
             raise text.error(f"more values than the {nx}x{ny}x{nz} grid of {n_fields} field(s) takes: {shown(rest)}")
 
     warnings = []
-    if any(_PER_CUBIC_ANGSTROM.search(comment) for comment in comments):
+    if any(stated_unit(comment) == "e/Å³" for comment in comments):
         warnings.append("Values were taken as e/Å³, as a comment line says.")
     else:
         values /= Bohr**3

@@ -48,6 +48,7 @@ FORMATS = (
         "vasp", "VASP CHGCAR, CHG, AECCAR, PARCHG", "rhonet.formats.vasp", sniff.is_vasp, r"(?i:CHG|AECCAR|\.vasp$)"
     ),
     Format("cube", "Gaussian cube", "rhonet.formats.cube", sniff.is_cube, r"(?i:\.cube?)$"),
+    Format("xsf", "XCrySDen grid", "rhonet.formats.xsf", sniff.is_xsf, r"(?i:\.b?xsf)$"),
     Format("archive", "archive of crystals (HDF5)", "rhonet.formats.archive", sniff.is_archive, r"(?i:\.h5|\.hdf5)$"),
 )
 

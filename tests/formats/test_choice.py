@@ -60,7 +60,7 @@ def test_unknown_format_lists_the_known_ones(tmp_path, texts):
     path.write_bytes(b"no density\n")
     with pytest.raises(FormatError, match=r"vasp: .*; cube: .*; archive: "):
         read_density(path)
-    with pytest.raises(FormatError, match="no format 'xyz'; there are vasp, cube, archive"):
+    with pytest.raises(FormatError, match="no format 'xyz'; there are vasp, cube, xsf, "):
         read_density(path, format="xyz")
 
 

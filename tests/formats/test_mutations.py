@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rhonet.density import ChargeDensity
 from rhonet.formats import FormatError, read_density
-from tests.synthetic import chgcar_text, cube_text, random_density
+from tests.synthetic import chgcar_text, cube_text, random_density, xsf_text
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ FILES = {
     "chg": Whole(chgcar_text(PLAIN), PLAIN, 12),
     "cube": Whole(cube_text(PLAIN, origin=(1, 2, 3)), PLAIN, 8),
     "cube of two fields": Whole(cube_text(PLAIN, other_fields=[PLAIN.values**2]), PLAIN, 8, entry="1"),
+    "xsf": Whole(xsf_text(PLAIN), PLAIN, 18),
 }
 NO_NUMBERS = ["***", "nan", "-inf", "1e999", "x", "0x1", "1_0", "1.0.0", "1.0-2.0", "--1", "1e", "9" * 400]
 SCRAPS = [b"*", b"-", b".", b"E", b"nan", b"\n", b" ", b"\x00", b"\xff", b"1e9999", b"9" * 400, b"augmentation", b"\r"]

@@ -1,0 +1,249 @@
+"""XCrySDen structure files with grids (http://www.xcrysden.org/doc/XSF.html).
+
+Lengths are Å. A grid lists its values with x running fastest, from the first to the last point of its span: a periodic
+one repeats its first plane at the end of each axis. The format gives values no unit: Quantum ESPRESSO, critic2 and
+most others write e/bohr³, ASE's users e/Å³; `xsf_unit` decides.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import ase
+import numpy as np
+from ase.data import atomic_numbers
+
+from rhonet.density import ChargeDensity
+from rhonet.formats.check import build_density
+from rhonet.formats.numerals import parse_floats, parse_integers, shown
+from rhonet.formats.source import Source
+from rhonet.formats.text import TextScanner
+from rhonet.formats.wording import UNITS, other_field
+from rhonet.formats.xsf_cell import Grid, Periodic, as_periodic
+from rhonet.formats.xsf_unit import find_unit
+
+_PERIODIC_AXES = {"CRYSTAL": 3, "SLAB": 2, "POLYMER": 1, "MOLECULE": 0}
+_BLOCK = re.compile(r"BEGIN_BLOCK_DATAGRID_?3D")
+_GRID = re.compile(r"(?:BEGIN_)?DATAGRID_?3D[_:]?\s*(.*)", re.IGNORECASE)
+_UP = re.compile(r"(.*?)(?:spin[_: ]?1|up|alpha)", re.IGNORECASE)
+_DOWN = re.compile(r"(.*?)(?:spin[_: ]?2|down|dn|beta)", re.IGNORECASE)
+_HEAVIEST = 118
+_MAX_GRIDS = 2
+
+
+@dataclass
+class _Content:
+    """What has been read of the file so far.
+
+    words: comments and names of blocks, which may state a unit or another field.
+    """
+
+    periodic_axes: int | None = None
+    cell: np.ndarray | None = None
+    numbers: list[int] = field(default_factory=list)
+    positions: list[list[float]] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    grids: list[Grid] = field(default_factory=list)
+
+
+def read(source: Source, *, entry: str | None) -> ChargeDensity:
+    """Density of an XSF file.
+
+    `entry` names one of several grids, or gives its number, from 1. Two grids named as spin up and spin down make one
+    density with its magnetization.
+
+    Raises:
+        FormatError: what does not fit, with the line; a grid that is not one period of the crystal; values whose unit
+            cannot be told.
+    """
+    with source.open() as stream:
+        text = TextScanner(stream, source)
+        content = _read_content(text, entry)
+    if not content.grids:
+        wanted = "" if entry is None else f" {entry!r} (there are {', '.join(map(shown, content.names)) or 'none'})"
+        raise source.error(f"holds no grid of values{wanted}, only {len(content.numbers)} atoms")
+    spin = len(content.grids) == 2
+    if spin and not _is_spin_pair(*content.names):
+        raise source.error(
+            f"holds the grids {' and '.join(map(shown, content.names))}; choose one: {source.path}::1 or "
+            f"{source.path}::2"
+        )
+    fields = [_as_periodic(source, content, grid) for grid in content.grids]
+    first = fields[0]
+    values, magnetization = first.values, None
+    if spin:
+        if fields[1].values.shape != values.shape or not np.allclose(fields[1].lattice, first.lattice, atol=1e-6):
+            raise source.error("its grids of spin up and spin down differ in shape or span")
+        values, magnetization = values + fields[1].values, values - fields[1].values
+    volume = abs(np.linalg.det(first.lattice))
+    unit, why = find_unit(
+        source, mean_times_volume=float(values.mean()) * volume, words=content.words, atoms=first.atoms
+    )
+    values = values * UNITS[unit]
+    if magnetization is not None:
+        magnetization *= UNITS[unit]
+        why = f"Spin up and spin down are the grids {' and '.join(map(shown, content.names))}. {why}"
+    return build_density(
+        source,
+        values=values,
+        lattice=first.lattice,
+        magnetization=magnetization,
+        atoms=first.atoms,
+        format="xsf",
+        warnings=(why, *first.warnings),
+    )
+
+
+def _as_periodic(source: Source, content: _Content, grid: Grid) -> Periodic:
+    atoms = None
+    if content.numbers:
+        atoms = ase.Atoms(numbers=content.numbers, positions=content.positions, cell=content.cell)
+    return as_periodic(source, grid, cell=content.cell, periodic_axes=content.periodic_axes or 0, atoms=atoms)
+
+
+def _is_spin_pair(first: str, second: str) -> bool:
+    up, down = _UP.fullmatch(first), _DOWN.fullmatch(second)
+    return up is not None and down is not None and up[1] == down[1]
+
+
+def _next_line(text: TextScanner, content: _Content) -> str | None:
+    """Next line that is neither blank nor a comment, without the blanks around it; comments are kept."""
+    while (line := text.next_filled_line()) is not None:
+        if not line.lstrip().startswith("#"):
+            return line.strip()
+        content.words.append(line.strip())
+    return None
+
+
+def _read_content(text: TextScanner, entry: str | None) -> _Content:
+    content = _Content()
+    line = _next_line(text, content)
+    while line is not None:
+        keyword, *rest = line.upper().split()
+        following = None
+        if keyword == "ANIMSTEPS" and rest != ["1"]:
+            raise text.error("an animation of several structures; expected one structure with its density")
+        if keyword in _PERIODIC_AXES:
+            content.periodic_axes = _PERIODIC_AXES[keyword]
+        elif keyword == "PRIMVEC":
+            content.cell = _read_vectors(text, content, "PRIMVEC")
+            content.periodic_axes = 3 if content.periodic_axes is None else content.periodic_axes
+        elif keyword == "CONVVEC":
+            _read_vectors(text, content, "CONVVEC")
+        elif keyword == "PRIMCOORD":
+            _read_primcoord(text, content)
+        elif keyword == "ATOMS":
+            following = _read_atoms(text, content)
+        elif _BLOCK.fullmatch(keyword):
+            _read_block(text, content, entry)
+        elif keyword.startswith("BEGIN_BLOCK_BANDGRID"):
+            raise text.error("energies of bands over the Brillouin zone (BXSF), not a density")
+        elif keyword.startswith("BEGIN_BLOCK_DATAGRID"):
+            raise text.error(f"a plane of values ({shown(line)}), expected a three-dimensional grid")
+        elif keyword != "ANIMSTEPS":
+            raise text.error(f"expected a keyword of XSF (CRYSTAL, PRIMVEC, PRIMCOORD, ...), found {shown(line)}")
+        line = following or _next_line(text, content)
+    return content
+
+
+def _expect_line(text: TextScanner, content: _Content, what: str) -> str:
+    line = _next_line(text, content)
+    if line is None:
+        raise text.error(f"the file ends where {what} should come; it looks truncated")
+    return line
+
+
+def _read_vectors(text: TextScanner, content: _Content, what: str) -> np.ndarray:
+    """Three rows of three numbers, (3, 3), that span a volume."""
+    rows = [_read_numbers(text, content, f"vector {axis} of {what}", count=3) for axis in "abc"]
+    if not abs(np.linalg.det(rows)) > 0:
+        raise text.error(f"the vectors of {what}, {rows}, span no volume")
+    return np.array(rows)
+
+
+def _read_numbers(text: TextScanner, content: _Content, what: str, *, count: int) -> list[float]:
+    line = _expect_line(text, content, what)
+    numbers = parse_floats(line)
+    if numbers is None or len(numbers) != count or not np.isfinite(numbers).all():
+        raise text.error(f"expected {what}, {count} numbers, found {shown(line)}")
+    return numbers
+
+
+def _read_primcoord(text: TextScanner, content: _Content) -> None:
+    line = _expect_line(text, content, "the number of atoms")
+    counts = parse_integers(line)
+    if counts is None or len(counts) not in (1, 2) or counts[0] < 0:
+        raise text.error(f"expected the number of atoms and 1, found {shown(line)}")
+    content.numbers.clear()
+    content.positions.clear()
+    for i in range(counts[0]):
+        line = _expect_line(text, content, f"atom {i + 1} of {counts[0]}")
+        if not _take_atom(line, content):
+            raise text.error(f"expected atom {i + 1} of {counts[0]} (element, x, y, z), found {shown(line)}")
+
+
+def _read_atoms(text: TextScanner, content: _Content) -> str | None:
+    """Atoms up to the next keyword, whose line is given back."""
+    content.numbers.clear()
+    content.positions.clear()
+    line = _next_line(text, content)
+    while line is not None and _take_atom(line, content):
+        line = _next_line(text, content)
+    return line
+
+
+def _take_atom(line: str, content: _Content) -> bool:
+    """Adds the atom of a line (number or symbol, position, perhaps a force); False when it is none."""
+    element, *rest = line.split()
+    numbers = parse_floats(" ".join(rest))
+    if numbers is None or len(numbers) not in (3, 6) or not np.isfinite(numbers).all():
+        return False
+    is_number = re.fullmatch("[0-9]{1,3}", element)
+    number = int(element) if is_number else atomic_numbers.get(element.capitalize(), 0)
+    if not 0 < number <= _HEAVIEST:
+        return False
+    content.numbers.append(number)
+    content.positions.append(numbers[:3])
+    return True
+
+
+def _read_block(text: TextScanner, content: _Content, entry: str | None) -> None:
+    """Grids of one block, from behind its first line to its end."""
+    line = _expect_line(text, content, "the name of the block of grids")
+    if not _GRID.fullmatch(line):
+        content.words.append(line)
+        line = _expect_line(text, content, "a grid")
+    while not line.upper().startswith("END_BLOCK_DATAGRID"):
+        grid = _GRID.fullmatch(line)
+        if not grid:
+            raise text.error(f"expected DATAGRID_3D_... or END_BLOCK_DATAGRID_3D, found {shown(line)}")
+        content.words.append(grid[1])
+        content.names.append(grid[1])
+        _read_grid(text, content, entry)
+        line = _expect_line(text, content, "END_BLOCK_DATAGRID_3D")
+
+
+def _read_grid(text: TextScanner, content: _Content, entry: str | None) -> None:
+    """The grid whose name was read last; it is kept when it is the one that was asked for."""
+    name = content.names[-1]
+    kept = entry is None or entry in (name, str(len(content.names)))
+    if kept and (found := next(filter(None, map(other_field, content.words[-2:])), None)):
+        raise text.error(f"{shown(name)} or its block calls itself a {found}, not a density (rename it if it is one)")
+    if kept and len(content.grids) == _MAX_GRIDS:
+        names = ", ".join(map(shown, content.names))
+        raise text.error(f"a third grid ({names}, ...); choose the density as FILE::1, FILE::2, ... or FILE::NAME")
+    line = _expect_line(text, content, "the numbers of grid points")
+    shape = parse_integers(line)
+    if shape is None or len(shape) != 3 or min(shape) < 1:
+        raise text.error(f"expected the numbers of grid points, three numbers above 0, found {shown(line)}")
+    nx, ny, nz = shape
+    origin = _read_numbers(text, content, "the origin of the grid", count=3)
+    span = _read_vectors(text, content, "the grid")
+    values = text.read_values(nx * ny * nz)
+    rest = (text.readline() or "").strip() or _expect_line(text, content, "END_DATAGRID_3D")
+    if not rest.upper().startswith("END_DATAGRID"):
+        raise text.error(f"expected END_DATAGRID_3D behind the {nx * ny * nz} values of the grid, found {shown(rest)}")
+    if kept:
+        content.grids.append(Grid(values.reshape(nz, ny, nx).transpose(2, 1, 0), np.array(origin), span))
