@@ -9,7 +9,7 @@ DEVICE := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 PY := $(VENV)/bin/python
 LOCKED := $(VENV)/.locked-$(DEVICE)
 READY := $(VENV)/.ready-$(DEVICE)
-EXTRAS := export test bench dev
+EXTRAS := export test bench mp dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test check tensorboard lock clean

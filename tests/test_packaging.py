@@ -53,7 +53,12 @@ def imported(folder: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("rhonet", ["cpu"]), ("tfds_builders", ["cpu", "test"]), ("tests", ["cpu", "test"]), ("tools", ["cpu", "bench"])],
+    [
+        ("rhonet", ["cpu"]),
+        ("tfds_builders", ["cpu", "test"]),
+        ("tests", ["cpu", "test", "mp"]),
+        ("tools", ["cpu", "bench", "mp"]),
+    ],
 )
 def test_every_import_is_declared(folder, extras):
     lines = [*SETUP["REQUIRES"], *(line for extra in extras for line in SETUP["EXTRAS"][extra])]
