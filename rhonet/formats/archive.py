@@ -7,6 +7,7 @@ known `magnetization` like `density` (µB/Å³), `numbers` (n,) with `scaled_pos
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -46,6 +47,12 @@ def is_archive(source: Source) -> bool:
             return any(_is_crystal(file, name) for name in map(str, file))
     except (OSError, KeyError, RuntimeError):
         return False
+
+
+def crystal_names(path: Path) -> tuple[str, ...]:
+    """Groups of an archive that hold a crystal."""
+    with h5py.File(path) as file:
+        return tuple(name for name in map(str, file) if _is_crystal(file, name))
 
 
 def _is_crystal(file: h5py.File, name: str) -> bool:
