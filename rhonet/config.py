@@ -51,6 +51,7 @@ class DataConfig:
     fractions: train, validation, test.
     folds: 0, or how many parts the records outside the test split are cut into, by the same groups; part `fold`
         (0 ... folds-1) then validates, whatever `fractions` says, and the others train.
+    train_share: share of the training groups that is used, for learning curves.
     cache_mb: training spectra are kept in memory when they fit in this many MB; so are the validation views.
     """
 
@@ -65,10 +66,12 @@ class DataConfig:
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     folds: int = 0
     fold: int = 0
+    train_share: float = 1.0
     cache_mb: int = 2000
 
     def __post_init__(self) -> None:
         _require(self.split_by in GROUP_KEYS, f"data.split_by {self.split_by!r} is none of {', '.join(GROUP_KEYS)}")
+        _require(0 < self.train_share <= 1, f"data.train_share must lie in (0, 1], got {self.train_share}")
         _require(self.folds == 0 or self.folds > 1, f"data.folds must be 0 or at least 2, got {self.folds}")
         _require(0 <= self.fold < max(self.folds, 1), f"data.fold must lie below data.folds, got {self.fold}")
         _require(self.spacing > 0, f"data.spacing must be above 0 Å, got {self.spacing}")
@@ -207,6 +210,12 @@ class Config:
             f"view.finest {self.view.finest} Å is below data.spacing {self.data.spacing} Å, and records hold no such "
             "waves; raise the one or lower the other",
         )
+
+    def with_folder(self, folder: Path | None) -> Config:
+        """The same with another folder of densities; unchanged for None."""
+        if folder is None:
+            return self
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, folder=str(folder.resolve())))
 
     def to_dict(self) -> dict[str, dict[str, typing.Any]]:
         """Plain nested dict (tuples as lists), ready for TOML or JSON."""

@@ -15,7 +15,7 @@ from ase.data import atomic_numbers
 
 from rhonet.config import ConfigError, DataConfig
 from rhonet.properties import Property
-from rhonet.splits import SPLITS, assign_by_element, assign_fold, assign_split
+from rhonet.splits import SPLITS, assign_by_element, assign_fold, assign_split, position
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -30,7 +30,7 @@ class Index:
 
     ids: (n,) names.
     groups: (n,) names that the splits are made on.
-    splits: (n,) "train", "validation" or "test".
+    splits: (n,) "train", "validation", "test", or "unused" where not all of the training groups are wanted.
     labels: (n, P) physical units, NaN where missing.
     volumes: (n,) cell volumes, Å³.
     properties: P of them.
@@ -160,8 +160,9 @@ def _split_of(group: str, data: DataConfig) -> str:
         split = assign_split(group, fractions=data.fractions, seed=data.split_seed)
     if data.folds and split != "test":
         fold = assign_fold(group, folds=data.folds, seed=data.split_seed)
-        return "validation" if fold == data.fold else "train"
-    return split
+        split = "validation" if fold == data.fold else "train"
+    left_out = split == "train" and position(f"share {group}", seed=data.split_seed) >= data.train_share
+    return "unused" if left_out else split
 
 
 def as_records(

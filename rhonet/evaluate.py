@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 from pathlib import Path
 
@@ -38,11 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
             f"{arguments.model}: neither a finished run nor a model folder; "
             "python -m rhonet.export RUN --to DIR makes one"
         )
-    config = Run(folder).config()
-    if arguments.data is not None:
-        config = dataclasses.replace(
-            config, data=dataclasses.replace(config.data, folder=str(arguments.data.resolve()))
-        )
+    config = Run(folder).config().with_folder(arguments.data)
     out = arguments.out or arguments.model / f"evaluation-{arguments.split}"
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise RunError(f"{out}: exists already and is not an empty folder; give another --out")

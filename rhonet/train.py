@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 from rhonet.cli import OK, new_parser, run_command, start_tensorflow
@@ -49,11 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
 
         resume_training(run)
         return OK
-    config = load_config(arguments.config or DEFAULT_CONFIG, arguments.overrides)
-    if arguments.data is not None:
-        config = dataclasses.replace(
-            config, data=dataclasses.replace(config.data, folder=str(arguments.data.resolve()))
-        )
+    config = load_config(arguments.config or DEFAULT_CONFIG, arguments.overrides).with_folder(arguments.data)
     run = plan_run(arguments.run_dir)
     start_tensorflow()
     from rhonet.experiment import start_training

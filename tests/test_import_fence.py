@@ -23,7 +23,7 @@ BELOW_THE_TENSORFLOW_LINE = {
     "rhonet.training",
     "rhonet.views",
 }
-COMMANDS = [name for name in ("train", "evaluate", "predict", "export") if (REPOSITORY / f"rhonet/{name}.py").exists()]
+COMMANDS = [name for name in ("train", "evaluate", "predict", "export", "inspect", "prepare", "study") if (REPOSITORY / f"rhonet/{name}.py").exists()]
 # Each takes from half a second to seconds to import; --help and a mistyped option must answer within one.
 HEAVY = [
     "tensorflow",

@@ -1,0 +1,115 @@
+"""Command: compare representations, networks, tasks, splits or training sets, with intervals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from rhonet.cli import OK, new_parser, run_command, start_tensorflow
+from rhonet.config import DEFAULT_CONFIG, Config, ConfigError, load_config
+from rhonet.runs import explain_disk, git_commit, write_text
+from rhonet.study_plans import STUDIES
+
+log = logging.getLogger("rhonet.study")
+
+TABLE_FILE, RESULT_FILE = "study.md", "study.json"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = new_parser(
+        "study",
+        "Compare variants of a configuration on identical splits, several seeds each.\n\n"
+        + "\n".join(f"  {name:15s} {study.question}" for name, study in STUDIES.items())
+        + "\n\nEach seed trains on all folds but one of the records outside the test split and predicts that fold, so\n"
+        "every crystal is predicted once per round of folds and the test split stays unseen. The variants and their\n"
+        "paired differences to the first go to OUT/study.md and study.json. An interrupted study goes on where it\n"
+        "stopped when the command is repeated.",
+        "python -m rhonet.study views --seeds 3 --only as-configured,paper,cell",
+    )
+    parser.add_argument("study", choices=STUDIES, help="what to compare")
+    parser.add_argument("--config", default=DEFAULT_CONFIG, metavar="NAME|FILE", help="default: %(default)s")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="your folder (default: bundled crystals)")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE", help="change one setting"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="trainings per variant (default: %(default)s)")
+    parser.add_argument("--folds", type=int, help="parts of the records (default: as many as seeds)")
+    parser.add_argument("--only", metavar="NAME,...", help="these variants only")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="trainings side by side, one core each"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the study (default: runs/study-NAME)")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    study = STUDIES[arguments.study]
+    config = load_config(arguments.config, arguments.overrides).with_folder(arguments.data)
+    folds = (arguments.folds or arguments.seeds) if study.in_folds else 0
+    if arguments.workers < 1 or arguments.seeds < 2 or (folds and (folds < 2 or arguments.seeds % folds)):
+        raise ConfigError(
+            f"--seeds {arguments.seeds} with --folds {folds} and --workers {arguments.workers}: at least two seeds, as "
+            "many as folds or a multiple of that, and one worker"
+        )
+    from rhonet.trials import changed_config, plan_trial, run_trials
+
+    out = arguments.out or Path("runs") / f"study-{arguments.study}"
+    trials = {
+        variant.name: [
+            plan_trial(out, variant.name, config=changed_config(config, variant.changes), seed=seed, folds=folds)
+            for seed in range(arguments.seeds)
+        ]
+        for variant in _chosen(study.variants(config), arguments.only)
+    }
+    _build_data(config)
+    # Seed by seed, so that an interrupted study has something to say about every variant.
+    run_trials([trials[name][seed] for seed in range(arguments.seeds) for name in trials], workers=arguments.workers)
+    _report(arguments, out, trials, paired=study.in_folds)
+    return OK
+
+
+def _chosen(variants: tuple, only: str | None) -> tuple:
+    if only is None:
+        return variants
+    by_name = {variant.name: variant for variant in variants}
+    wanted = [name.strip() for name in only.split(",")]
+    unknown = [name for name in wanted if name not in by_name]
+    if unknown:
+        raise ConfigError(f"--only: there is no variant {unknown[0]!r}; there are {', '.join(by_name)}")
+    return tuple(by_name[name] for name in wanted)
+
+
+def _build_data(config: Config) -> None:
+    """Builds the data set once, before the workers ask for it at the same time."""
+    start_tensorflow()
+    from rhonet.builds import open_or_build
+
+    open_or_build(config.data)
+
+
+def _report(arguments: argparse.Namespace, out: Path, trials: dict, *, paired: bool) -> None:
+    from rhonet.study_report import compare, format_comparison, format_differences
+    from rhonet.trials import read_result
+
+    comparisons = compare(
+        {name: [read_result(trial) for trial in ours] for name, ours in trials.items()}, paired=paired
+    )
+    command = shlex.join(["python", "-m", "rhonet.study", *sys.argv[1:]])
+    head = f"`{command}`, commit {git_commit() or 'unknown'}, {comparisons[0].evaluation.n} predictions per variant\n\n"
+    text = head + format_comparison(comparisons)
+    if paired and len(comparisons) > 1:
+        text += f"\nPaired differences to {comparisons[0].name}:\n\n" + format_differences(comparisons)
+    with explain_disk(out, "give another --out"):
+        write_text(out / TABLE_FILE, text)
+        found = {"command": command, "commit": git_commit(), "variants": [one.to_dict() for one in comparisons]}
+        write_text(out / RESULT_FILE, json.dumps(found, indent=1, default=str) + "\n")
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    run_command(main, build_parser())

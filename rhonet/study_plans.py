@@ -1,0 +1,100 @@
+"""The studies: which variants of the configuration each compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rhonet.config import Config
+from rhonet.splits import GROUP_KEYS
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to do it: a name and the settings that it changes, by section."""
+
+    name: str
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def view_variants(config: Config) -> tuple[Variant, ...]:
+    """Representations beside the configured one: kind, resolution, channels, augmentation, one change at a time."""
+    size, edge = config.view.size, config.view.edge
+    return (
+        Variant("as-configured"),
+        Variant("cell", {"view": {"kind": "cell"}}),
+        Variant("paper", {"view": {"kind": "paper"}}),
+        Variant("paper-rho-only", {"view": {"kind": "paper", "channels": ["density", "magnetization"]}}),
+        Variant("no-augmentation", {"view": {"augment": False, "views": 1}}),
+        Variant("one-view", {"view": {"views": 1}}),
+        Variant("rho-only", {"view": {"channels": ["density", "magnetization"]}}),
+        Variant("no-laplacian", {"view": {"channels": ["density", "gradient", "magnetization"]}}),
+        Variant("no-gradient", {"view": {"channels": ["density", "laplacian", "magnetization"]}}),
+        Variant("blurred", {"view": {"finest": max(edge / size, config.view.finest)}}),
+        Variant("half-edge", {"view": {"edge": edge / 2}}),
+        Variant("three-quarter-edge", {"view": {"edge": edge * 0.75}}),
+        Variant("more-points", {"view": {"size": size * 3 // 2}}),
+        Variant("fewer-points", {"view": {"size": size // 2}}),
+    )
+
+
+def task_variants(config: Config) -> tuple[Variant, ...]:
+    """All properties at once, then each alone."""
+    return (
+        Variant("all"),
+        *(Variant(f"only-{name}", {"data": {"properties": [name]}}) for name in config.data.properties),
+    )
+
+
+def model_variants(_: Config) -> tuple[Variant, ...]:
+    """The encoder against the plain one, sizes, and the optimisation's main settings."""
+    return (
+        Variant("as-configured"),
+        Variant("plain3dcnn", {"model": {"name": "plain3dcnn"}}),
+        Variant("tiny", {"model": {"size": "tiny"}}),
+        Variant("weight-decay-0.05", {"train": {"weight_decay": 0.05}}),
+        Variant("no-ema", {"train": {"ema": 0.0}}),
+        Variant("half-learning-rate", {"train": {"learning_rate": 5e-4}}),
+        Variant("double-learning-rate", {"train": {"learning_rate": 2e-3}}),
+    )
+
+
+def share_variants(config: Config, shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0)) -> tuple[Variant, ...]:
+    """Parts of the training set, with as many steps for each."""
+    return tuple(
+        Variant(
+            f"{share:.0%}",
+            {"data": {"train_share": share}, "train": {"views_per_epoch": round(config.train.views_per_epoch / share)}},
+        )
+        for share in reversed(shares)
+    )
+
+
+def split_variants(_: Config) -> tuple[Variant, ...]:
+    """What is held out together; no record is kept from these trials, whose settings are fixed."""
+    return tuple(Variant(key, {"data": {"split_by": key, "fractions": [0.8, 0.2, 0.0]}}) for key in GROUP_KEYS)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and how it is answered.
+
+    question: for --help.
+    variants: what is compared; the first is the reference of all differences.
+    in_folds: each seed predicts another fold of the records outside the test split; else each seed makes a split
+        of its own.
+    """
+
+    question: str
+    variants: Callable[[Config], tuple[Variant, ...]]
+    in_folds: bool = True
+
+
+STUDIES = {
+    "views": Study("which representation of the density serves best", view_variants),
+    "models": Study("which network and optimisation serve best", model_variants),
+    "tasks": Study("do more targets in one training make each better", task_variants),
+    "learning-curve": Study("what would more data bring", share_variants),
+    "splits": Study("how far do predictions reach beyond the training crystals", split_variants, in_folds=False),
+}

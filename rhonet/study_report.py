@@ -1,0 +1,170 @@
+"""What a study found: scores of each variant and paired differences to the first, as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from rhonet.metrics import LEVEL, ClassMetrics, Evaluation, Metric, RegressionMetrics, evaluate
+from rhonet.predictions import Predictions
+from rhonet.properties import Property
+from rhonet.scores import auc, macro_auc, regression_scores
+from rhonet.trials import Result, pool_results
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of one variant.
+
+    n_seeds: trainings behind it; cpu_minutes: of one of them.
+    evaluation: of all its predictions together.
+    average: mean R² (learned scale) over the properties that all variants of the study share, or its own ones.
+    difference: of that mean to the reference's on the same samples, and per property (R²; AUC of a class), with
+        intervals from resampling samples; None for the reference.
+    by_seed: mean R² of each training alone.
+    """
+
+    name: str
+    n_seeds: int
+    cpu_minutes: float
+    evaluation: Evaluation
+    average: Metric
+    difference: Metric | None
+    differences: dict[str, Metric]
+    by_seed: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values, ready for JSON."""
+        return {**asdict(self), "evaluation": self.evaluation.to_dict()}
+
+
+def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> list[Comparison]:
+    """Every variant beside the first.
+
+    Args:
+        results: per variant, in the order of the report, the finished trials.
+        paired: the variants predicted the same samples, so that differences can be paired.
+    """
+    pooled = {name: pool_results(trials).sorted_by_id() for name, trials in results.items()}
+    reference = next(iter(pooled))
+    found = []
+    for name, predictions in pooled.items():
+        scores = property_scores(predictions)
+        trials = results[name]
+        differences: dict[str, Metric] = {}
+        if name != reference and paired:
+            before = property_scores(pooled[reference])
+            shared = [item for item in scores if item in before]
+            drawn = {item: scores[item] - before[item] for item in shared}
+            regression = [item.name for item in predictions.properties if not item.is_class and item.name in drawn]
+            differences = {item: _summary(values) for item, values in drawn.items()}
+            if regression:
+                differences[""] = _summary(np.nanmean([drawn[item] for item in regression], axis=0))
+        evaluation = evaluate(predictions, resamples=RESAMPLES)
+        by_seed = tuple(_mean_r2(trial.predictions) for trial in trials)
+        found.append(
+            Comparison(
+                name,
+                len(trials),
+                float(np.mean([trial.cpu_seconds for trial in trials])) / 60,
+                evaluation,
+                evaluation.averages["all"].r2,
+                differences.pop("", None),
+                differences,
+                by_seed,
+            )
+        )
+    return found
+
+
+def property_scores(predictions: Predictions) -> dict[str, np.ndarray]:
+    """R² on the learned scale, or AUC, of each property: the samples' own, then of resamples, (1 + b,).
+
+    The draws depend on the number of samples only: two predictors of the same samples meet the same ones.
+    """
+    n = len(predictions)
+    generator = np.random.default_rng(0)
+    draws = [np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(RESAMPLES)]
+    weights = np.array([np.ones(n), *draws])
+    return {item.name: _score(item, predictions, weights) for item in predictions.properties}
+
+
+def _score(item: Property, predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    labels, values = predictions.labels[item.name], predictions.values[item.name]
+    known = ~np.isnan(labels)
+    if item.kind == "multiclass":
+        return macro_auc(labels[known], values[known], weights[:, known])
+    if item.kind == "binary":
+        return auc(labels[known] == 1, values[known], weights[:, known])
+    if item.transform == "log":
+        known = known & (values > 0)
+    truth, guess = (np.log(array[known]) if item.transform == "log" else array[known] for array in (labels, values))
+    return regression_scores(truth, guess, weights[:, known])["r2"]
+
+
+def format_comparison(comparisons: Sequence[Comparison]) -> str:
+    """Markdown table: one row per variant, R² (learned scale) or AUC of every property; best numbers in bold."""
+    names = list(dict.fromkeys(item.target.name for one in comparisons for item in _rows(one.evaluation)))
+    best = {name: max((_value(one, name) for one in comparisons), default=np.nan) for name in names}
+    head = ["variant", "seeds", "mean R²", "difference", *(name.replace("_", " ") for name in names), "CPU min"]
+    lines = [head, ["---"] * len(head)]
+    for one in comparisons:
+        cells = [_shown(_value(one, name), best[name]) for name in names]
+        difference = "" if one.difference is None else _with_interval(one.difference, sign="+")
+        lines.append(
+            [one.name, str(one.n_seeds), _with_interval(one.average), difference, *cells, f"{one.cpu_minutes:.1f}"]
+        )
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def format_differences(comparisons: Sequence[Comparison]) -> str:
+    """Markdown table of paired differences to the first variant, one row per variant and property that has one."""
+    lines = [["variant", "property", "reference", "variant's", "difference"], ["---"] * 5]
+    first = comparisons[0]
+    for one in comparisons[1:]:
+        for name, difference in one.differences.items():
+            scores = (f"{_value(member, name):.2f}" for member in (first, one))
+            lines.append([one.name, name.replace("_", " "), *scores, _with_interval(difference, sign="+")])
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _rows(evaluation: Evaluation) -> list[RegressionMetrics | ClassMetrics]:
+    return [*evaluation.regression, *evaluation.classes]
+
+
+def _value(one: Comparison, name: str) -> float:
+    """R² on the learned scale, or AUC; NaN for a property that the variant does not predict."""
+    for item in _rows(one.evaluation):
+        if item.target.name == name:
+            return (item.auc if isinstance(item, ClassMetrics) else item.r2_learned).value
+    return float("nan")
+
+
+def _shown(value: float, best: float) -> str:
+    if np.isnan(value):
+        return ""
+    return f"**{value:.2f}**" if value >= best - 0.005 else f"{value:.2f}"
+
+
+def _with_interval(metric: Metric, *, sign: str = "") -> str:
+    if np.isnan(metric.value):
+        return "n/a"
+    return f"{metric.value:{sign}.3f} [{metric.lower:{sign}.3f}, {metric.upper:{sign}.3f}]"
+
+
+def _mean_r2(predictions: Predictions) -> float:
+    return evaluate(predictions, resamples=0).averages["all"].r2.value
+
+
+def _summary(values: np.ndarray) -> Metric:
+    """A score and its percentile interval, from the score of the samples followed by those of the resamples."""
+    drawn = values[1:][~np.isnan(values[1:])]
+    if not len(drawn):
+        return Metric(float(values[0]), reason="undefined in every resample")
+    lower, upper = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Metric(float(values[0]), float(lower), float(upper), len(values) - 1 - len(drawn))

@@ -1,0 +1,187 @@
+"""Trials: many short trainings of variants of one configuration, each scored on crystals that it has not seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rhonet.config import Config, ConfigError, config_from_dict
+from rhonet.predictions import Predictions
+from rhonet.properties import Property
+from rhonet.runs import Run, explain_disk, make_run, write_text
+
+log = logging.getLogger(__name__)
+
+RESULT_NAME = "predictions.npz"
+COST_NAME = "cost.json"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of one variant.
+
+    path: its run folder.
+    variant: name of the variant.
+    seed: of weights, order and augmentation; its fold validates.
+    config: resolved configuration.
+    """
+
+    path: Path
+    variant: str
+    seed: int
+    config: Config
+
+    @property
+    def is_done(self) -> bool:
+        return (self.path / RESULT_NAME).is_file()
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came of a trial: predictions for the crystals of its fold, and CPU seconds of the training."""
+
+    trial: Trial
+    predictions: Predictions
+    cpu_seconds: float
+
+
+def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int) -> Trial:
+    """Trial of a variant: trained to the last epoch; the last weights count, not the best on what is scored.
+
+    With folds, all but number `seed` modulo `folds` train, that one is predicted, and the test split is not
+    touched. Without, the seed makes a split of its own.
+
+    Raises:
+        ConfigError: the folder holds a trial of another configuration.
+    """
+    split = {"folds": folds, "fold": seed % folds} if folds else {"split_seed": seed}
+    data = dataclasses.replace(config.data, **split)
+    train = dataclasses.replace(config.train, seed=seed, patience=0)
+    trial = Trial(out / variant / f"seed-{seed}", variant, seed, dataclasses.replace(config, data=data, train=train))
+    if trial.path.exists() and Run(trial.path).config_file.is_file():
+        before = Run(trial.path).config()
+        if before != trial.config:
+            raise ConfigError(f"{trial.path}: was run with another configuration; give another --out or remove it")
+    return trial
+
+
+def run_trials(trials: Sequence[Trial], *, workers: int) -> None:
+    """Runs what is not done yet, `workers` single-threaded processes side by side, and logs each as it ends."""
+    waiting = [trial for trial in trials if not trial.is_done]
+    log.info("%d trials, %d done before, %d at a time", len(trials), len(trials) - len(waiting), workers)
+    if not waiting:
+        return
+    started = time.monotonic()
+    # Each worker has one core: two trainings side by side use the machine better than one on both.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker) as pool:
+        running = {pool.submit(_run_trial, trial): trial for trial in waiting}
+        for done, future in enumerate(as_completed(running), start=1):
+            trial, line = running[future], future.result()
+            minutes = (time.monotonic() - started) / 60
+            log.info(
+                "%d/%d after %.0f min: %s seed %d: %s", done, len(waiting), minutes, trial.variant, trial.seed, line
+            )
+
+
+def read_result(trial: Trial) -> Result:
+    """Predictions and cost of a finished trial."""
+    with np.load(trial.path / RESULT_NAME) as stored:
+        properties = tuple(Property(**item) for item in json.loads(str(stored["properties"])))
+        predictions = Predictions(
+            properties,
+            tuple(stored["ids"].tolist()),
+            labels={item.name: stored[f"labels/{item.name}"] for item in properties},
+            values={item.name: stored[f"values/{item.name}"] for item in properties},
+        )
+    cost = json.loads((trial.path / COST_NAME).read_text())
+    return Result(trial, predictions, cost["cpu_seconds"])
+
+
+def pool_results(results: Iterable[Result]) -> Predictions:
+    """Predictions of several trials as one; a sample that several of them predicted occurs as often."""
+    listed = [(result.trial.seed, result.predictions) for result in results]
+    properties = listed[0][1].properties
+    return Predictions(
+        properties,
+        tuple(f"{name} (seed {seed})" for seed, part in listed for name in part.ids),
+        {item.name: np.concatenate([part.labels[item.name] for _, part in listed]) for item in properties},
+        {item.name: np.concatenate([part.values[item.name] for _, part in listed]) for item in properties},
+    )
+
+
+def write_result(trial: Trial, predictions: Predictions, cpu_seconds: float) -> None:
+    """Writes what `read_result` reads, the predictions last: they mark the trial as done."""
+    arrays = {f"labels/{item.name}": predictions.labels[item.name] for item in predictions.properties}
+    arrays |= {f"values/{item.name}": predictions.values[item.name] for item in predictions.properties}
+    properties = json.dumps([dataclasses.asdict(item) for item in predictions.properties])
+    write_text(trial.path / COST_NAME, json.dumps({"cpu_seconds": round(cpu_seconds, 1)}) + "\n")
+    partial = trial.path / f"partial-{RESULT_NAME}"
+    np.savez_compressed(partial, allow_pickle=False, ids=np.array(predictions.ids), properties=properties, **arrays)
+    os.replace(partial, trial.path / RESULT_NAME)
+
+
+def _prepare_worker() -> None:
+    from rhonet.cli import prepare_logging, start_tensorflow
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    prepare_logging(verbose=False)
+    logging.getLogger("rhonet").setLevel(logging.WARNING)
+    start_tensorflow()
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _run_trial(trial: Trial) -> str:
+    """Trains, predicts the fold and writes the result; one line for the log."""
+    from rhonet.devices import prepare_devices
+    from rhonet.experiment import open_data
+    from rhonet.metrics import evaluate
+    from rhonet.training import Epoch, Trainer
+
+    class LastEpoch:
+        predictions: Predictions | None = None
+
+        def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+            pass
+
+        def on_epoch(self, epoch: Epoch) -> None:
+            self.predictions = epoch.predictions
+
+    strategy = prepare_devices(trial.config.train)
+    builder, index = open_data(trial.config)
+    run = Run(trial.path)
+    with explain_disk(trial.path, "free some space"):
+        if not run.config_file.is_file():
+            make_run(run, trial.config)
+        started, last = time.process_time(), LastEpoch()
+        Trainer(builder, index, trial.config, strategy=strategy, run=run).fit([last])
+        assert last.predictions is not None
+        write_result(trial, last.predictions, time.process_time() - started)
+    average = evaluate(last.predictions, resamples=0).averages["all"].r2.value
+    return f"mean R² {average:.3f}"
+
+
+def changed_config(config: Config, changes: Mapping[str, Mapping[str, Any]]) -> Config:
+    """The configuration with some settings of some sections changed.
+
+    Raises:
+        ConfigError: an unknown setting or a wrong value.
+    """
+    tree = config.to_dict()
+    for section, values in changes.items():
+        tree[section] = {**tree[section], **values}
+    return config_from_dict(tree)

@@ -1,0 +1,167 @@
+"""Studies: what is compared, on which crystals, and what the table says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from rhonet.config import ConfigError, load_config
+from rhonet.predictions import Predictions
+from rhonet.properties import Property
+from rhonet.study import build_parser as study_parser
+from rhonet.study import main
+from rhonet.study_plans import STUDIES
+from rhonet.study_report import compare, format_comparison, format_differences, property_scores
+from rhonet.trials import Result, Trial, changed_config, plan_trial, pool_results, read_result, write_result
+from tests.test_metrics import ALL, simulate
+
+pytest_plugins = ("tests.fixtures",)
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
+BASE = load_config("base")
+
+
+def result_of(tmp_path, predictions: Predictions, *, variant: str = "all", seed: int = 0) -> Result:
+    trial = Trial(tmp_path / variant / f"seed-{seed}", variant, seed, BASE)
+    trial.path.mkdir(parents=True)
+    write_result(trial, predictions, 90.0)
+    return read_result(trial)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_variant_is_a_proper_and_different_configuration(name):
+    variants = STUDIES[name].variants(BASE)
+    configs = [changed_config(BASE, variant.changes) for variant in variants]
+    assert len({variant.name for variant in variants}) == len(variants)
+    assert all(a != b for at, a in enumerate(configs) for b in configs[:at])
+    assert name == "splits" or configs[0] == BASE
+
+
+def test_learning_curve_takes_as_many_steps_for_every_share():
+    for variant in STUDIES["learning-curve"].variants(BASE):
+        config = changed_config(BASE, variant.changes)
+        steps = config.data.train_share * config.train.views_per_epoch
+        assert steps == pytest.approx(BASE.train.views_per_epoch, rel=0.01)
+
+
+def test_folds_of_a_round_share_out_the_crystals(tmp_path, crystals, builder, index):
+    from rhonet.dataset import read_index
+
+    seen = []
+    for seed in range(3):
+        trial = plan_trial(tmp_path, "all", config=crystals.config(), seed=seed, folds=3)
+        assert (trial.config.train.seed, trial.config.train.patience) == (seed, 0)
+        seen += read_index(builder, trial.config.data, index.properties).rows("validation").tolist()
+    assert sorted(seen) == sorted({*range(len(index.ids))} - {*index.rows("test")})
+
+
+def test_shares_of_the_training_set_are_nested(crystals, builder, index):
+    from rhonet.dataset import read_index
+
+    def trained(share: float) -> set[int]:
+        data = dataclasses.replace(crystals.config().data, train_share=share)
+        found = read_index(builder, data, index.properties)
+        assert set(found.rows("test")) == set(index.rows("test"))
+        return set(found.rows("train"))
+
+    assert set() < trained(0.3) < trained(0.7) < trained(1.0) == set(index.rows("train"))
+
+
+def test_folder_of_another_configuration_is_not_taken_for_the_same(tmp_path):
+    trial = plan_trial(tmp_path, "all", config=BASE, seed=0, folds=3)
+    trial.path.mkdir(parents=True)
+    (trial.path / "config.toml").write_text(trial.config.to_toml())
+    assert plan_trial(tmp_path, "all", config=BASE, seed=0, folds=3) == trial
+    with pytest.raises(ConfigError, match="seed-0: was run with another configuration"):
+        plan_trial(tmp_path, "all", config=load_config("tiny"), seed=0, folds=3)
+
+
+def test_result_comes_back_as_it_was_written(tmp_path):
+    predictions = simulate(20, missing=0.2)
+    result = result_of(tmp_path, predictions)
+    assert result.predictions.properties == predictions.properties
+    assert result.predictions.ids == predictions.ids
+    for item in ALL:
+        np.testing.assert_array_equal(result.predictions.labels[item.name], predictions.labels[item.name])
+        np.testing.assert_array_equal(result.predictions.values[item.name], predictions.values[item.name])
+    assert result.trial.is_done
+    assert result.cpu_seconds == 90
+
+
+def test_pooled_score_is_that_of_all_predictions(tmp_path):
+    parts = [result_of(tmp_path, simulate(30, seed=seed), seed=seed) for seed in range(2)]
+    pooled = pool_results(parts)
+    assert len(pooled) == 60
+    truth, guess = pooled.labels["gap"], pooled.values["gap"]
+    expected = 1 - np.sum((truth - guess) ** 2) / np.sum((truth - truth.mean()) ** 2)
+    assert property_scores(pooled)["gap"][0] == pytest.approx(expected)
+
+
+def test_paired_interval_sees_what_two_single_ones_hide(tmp_path):
+    predictions = simulate(60, noise=1.0)
+    gap = Property("gap", unit="eV")
+    worse = predictions.values["gap"] + 0.1 * np.sign(predictions.values["gap"] - predictions.labels["gap"])
+    results = {}
+    for name, values in (("first", predictions.values["gap"]), ("worse", worse)):
+        one = Predictions((gap,), predictions.ids, {"gap": predictions.labels["gap"]}, {"gap": values})
+        results[name] = [result_of(tmp_path, one, variant=name)]
+    first, second = compare(results)
+    assert first.difference is None
+    assert second.difference is not None
+    assert second.difference.upper < 0
+    assert second.average.upper > first.average.lower  # the intervals of both overlap
+    assert second.difference.value == pytest.approx(second.average.value - first.average.value)
+
+
+def test_tables_name_variants_and_leave_out_what_was_not_predicted(tmp_path):
+    predictions = simulate(40)
+    gap = ALL[2]
+    alone = Predictions(
+        (gap,), predictions.ids, {"gap": predictions.labels["gap"]}, {"gap": predictions.values["gap"] * 0.5}
+    )
+    found = compare(
+        {
+            "all": [result_of(tmp_path, predictions, variant="all")],
+            "only-gap": [result_of(tmp_path, alone, variant="only-gap")],
+        }
+    )
+    table = format_comparison(found).splitlines()
+    assert [line.count("|") for line in table] == [table[0].count("|")] * 4
+    assert table[3].startswith("| only-gap | 1 | ")
+    assert [cell.strip() == "" for cell in table[3].split("|")[5:-2]] == [True, True, False, True, True]
+    differences = format_differences(found).splitlines()
+    assert len(differences) == 3
+    assert differences[2].startswith("| only-gap | gap | ")
+    assert not any(math.isnan(value) for one in found for value in one.by_seed)
+    assert json.dumps([one.to_dict() for one in found], default=str)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["views", "--seeds", "1"], "at least two seeds"),
+        (["views", "--seeds", "5", "--folds", "2"], "many as folds or a multiple"),
+        (["views", "--workers", "0"], "one worker"),
+        (["views", "--only", "colour"], "no variant 'colour'; there are as-configured"),
+    ],
+)
+def test_wrong_call_of_the_study_is_one_clear_line(options, message):
+    with pytest.raises(ConfigError, match=message):
+        main(study_parser().parse_args(options))
+
+
+@pytest.mark.slow
+def test_study_writes_its_table_and_is_done_at_once_when_repeated(crystals, tmp_path, capsys):
+    command = ["models", *crystals.arguments(), "--seeds", "2", "--only", "as-configured,plain3dcnn"]
+    arguments = study_parser().parse_args([*command, "--workers", "2", "--out", str(tmp_path / "study")])
+    assert main(arguments) == 0
+    text = (tmp_path / "study" / "study.md").read_text()
+    assert text == capsys.readouterr().out
+    assert "| plain3dcnn | 2 | " in text
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "study").rglob("predictions.npz")}
+    assert len(stamps) == 4
+    assert main(arguments) == 0
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
