@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ase
 import h5py
@@ -189,11 +190,34 @@ def xsf_text(
     text += "BEGIN_BLOCK_DATAGRID_3D\nmy_grids\n"
     for name, field in (grids or {"rho": density.values}).items():
         shape = np.array(field.shape)
-        values = np.pad(field, [(0, 1)] * 3, mode="wrap") if repeats else field
+        values = np.pad(field, (0, 1), mode="wrap") if repeats else field
         span = density.lattice if repeats else density.lattice * ((shape - 1) / shape)[:, None]
         text += f"DATAGRID_3D_{name}\n{'  '.join(map(str, values.shape))}\n{lines(np.vstack([origin, span]))}"
         text += rows(values.ravel(order="F") * (Bohr**3 if per_cubic_bohr else 1.0), columns=6) + "END_DATAGRID_3D\n"
     return text + "END_BLOCK_DATAGRID_3D\n"
+
+
+def chgcar_json(density: ChargeDensity) -> dict[str, Any]:
+    """What pymatgen's Chgcar of the density is as JSON."""
+    atoms = atoms_of(density)
+    sites = [
+        {"species": [{"element": symbol, "occu": 1}], "abc": position.tolist(), "label": symbol}
+        for symbol, position in zip(atoms.get_chemical_symbols(), atoms.get_scaled_positions(), strict=True)
+    ]
+    names = ["total", "diff"] if density.magnetization is None or density.magnetization.ndim == 3 else None
+    fields = [block.reshape(density.shape, order="F") for block in chgcar_blocks(density)]
+    arrays = {
+        name: {"@module": "numpy", "@class": "array", "dtype": "float64", "data": field.tolist()}
+        for name, field in zip(names or ["total", "diff_x", "diff_y", "diff_z"], fields, strict=False)
+    }
+    structure = {"@class": "Structure", "lattice": {"matrix": density.lattice.tolist()}, "sites": sites}
+    return {
+        "@module": "pymatgen.io.vasp.outputs",
+        "@class": "Chgcar",
+        "poscar": {"@class": "Poscar", "structure": structure, "comment": "made by tests/synthetic.py"},
+        "data": arrays,
+        "data_aug": {"total": ["augmentation occupancies   1 138\n", "  0.1 -0.2E-01\n"]},
+    }
 
 
 def write_archive(path: Path, densities: Mapping[str, ChargeDensity]) -> Path:

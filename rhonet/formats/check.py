@@ -18,6 +18,7 @@ EXPECTED_ELECTRONS_TOLERANCE = 1e-3
 NEGATIVE_SHARE_TO_REPORT = 0.05
 NEGATIVE_CHARGE_TO_REPORT = 0.02
 NEGATIVE_CHARGE_TO_REFUSE = 0.5
+LARGEST_MAGNITUDE = 1e30
 
 
 def build_density(
@@ -89,3 +90,32 @@ def build_density(
     if moment is not None and abs(moment) > electrons * (1 + 1e-6):
         found.append(f"The moment of {moment:.6g} µB is larger than the number of electrons, {electrons:.6g}.")
     return replace(density, warnings=tuple(found))
+
+
+def refuse_entry(source: Source, entry: str | None, what: str) -> None:
+    """Error if an entry was asked for, in a format of one density per file.
+
+    Args:
+        source: the file.
+        entry: what the caller asked for.
+        what: the format with its article, to begin a sentence with: "a VASP file".
+    """
+    if entry is not None:
+        raise source.error(f"{what} holds one density, so there is no entry {entry!r}; leave the entry out")
+
+
+def check_magnitude(source: Source, values: np.ndarray, *, what: str) -> None:
+    """Error where binary data hold what no quantity of a crystal can be: damage, or a fill value (1e36 and more).
+
+    Args:
+        source: the file.
+        values: numbers, any shape.
+        what: their name in the file.
+    """
+    if not values.size:
+        return
+    lowest, highest = values.min(), values.max()
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        raise source.error(f"{what} holds values that are not finite")
+    if max(-lowest, highest) > LARGEST_MAGNITUDE:
+        raise source.error(f"{what} holds values up to {max(-lowest, highest):.3g}; it is damaged or was never written")

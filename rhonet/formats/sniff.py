@@ -29,6 +29,11 @@ def is_xsf(source: Source) -> bool:
     return first in _XSF_KEYWORDS or first.startswith("BEGIN_BLOCK_")
 
 
+def is_json(source: Source) -> bool:
+    """A JSON object."""
+    return source.head.lstrip().startswith(b"{")
+
+
 def is_archive(source: Source) -> bool:
     """HDF5 with at least one group that holds a density and a lattice."""
     if not source.head.startswith(_HDF5_MAGIC):

@@ -49,6 +49,7 @@ FORMATS = (
     ),
     Format("cube", "Gaussian cube", "rhonet.formats.cube", sniff.is_cube, r"(?i:\.cube?)$"),
     Format("xsf", "XCrySDen grid", "rhonet.formats.xsf", sniff.is_xsf, r"(?i:\.b?xsf)$"),
+    Format("chgcar_json", "pymatgen's Chgcar (JSON)", "rhonet.formats.chgcar_json", sniff.is_json, r"(?i:\.json)$"),
     Format("archive", "archive of crystals (HDF5)", "rhonet.formats.archive", sniff.is_archive, r"(?i:\.h5|\.hdf5)$"),
 )
 

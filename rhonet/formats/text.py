@@ -5,17 +5,24 @@ from __future__ import annotations
 import io
 import math
 import re
+from typing import Protocol
 
 import numpy as np
 from pymatgen.optimization.fast_parser import parse_n_doubles
 
 from rhonet.formats.numerals import parse_float, shown
-from rhonet.formats.source import ContentStream, FormatError, Source
+from rhonet.formats.source import FormatError, Source
 
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 16
 _BLANK = 32
 _NEWLINE = 10
+
+
+class Readable(Protocol):
+    """A stream of bytes: `read` gives the next ones, at most `size`, none at the end."""
+
+    def read(self, size: int) -> bytes: ...
 
 
 class TextScanner:
@@ -25,16 +32,21 @@ class TextScanner:
     piece; what it alone would pass (two numbers without a blank between, NaN, a number cut short) is caught by
     counting the fields of each piece, and such a piece is read again field by field.
 
+    Args:
+        stream: the text.
+        source: its file, for error messages.
+        lines_before: how many lines of the file come before the text.
+
     Attributes:
         line: number of the line that was read last, from 1.
     """
 
-    def __init__(self, stream: ContentStream, source: Source) -> None:
+    def __init__(self, stream: Readable, source: Source, *, lines_before: int = 0) -> None:
         self._stream = stream
         self._source = source
         self._buffer = b""
         self._at = 0
-        self._newlines = 0
+        self._newlines = lines_before
         self.line = 0
 
     def error(self, message: str) -> FormatError:

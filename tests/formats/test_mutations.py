@@ -1,5 +1,6 @@
 """Damaged files, many at random: each gives the right density or a FormatError, never a wrong one or a crash."""
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from rhonet.density import ChargeDensity
 from rhonet.formats import FormatError, read_density
-from tests.synthetic import chgcar_text, cube_text, random_density, xsf_text
+from tests.synthetic import chgcar_json, chgcar_text, cube_text, random_density, xsf_text
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class Whole:
 
 SPIN = random_density((3, 4, 5), blocks=2)
 PLAIN = random_density((4, 3, 5))
+JSON = json.dumps(chgcar_json(PLAIN), indent=1)
 FILES = {
     "chgcar with spin": Whole(chgcar_text(SPIN, augmentation=True), SPIN, 12),
     "chg": Whole(chgcar_text(PLAIN), PLAIN, 12),
     "cube": Whole(cube_text(PLAIN, origin=(1, 2, 3)), PLAIN, 8),
     "cube of two fields": Whole(cube_text(PLAIN, other_fields=[PLAIN.values**2]), PLAIN, 8, entry="1"),
+    "json": Whole(JSON, PLAIN, JSON.splitlines().index('   "data": [') + 1),
     "xsf": Whole(xsf_text(PLAIN), PLAIN, 18),
 }
 NO_NUMBERS = ["***", "nan", "-inf", "1e999", "x", "0x1", "1_0", "1.0.0", "1.0-2.0", "--1", "1e", "9" * 400]
