@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from rhonet.formats.numerals import parse_floats
-from rhonet.formats.source import Source
+from rhonet.formats.source import FormatError, Source
 
 _LINES_OF_COMMENTS = 100
 _XSF_KEYWORDS = {"ANIMSTEPS", "CRYSTAL", "SLAB", "POLYMER", "MOLECULE", "PRIMVEC", "ATOMS", "BEGIN_INFO"}
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_PLANES = {f"K{k}" for k in range(1, 2000)}
 
 
 def is_vasp(source: Source) -> bool:
@@ -34,13 +35,74 @@ def is_json(source: Source) -> bool:
     return source.head.lstrip().startswith(b"{")
 
 
+def is_hdf5(source: Source) -> bool:
+    """HDF5, whatever it holds."""
+    return source.head.startswith(_HDF5_MAGIC)
+
+
+def is_castep(source: Source) -> bool:
+    """CASTEP's header of formatted fields."""
+    return source.head.lstrip().startswith(b"BEGIN header")
+
+
 def is_archive(source: Source) -> bool:
     """HDF5 with at least one group that holds a density and a lattice."""
-    if not source.head.startswith(_HDF5_MAGIC):
+    if not is_hdf5(source):
         return False
     from rhonet.formats import archive
 
     return archive.is_archive(source)
+
+
+def is_pymatgen_hdf5(source: Source) -> bool:
+    """HDF5 with pymatgen's volumetric data and its cell."""
+    return _hdf5_names(source) >= {"vdata", "lattice"}
+
+
+def is_vasp_hdf5(source: Source) -> bool:
+    """HDF5 with a charge density as VASP writes it, or with other groups that VASP's files begin with."""
+    names = _hdf5_names(source)
+    return "charge" in names or names >= {"input", "results"} or names >= {"version", "wave"}
+
+
+def is_quantum_espresso(source: Source) -> bool:
+    """HDF5 with plane-wave coefficients of a density, or the planes that old versions wrote."""
+    names = _hdf5_names(source)
+    return names >= {"MillerIndices", "rhotot_g"} or (len(names) > 0 and _PLANES.issuperset(names))
+
+
+def is_abinit(source: Source) -> bool:
+    """netCDF with a cell and atoms by the ETSF's names."""
+    return _netcdf_names(source) >= {"primitive_vectors", "reduced_atom_positions"}
+
+
+def is_siesta(source: Source) -> bool:
+    """netCDF with a grid function as SIESTA writes it."""
+    return _netcdf_names(source) >= {"cell", "gridfunc"}
+
+
+def is_gpaw(source: Source) -> bool:
+    """ASE's container format, labelled as GPAW's."""
+    return source.head.startswith(b"- of Ulmgpaw")
+
+
+def _hdf5_names(source: Source) -> frozenset[str]:
+    if not is_hdf5(source):
+        return frozenset()
+    from rhonet.formats.hdf5 import root_names
+
+    return root_names(source)
+
+
+def _netcdf_names(source: Source) -> frozenset[str]:
+    if not source.head.startswith(b"CDF"):
+        return _hdf5_names(source)
+    from rhonet.formats.netcdf import read_header
+
+    try:
+        return frozenset(read_header(source))
+    except FormatError:
+        return frozenset()
 
 
 def _lines(source: Source, count: int) -> list[str]:

@@ -43,6 +43,21 @@ class Refused:
     what: str
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """Files that hold densities in a way that only their own code reads, told by their names.
+
+    Args:
+        file_name: pattern found in the names of such files; looked at only where the content fits no format.
+        what: what they are.
+        remedy: how to get a file that can be read.
+    """
+
+    file_name: str
+    what: str
+    remedy: str
+
+
 FORMATS = (
     Format(
         "vasp", "VASP CHGCAR, CHG, AECCAR, PARCHG", "rhonet.formats.vasp", sniff.is_vasp, r"(?i:CHG|AECCAR|\.vasp$)"
@@ -50,7 +65,56 @@ FORMATS = (
     Format("cube", "Gaussian cube", "rhonet.formats.cube", sniff.is_cube, r"(?i:\.cube?)$"),
     Format("xsf", "XCrySDen grid", "rhonet.formats.xsf", sniff.is_xsf, r"(?i:\.b?xsf)$"),
     Format("chgcar_json", "pymatgen's Chgcar (JSON)", "rhonet.formats.chgcar_json", sniff.is_json, r"(?i:\.json)$"),
+    Format(
+        "pymatgen_hdf5",
+        "pymatgen's Chgcar (HDF5)",
+        "rhonet.formats.volumetric_hdf5",
+        sniff.is_pymatgen_hdf5,
+        r"(?i:^CHGCAR.*\.hdf5)$",
+    ),
+    Format(
+        "vasp_hdf5", "VASP vaspwave.h5, vaspout.h5", "rhonet.formats.vasp_hdf5", sniff.is_vasp_hdf5, r"vasp(wave|out)"
+    ),
+    Format(
+        "quantum_espresso",
+        "Quantum ESPRESSO charge-density.hdf5",
+        "rhonet.formats.quantum_espresso",
+        sniff.is_quantum_espresso,
+        r"charge-density.*\.hdf5$",
+    ),
+    Format("abinit", "ABINIT *_DEN.nc", "rhonet.formats.abinit", sniff.is_abinit, r"DEN(-etsf)?\.nc$"),
+    Format("siesta", "SIESTA Rho.grid.nc", "rhonet.formats.siesta", sniff.is_siesta, r"\.grid\.nc$"),
+    Format("gpaw", "GPAW .gpw", "rhonet.formats.gpw", sniff.is_gpaw, r"\.gpw$"),
+    Format("castep", "CASTEP den_fmt", "rhonet.formats.castep", sniff.is_castep, r"(?i:\.den_fmt)$"),
     Format("archive", "archive of crystals (HDF5)", "rhonet.formats.archive", sniff.is_archive, r"(?i:\.h5|\.hdf5)$"),
+)
+
+UNREADABLE = (
+    Unreadable(
+        r"charge-density\.dat$",
+        "a Fortran file of Quantum ESPRESSO",
+        "build pw.x with HDF5 to get charge-density.hdf5, or write a cube file with pp.x (plot_num=0, output_format=6)",
+    ),
+    Unreadable(
+        r"\.(check|castep_bin)$",
+        "CASTEP's Fortran checkpoint",
+        "have CASTEP write a .den_fmt file (write_formatted_density : true)",
+    ),
+    Unreadable(
+        r"\.RHO$",
+        "a Fortran file of SIESTA",
+        "build SIESTA with netCDF to get Rho.grid.nc, or write a cube file with sisl (sgrid X.RHO X.cube)",
+    ),
+    Unreadable(
+        r"_DEN$",
+        "a Fortran file of ABINIT",
+        "set iomode 3 to get a *_DEN.nc file, or write a cube file with cut3d",
+    ),
+    Unreadable(
+        r"filplot",
+        "an intermediate file of Quantum ESPRESSO's pp.x",
+        "have pp.x write a cube file from it (iflag=3, output_format=6)",
+    ),
 )
 
 REFUSED = (
@@ -84,6 +148,10 @@ def choose_format(source: Source, *, format: str | None = None, formats: Sequenc
     fitting = [row for row in formats if row.content(source)]
     if len(fitting) == 1:
         return fitting[0]
+    if not fitting:
+        _explain_unreadable(source)
+    if not fitting and sniff.is_hdf5(source) and "archive" in by_name:
+        return by_name["archive"]  # Its reader says what is damaged or missing.
     named = [row for row in fitting or formats if re.search(row.file_name, source.name)]
     if len(named) == 1:
         return named[0]
@@ -92,3 +160,10 @@ def choose_format(source: Source, *, format: str | None = None, formats: Sequenc
         raise source.error(f'could be {names}; say which, e.g. format="{fitting[0].name}"')
     known = "; ".join(f"{row.name}: {row.title}" for row in formats)
     raise source.error(f"is in no format that can be read ({known})")
+
+
+def _explain_unreadable(source: Source) -> None:
+    """Error for a file of another code's own."""
+    for row in UNREADABLE:
+        if re.search(row.file_name, source.name):
+            raise source.error(f"is {row.what} by its name, which cannot be read; {row.remedy}")

@@ -13,7 +13,7 @@ import re
 import numpy as np
 
 from rhonet.density import ChargeDensity
-from rhonet.formats.check import build_density
+from rhonet.formats.check import build_density, refuse_entry
 from rhonet.formats.numerals import parse_floats, parse_integers, shown
 from rhonet.formats.poscar import read_poscar
 from rhonet.formats.source import Source
@@ -36,8 +36,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     Raises:
         FormatError: what does not fit, with the line.
     """
-    if entry is not None:
-        raise source.error(f"a VASP file holds one density, so there is no entry {entry!r}; leave the entry out")
+    refuse_entry(source, entry, "a VASP file")
     with source.open() as stream:
         text = TextScanner(stream, source)
         header = read_poscar(text)

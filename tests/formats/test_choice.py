@@ -168,10 +168,26 @@ def test_missing_file_and_folder_are_format_errors(tmp_path):
         read_density(tmp_path)
 
 
-def test_packed_archive_says_what_to_do(tmp_path):
+def test_packed_archive_is_unpacked(tmp_path):
     path = write_archive(tmp_path / "one.h5", {"a": random_density()})
     path.write_bytes(gzip.compress(path.read_bytes()))
-    with pytest.raises(FormatError, match="unpack it first"):
+    assert read_density(path).n_electrons == pytest.approx(8, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("charge-density.dat", "with pp.x"),
+        ("Si.check", "den_fmt"),
+        ("Si.castep_bin.gz", "den_fmt"),
+        ("SrTiO3.RHO", "sgrid"),
+        ("run_DEN", "iomode 3"),
+    ],
+)
+def test_files_that_only_their_own_code_reads_come_with_a_remedy(tmp_path, name, remedy):
+    path = tmp_path / name
+    path.write_bytes(b"\x00\x00\x00\x0c" * 100)
+    with pytest.raises(FormatError, match=remedy):
         read_density(path)
 
 

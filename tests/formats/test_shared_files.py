@@ -8,7 +8,8 @@ import pytest
 from rhonet.formats import FormatError, read_density
 from tests.synthetic import atoms_of
 
-READABLE = ("VASP CHGCAR", "VASP CHG", "cube", "xsf", "pymatgen Chgcar JSON (maggma wrapper)")
+BINARY = ("pymatgen VolumetricData hdf5", "ABINIT netCDF DEN", "SIESTA grid netCDF", "QE charge-density.hdf5")
+READABLE = (*BINARY, "VASP CHGCAR", "VASP CHG", "cube", "xsf", "pymatgen Chgcar JSON (maggma wrapper)")
 # Traps among the files with a readable name: what must be said about them.
 REFUSED = {
     "empty_file": "is empty",
@@ -43,18 +44,20 @@ def test_every_readable_file_agrees_with_the_manifest(shared_densities, rows):
             continue
         density = read_density(shared_densities / row["file"])
         repeated = int("xsf_general_grid_periodic_endpoint" in row["odd_features"])
-        assert "x".join(str(n + repeated) for n in density.shape) == row["grid_shape"], row["file"]
+        if not row["grid_shape"].startswith("G-space"):
+            assert "x".join(str(n + repeated) for n in density.shape) == row["grid_shape"], row["file"]
         assert density.n_electrons == pytest.approx(float(row["integral_block1"]), rel=1e-5), row["file"]
-        assert density.atoms is not None
-        assert len(density.atoms) == int(row["n_atoms"]), row["file"]
+        if row["n_atoms"]:
+            assert len(atoms_of(density)) == int(row["n_atoms"]), row["file"]
         expected_blocks = int(row["n_blocks"])
         magnetization = density.magnetization
         assert expected_blocks == (1 if magnetization is None else 2 if magnetization.ndim == 3 else 4), row["file"]
-        if expected_blocks == 2:
+        if expected_blocks == 2 and row["integral_block2_or_moment"]:
             moment = float(row["integral_block2_or_moment"])
             assert density.total_moment == pytest.approx(moment, rel=1e-5, abs=1e-8), row["file"]
-        if row["min"]:
-            unit = density.volume if density.format in ("vasp", "chgcar_json") else 0.529177210903**3
+        # Of these the manifest has the extremes of one spin.
+        if row["min"] and (magnetization is None or density.format not in ("abinit", "siesta")):
+            unit = density.volume if density.format in ("vasp", "chgcar_json", "pymatgen_hdf5") else 0.529177210903**3
             assert density.values.min() * unit == pytest.approx(float(row["min"]), rel=1e-4), row["file"]
             assert density.values.max() * unit == pytest.approx(float(row["max"]), rel=1e-4), row["file"]
         checked += 1

@@ -1,0 +1,105 @@
+"""SIESTA's netCDF grid of the electron density, Rho.grid.nc.
+
+Layout (SIESTA's iogrid_netcdf): `cell` (3, 3) bohr, `gridfunc` (components, n3, n2, n1), e/bohr³, single precision.
+Components are those of the spin density matrix: ρ; or ρ_up, ρ_down; or these, Re ρ_ud and Im ρ_ud, whose moments are
+m_x = 2 Re ρ_ud, m_y = -2 Im ρ_ud (SIESTA's subroutine spnvec), m_z = ρ_up - ρ_down. The attribute `Description` of
+`gridfunc` says which function it is; other functions have the same layout. Atoms stand in the .XV file beside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import ase
+import ase.io
+import numpy as np
+from ase.units import Bohr
+
+from rhonet.density import ChargeDensity
+from rhonet.formats.check import build_density, refuse_entry
+from rhonet.formats.crystal import check_lattice
+from rhonet.formats.netcdf import read_header, read_variables
+from rhonet.formats.numerals import shown
+from rhonet.formats.source import Source
+
+# Cells are single precision here and have nine decimals in an .XV file.
+CELL_TOLERANCE_ANGSTROM = 1e-3
+_DENSITY = "Rho"
+_UNITS = ("1/bohr**3", "e/bohr**3")
+_OTHER_FIELDS = {
+    "VH": "the Hartree potential",
+    "VT": "the total potential",
+    "VNA": "the potential of neutral atoms",
+    "ElectrostaticPotential": "the Hartree potential",
+    "TotalPotential": "the total potential",
+    "DeltaRho": "the difference to overlapping atoms",
+    "RhoInit": "the density of overlapping atoms",
+    "RhoXC": "valence plus partial core density",
+    "TotalCharge": "electronic plus ionic charge",
+    "Chlocal": "the charge of ions",
+    "BaderCharge": "valence density with made-up cores",
+    "LDOS": "a local density of states",
+}
+
+
+def read(source: Source, *, entry: str | None) -> ChargeDensity:
+    """Density of a Rho.grid.nc file; atoms are those of the only .XV file beside whose cell fits, if there is one.
+
+    Raises:
+        FormatError: another function (with its name), or something is missing or does not fit.
+    """
+    refuse_entry(source, entry, "a SIESTA grid file")
+    header = read_header(source)
+    if "gridfunc" not in header:
+        raise source.error("has no variable gridfunc; expected SIESTA's Rho.grid.nc")
+    _check_function(source, header["gridfunc"].texts)
+    data = read_variables(source, header, ["cell", "gridfunc"])
+    lattice = check_lattice(source, data["cell"] * Bohr, what="cell")
+    fields = data["gridfunc"]
+    if fields.ndim != 4 or len(fields) not in (1, 2, 4) or 0 in fields.shape:
+        raise source.error(f"gridfunc of shape {fields.shape}, expected (1, 2 or 4 components, n3, n2, n1)")
+    fields /= Bohr**3
+    components = fields.transpose(0, 3, 2, 1)
+    values, magnetization = components[0], None
+    if len(components) > 1:
+        values, magnetization = components[0] + components[1], components[0] - components[1]
+        if len(components) == 4:
+            magnetization = np.stack([2 * components[2], -2 * components[3], magnetization])
+    return build_density(
+        source,
+        values=values,
+        lattice=lattice,
+        magnetization=magnetization,
+        atoms=None if source.structure is not None else _find_atoms(source, lattice),
+        format="siesta",
+    )
+
+
+def _check_function(source: Source, texts: Mapping[str, str]) -> None:
+    """Error unless the file says, or its name does, that it holds the density."""
+    described = re.search(r"Grid function -- *(\w+)", texts.get("Description", ""))
+    named = re.search(r"(\w+)\.grid\.nc$", source.name)
+    function = described[1] if described else named[1].rpartition("_")[2] if named else ""
+    if function != _DENSITY:
+        what = _OTHER_FIELDS.get(function, "no function that is known to be the density")
+        raise source.error(
+            f"holds {function or 'a nameless function'}, {what}; expected SIESTA's Rho.grid.nc (SaveRho true)"
+        )
+    unit = texts.get("unit", _UNITS[0])
+    if unit.strip().lower() not in _UNITS:
+        raise source.error(f"gridfunc is in {shown(unit)}, expected 1/Bohr**3")
+
+
+def _find_atoms(source: Source, lattice: np.ndarray) -> ase.Atoms | None:
+    """Atoms of the .XV file beside; None where there is none, or several, or one of another cell."""
+    found = sorted(source.path.parent.glob("*.XV"))
+    if len(found) != 1:
+        return None
+    try:
+        atoms = ase.io.read(found[0], format="siesta-xv")
+    except Exception:  # ASE's readers raise whatever they meet, and the density itself is whole.
+        return None
+    if not isinstance(atoms, ase.Atoms) or np.abs(np.asarray(atoms.cell) - lattice).max() > CELL_TOLERANCE_ANGSTROM:
+        return None
+    return atoms
