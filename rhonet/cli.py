@@ -15,6 +15,10 @@ OK, SOME_FAILED, BAD_CALL = 0, 1, 2
 INTERRUPTED, PIPE_CLOSED = 130, 141  # as shells report SIGINT and SIGPIPE
 
 
+class CallError(ValueError):
+    """Options that make no sense together, or name what cannot be used."""
+
+
 def run_command(main: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser) -> NoReturn:
     """Parses the command line, runs `main` and exits with its code.
 
@@ -45,9 +49,10 @@ def user_errors() -> tuple[type[Exception], ...]:
     from rhonet.config import ConfigError
     from rhonet.folder import FolderError
     from rhonet.formats import FormatError
+    from rhonet.formats.writing import WriteError
     from rhonet.runs import RunError
 
-    return BuildError, ConfigError, FolderError, FormatError, RunError
+    return BuildError, CallError, ConfigError, FolderError, FormatError, RunError, WriteError
 
 
 def prepare_logging(verbose: bool) -> None:

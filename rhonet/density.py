@@ -10,6 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     import ase
 
+LEAST_MOMENT = 0.01
+"""Total moments below this, µB, are rounding noise (antiferromagnets) and choose no direction."""
+
 
 @dataclass(frozen=True)
 class ElectronCount:

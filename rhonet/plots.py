@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,30 +16,15 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from rhonet.metrics import ClassMetrics, Evaluation, Metric, RegressionMetrics
+from rhonet.plot_style import GUIDE, MAIN, OTHERS, STYLE, TEXT
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
 
-# Okabe-Ito: told apart by all kinds of colour vision.
-_MAIN, _TEXT, _GUIDE = "#0072B2", "#222222", "#8C8C8C"
-_OTHERS = ("#BDBDBD", "#E69F00", "#009E73")
-_STYLE: dict[typing.Any, typing.Any] = {
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.linewidth": 0.6,
-    "axes.edgecolor": _TEXT,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "lines.linewidth": 1.2,
-}
 _PANEL = 2.4  # inches
 _WORST_NAMED = 3
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def property_figure(
     predictions: Predictions,
     evaluation: Evaluation,
@@ -74,7 +58,7 @@ def property_figure(
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def overview_figure(
     predictions: Predictions,
     evaluation: Evaluation,
@@ -101,7 +85,7 @@ def overview_figure(
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def history_figure(
     training_loss: Sequence[float],
     validation_loss: Sequence[float],
@@ -117,15 +101,15 @@ def history_figure(
     figure = Figure(figsize=(6.8 if validation_r2 else 3.6, 2.8), layout="constrained")
     panels = figure.subplots(1, 2 if validation_r2 else 1, squeeze=False)[0]
     axes = panels[0]
-    axes.plot(range(1, len(training_loss) + 1), training_loss, color=_GUIDE, label="training")
-    axes.plot(range(1, len(validation_loss) + 1), validation_loss, color=_MAIN, label="validation")
+    axes.plot(range(1, len(training_loss) + 1), training_loss, color=GUIDE, label="training")
+    axes.plot(range(1, len(validation_loss) + 1), validation_loss, color=MAIN, label="validation")
     finite = [loss for loss in (*training_loss, *validation_loss) if math.isfinite(loss)]
     if finite and min(finite) > 0:
         axes.set_yscale("log")
     if np.isfinite(validation_loss).any():
         best = int(np.nanargmin(validation_loss))
         label = f"best: epoch {best + 1}"
-        axes.plot([best + 1], [validation_loss[best]], "o", color=_MAIN, markersize=4, label=label)
+        axes.plot([best + 1], [validation_loss[best]], "o", color=MAIN, markersize=4, label=label)
     axes.set(xlabel="epoch", ylabel="loss", title="Loss")
     axes.legend()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -135,7 +119,7 @@ def history_figure(
         for at, (name, values) in enumerate(validation_r2.items()):
             color = colors[(2 * at + at // 10) % 20]
             axes.plot(range(1, len(values) + 1), values, color=color, linewidth=1, label=_title(name))
-        axes.axhline(0, color=_GUIDE, linewidth=0.6)
+        axes.axhline(0, color=GUIDE, linewidth=0.6)
         # R² of the first epochs falls to minus hundreds; what matters is what is better than the mean.
         axes.set(xlabel="epoch", ylabel="R²", title="Validation R²", ylim=(-0.5, 1.02))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -246,7 +230,7 @@ def _draw_parity(
     else:
         margin = 0.06 * (high - low) or 0.5
         limits = low - margin, high + margin
-    axes.plot(limits, limits, color=_GUIDE, linewidth=0.8, linestyle=(0, (5, 3)), zorder=1)
+    axes.plot(limits, limits, color=GUIDE, linewidth=0.8, linestyle=(0, (5, 3)), zorder=1)
     behind = [name for name in pairs if name != split]
     for name, (labels, values) in pairs.items():
         # Thousands of points stay readable when they are small and let each other shine through.
@@ -254,7 +238,7 @@ def _draw_parity(
         style = {"s": 4 if crowd else 14, "alpha": 0.4 if crowd else 0.85, "linewidths": 0 if crowd else 0.4}
         if name != split:
             style |= {"s": 4 if crowd else 8, "alpha": 0.6}
-        color = _MAIN if name == split else _OTHERS[behind.index(name) % len(_OTHERS)]
+        color = MAIN if name == split else OTHERS[behind.index(name) % len(OTHERS)]
         edge = "white" if name == split else "none"
         axes.scatter(labels, values, color=color, edgecolors=edge, label=name, zorder=2 + (name == split), **style)
     axes.set_xlim(limits)
@@ -281,7 +265,7 @@ def _name_worst(axes: Axes, predictions: Predictions, *, item: Property, logarit
             ha=outwards if room > 0.25 else "center" if room > 0.1 else inwards,
             va="bottom" if above else "top",
             fontsize=5.5,
-            color=_TEXT,
+            color=TEXT,
             path_effects=[withStroke(linewidth=1.5, foreground="white")],
             zorder=4,
         )
@@ -295,9 +279,9 @@ def _draw_roc(axes: Axes, labels: np.ndarray, values: np.ndarray, *, scores: Cla
     last = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
     true = np.append(0, np.cumsum(labels[order] == 1)[last]) / scores.n_positive
     false = np.append(0, np.cumsum(labels[order] == 0)[last]) / (scores.n - scores.n_positive)
-    axes.plot([0, 1], [0, 1], color=_GUIDE, linewidth=0.8, linestyle=(0, (5, 3)))
-    axes.fill_between(false, true, color=_MAIN, alpha=0.12, linewidth=0)
-    axes.plot(false, true, color=_MAIN)
+    axes.plot([0, 1], [0, 1], color=GUIDE, linewidth=0.8, linestyle=(0, (5, 3)))
+    axes.fill_between(false, true, color=MAIN, alpha=0.12, linewidth=0)
+    axes.plot(false, true, color=MAIN)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="false positive rate", ylabel="true positive rate")
     text = f"{_class_text(scores)}\nn = {scores.n} ({scores.n_positive} positive)"
     axes.text(0.97, 0.04, text, transform=axes.transAxes, ha="right", fontsize=7)
@@ -311,7 +295,7 @@ def _draw_confusion(axes: Axes, labels: np.ndarray, values: np.ndarray, *, score
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     # Numbers no longer fit into the cells of many classes.
     for (row, column), count in np.ndenumerate(counts) if classes <= 12 else ():
-        color = "white" if shares[row, column] > 0.5 else _TEXT
+        color = "white" if shares[row, column] > 0.5 else TEXT
         axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=7)
     axes.xaxis.set_major_locator(MaxNLocator(min(classes, 12), integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(min(classes, 12), integer=True))
@@ -319,7 +303,7 @@ def _draw_confusion(axes: Axes, labels: np.ndarray, values: np.ndarray, *, score
 
 
 def _draw_nothing(axes: Axes, reason: str) -> None:
-    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=_GUIDE)
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=GUIDE)
     axes.set(xticks=[], yticks=[])
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rhonet.cli import OK, SOME_FAILED, new_parser, run_command, start_tensorflow
-from rhonet.formats import FormatError, read_density
+from rhonet.cli import new_parser, run_command, start_tensorflow
 from rhonet.model_card import read_card
 from rhonet.properties import Property
+from rhonet.reading import add_file_arguments, reader_for, report_failures
 from rhonet.runs import RunError
 
 log = logging.getLogger("rhonet.predict")
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         "files that cannot be read are listed with their reason, and the exit code is then 1.",
         "python -m rhonet.predict CHGCAR other.cube --format csv > answers.csv",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="density file, or ARCHIVE.h5::ENTRY")
+    add_file_arguments(parser)
     parser.add_argument(
         "--model", type=Path, metavar="DIR", help=f"model or run folder (default: saved_models/{RELEASED})"
     )
@@ -58,17 +58,16 @@ def main(arguments: argparse.Namespace) -> int:
     folder = arguments.model or released_model()
     if (folder / "model").is_dir():
         folder = folder / "model"
-    card = read_card(folder)
+    card, reader = read_card(folder), reader_for(arguments)
     start_tensorflow()
     from rhonet.serving import Predictor
 
     predictor = Predictor(folder)
     rows = []
     for file in arguments.files:
-        try:
-            density = read_density(file)
-        except (FormatError, OSError) as error:
-            rows.append(Row(file, error=str(error)))
+        density = reader.read(file)
+        if isinstance(density, str):
+            rows.append(Row(file, error=density))
             continue
         formula = density.atoms.get_chemical_formula(mode="metal") if density.atoms is not None else ""
         answer = predictor.predict(density)
@@ -81,12 +80,7 @@ def main(arguments: argparse.Namespace) -> int:
     for row in rows:
         for warning in row.warnings:
             log.warning("%s: warning: %s", row.file, warning)
-        if row.error:
-            log.warning("error: %s", row.error)
-    failed = sum(bool(row.error) for row in rows)
-    if failed:
-        log.warning("%d of %d files could not be read", failed, len(rows))
-    return SOME_FAILED if failed else OK
+    return report_failures([row.error for row in rows if row.error], n_files=len(rows))
 
 
 def released_model() -> Path:

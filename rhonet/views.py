@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from rhonet.config import ViewConfig
+from rhonet.density import LEAST_MOMENT
 
 PLANE_WAVES_AT_ONCE = 2048
 
@@ -30,9 +31,6 @@ EDGE = 1e-5
 
 # Brings -∇²ρ to the size of ρ, Å².
 LAPLACIAN_AREA = 0.1
-
-# Total moments below this, µB, are rounding noise (antiferromagnets) and choose no direction.
-LEAST_MOMENT = 0.01
 
 
 class Spectrum(NamedTuple):

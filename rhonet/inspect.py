@@ -1,0 +1,130 @@
+"""Command: what density files hold, as a sheet each; also draws them and writes them in other formats."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from rhonet.cli import CallError, new_parser, run_command
+from rhonet.config import ViewConfig, load_config
+from rhonet.density import ChargeDensity
+from rhonet.reading import add_file_arguments, reader_for, report_failures
+from rhonet.runs import RunError
+
+log = logging.getLogger("rhonet.inspect")
+
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = new_parser(
+        "inspect",
+        "Say what density files hold (CHGCAR, cube, ...; gz, bz2, xz too): format, cell, grid, electrons, spin,\n"
+        "extremes, what is odd, and what rhonet would do with it. Files that cannot be read are listed with their\n"
+        "reason, and the exit code is then 1. With one FILE, also draw it or write it in another format.",
+        "python -m rhonet.inspect CHGCAR other.cube.gz\n"
+        "  python -m rhonet.inspect CHGCAR --plot density.png --save density.cube\n"
+        "  python -m rhonet.inspect --json calculations/*/CHGCAR | jq -r '[.file, .n_electrons] | @tsv'",
+    )
+    add_file_arguments(parser)
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object per file and line, as each is read (Å, Å³, degrees, e/Å³, µB); "
+        "{file, error} for one that cannot be read",
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="OUT.png",
+        help="draw slices and planar averages (png, pdf, svg); only with one FILE",
+    )
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="OUT",
+        help="write the density as OUT.cube or as CHGCAR (OUT.CHGCAR, DIR/CHGCAR), packed for .gz; only with one "
+        "FILE. A magnetization goes into the CHGCAR, and to OUT_magnetization.cube beside a cube",
+    )
+    parser.add_argument("--force", action="store_true", help="let --plot and --save replace files that exist")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    _check_call(arguments)
+    from rhonet.sheet import make_sheet
+
+    reader, view = reader_for(arguments), _released_view()
+    reasons = []
+    for file in arguments.files:
+        density = reader.read(file)
+        if isinstance(density, str):
+            reasons.append(density)
+            if arguments.json:
+                print(json.dumps({"file": file, "error": density}, ensure_ascii=False), flush=True)
+            continue
+        sheet = make_sheet(file, density, view=view)
+        print(sheet.to_json() if arguments.json else sheet.to_text(), flush=True)
+        _draw_and_save(density, file, arguments)
+        del density  # the next file must not be read beside this one
+    return report_failures(reasons, n_files=len(arguments.files))
+
+
+def _check_call(arguments: argparse.Namespace) -> None:
+    """Refuses outputs that cannot be written before anything is read.
+
+    Raises:
+        CallError, WriteError: which, and why.
+    """
+    for option, path in (("--plot", arguments.plot), ("--save", arguments.save)):
+        if path is not None and len(arguments.files) > 1:
+            raise CallError(f"{option} {path} takes one FILE, but {len(arguments.files)} are given; call once for each")
+    if arguments.save is not None:
+        from rhonet.formats.writing import check_target
+
+        check_target(arguments.save, overwrite=arguments.force)
+    plot = arguments.plot
+    if plot is not None and plot.suffix.lower() not in PICTURES:
+        raise CallError(f"--plot {plot}: its suffix is none of {', '.join(PICTURES)}")
+    if plot is not None and plot.exists() and not arguments.force:
+        raise CallError(f"--plot {plot}: exists already; choose another name, or --force to replace it")
+
+
+def _draw_and_save(density: ChargeDensity, file: str, arguments: argparse.Namespace) -> None:
+    """The outputs that were asked for.
+
+    Raises:
+        CallError, WriteError: one cannot be written.
+    """
+    if arguments.plot is not None:
+        from rhonet.density_plots import density_figure
+        from rhonet.plots import save_figure
+
+        try:
+            save_figure(density_figure(density, title=file), arguments.plot)
+        except OSError as error:
+            raise CallError(f"--plot {arguments.plot}: cannot be written: {error.strerror or error}") from error
+        log.info("wrote %s", arguments.plot)
+    if arguments.save is not None:
+        from rhonet.formats.writing import write_density
+
+        written = write_density(density, arguments.save, overwrite=arguments.force)
+        log.info("wrote %s", ", ".join(map(str, written.paths)))
+        for note in written.notes:
+            log.warning("note: %s", note)
+
+
+def _released_view() -> ViewConfig | None:
+    """How the released model looks at densities, None where it is not installed."""
+    from rhonet.predict import released_model
+
+    try:
+        return load_config(released_model() / "config.toml").view
+    except RunError:
+        return None
+
+
+if __name__ == "__main__":
+    run_command(main, build_parser())
