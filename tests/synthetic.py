@@ -142,6 +142,7 @@ def cube_text(
     origin: Sequence[float] = (0.0, 0.0, 0.0),
     other_fields: Sequence[np.ndarray] = (),
     title: str = "density\nmade by tests/synthetic.py",
+    charges: Sequence[float] | None = None,
 ) -> str:
     """Text of a cube file; values in e/bohr³, lengths in bohr or Å, the origin in Å; more fields after the first."""
     unit = 1.0 if angstrom else Bohr
@@ -156,8 +157,9 @@ def cube_text(
         text = text.rstrip("\n") + f" {1 + len(other_fields)}\n"
     for count, row in zip(density.shape, density.lattice, strict=True):
         text += line(sign * count, *(row / count / unit))
-    for number, position in zip(atoms.numbers, atoms.positions + np.array(origin), strict=True):
-        text += line(number, 0.0, *(position / unit))
+    given = charges or [0.0] * len(atoms)
+    for number, charge, position in zip(atoms.numbers, given, atoms.positions + np.array(origin), strict=True):
+        text += line(number, charge, *(position / unit))
     fields = np.stack([density.values, *other_fields], axis=-1) * Bohr**3
     nx, ny, _ = density.shape
     return text + "".join(rows(row, columns=6) for row in fields.reshape(nx * ny, -1))
@@ -195,6 +197,40 @@ def xsf_text(
         text += f"DATAGRID_3D_{name}\n{'  '.join(map(str, values.shape))}\n{lines(np.vstack([origin, span]))}"
         text += rows(values.ravel(order="F") * (Bohr**3 if per_cubic_bohr else 1.0), columns=6) + "END_DATAGRID_3D\n"
     return text + "END_BLOCK_DATAGRID_3D\n"
+
+
+def castep_text(density: ChargeDensity, *, a_runs_fastest: bool = True) -> str:
+    """Text of a CASTEP den_fmt file, whose lines may come in either order."""
+    fields = [density.values] if density.magnetization is None else [density.values, density.magnetization]
+    text = " BEGIN header\n\n           Real Lattice(A)               Lattice parameters(A)    Cell Angles\n"
+    for axis, row in zip("abc", density.lattice, strict=True):
+        text += "".join(f"{x:14.7f}" for x in row) + f"     {axis} = {np.linalg.norm(row):11.6f}  angle =   90.000000\n"
+    text += f"\n   {len(fields)}                            ! nspins\n"
+    text += "".join(f"{n:6d}" for n in density.shape) + "                ! fine FFT grid along <a,b,c>\n"
+    text += ' END header: data is "<a b c> charge" in units of electrons/grid_point * number \n of grid_points\n\n'
+    for index in np.ndindex(density.shape[::-1] if a_runs_fastest else density.shape):
+        point = index[::-1] if a_runs_fastest else index
+        text += "".join(f"{i + 1:6d}" for i in point)
+        text += "".join(f"{field[point] * density.volume:20.9f}" for field in fields) + "\n"
+    return text
+
+
+def castep_cell_text(density: ChargeDensity, *, fractional: bool = True, lengths_and_angles: bool = False) -> str:
+    """Text of the .cell file of a density."""
+    atoms = atoms_of(density)
+    lattice = "".join(" ".join(f"{x:.9f}" for x in row) + "\n" for row in density.lattice)
+    if lengths_and_angles:
+        a, b, c, *angles = atoms.cell.cellpar()
+        lattice = f"ang\n{a} {b} {c}\n" + " ".join(map(str, angles)) + "\n"
+    positions = atoms.get_scaled_positions() if fractional else atoms.positions / Bohr
+    lines = [
+        f"{symbol} " + " ".join(f"{x:.9f}" for x in position) + " SPIN= 1.0 ! first\n"
+        for symbol, position in zip(atoms.get_chemical_symbols(), positions, strict=True)
+    ]
+    kind, unit = ("FRAC", "") if fractional else ("ABS", "bohr\n")
+    name = f"LATTICE_{'ABC' if lengths_and_angles else 'CART'}"
+    block = f"%BLOCK {name}\n{lattice}%ENDBLOCK {name}\n\n# made by tests/synthetic.py\n"
+    return block + f"%block positions_{kind}\n{unit}{''.join(lines)}%endblock positions_{kind}\nFIX_ALL_CELL : true\n"
 
 
 def chgcar_json(density: ChargeDensity) -> dict[str, Any]:

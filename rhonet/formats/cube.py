@@ -8,7 +8,7 @@ import ase
 import numpy as np
 from ase.units import Bohr
 
-from rhonet.density import ChargeDensity
+from rhonet.density import ChargeDensity, ElectronCount
 from rhonet.formats.check import build_density
 from rhonet.formats.numerals import parse_floats, shown
 from rhonet.formats.source import Source
@@ -44,7 +44,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         counts, voxels = _read_voxels(text)
         length_unit = Bohr if counts[0] > 0 else 1.0
         nx, ny, nz = (abs(count) for count in counts)
-        numbers, positions = _read_atoms(text, n_atoms)
+        numbers, charges, positions = _read_atoms(text, n_atoms)
         values = _read_field(text, nx * ny * nz, n_fields=n_fields, field=field).reshape(nx, ny, nz)
         rest = text.next_filled_line()
         if rest is not None:
@@ -66,7 +66,15 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     if real.any():
         moved = (positions - origin) * length_unit
         atoms = ase.Atoms(numbers=np.array(numbers)[real], positions=moved[real], cell=lattice, pbc=True)
-    return build_density(source, values=values, lattice=lattice, atoms=atoms, format="cube", warnings=tuple(warnings))
+    return build_density(
+        source,
+        values=values,
+        lattice=lattice,
+        atoms=atoms,
+        format="cube",
+        expected_electrons=_valence_electrons(numbers, charges),
+        warnings=tuple(warnings),
+    )
 
 
 def _read_first_line(text: TextScanner) -> tuple[int, np.ndarray, int]:
@@ -113,9 +121,9 @@ def _read_voxels(text: TextScanner) -> tuple[list[int], np.ndarray]:
     return counts, np.array(voxels)
 
 
-def _read_atoms(text: TextScanner, n_atoms: int) -> tuple[list[int], np.ndarray]:
-    """Atomic numbers and positions (n, 3) in the file's unit; the column between (a charge) means nothing here."""
-    numbers, positions = [], []
+def _read_atoms(text: TextScanner, n_atoms: int) -> tuple[list[int], list[float], np.ndarray]:
+    """Atomic numbers, charges, and positions (n, 3) in the file's unit."""
+    numbers, charges, positions = [], [], []
     for i in range(n_atoms):
         line = text.next_line(f"atom {i + 1} of {n_atoms}")
         fields = parse_floats(line)
@@ -124,8 +132,22 @@ def _read_atoms(text: TextScanner, n_atoms: int) -> tuple[list[int], np.ndarray]
         if not 0 <= fields[0] <= _HEAVIEST:
             raise text.error(f"there is no element {fields[0]:g}")
         numbers.append(int(fields[0]))
+        charges.append(fields[1])
         positions.append(fields[2:])
-    return numbers, np.array(positions).reshape(-1, 3)
+    return numbers, charges, np.array(positions).reshape(-1, 3)
+
+
+def _valence_electrons(numbers: list[int], charges: list[float]) -> ElectronCount | None:
+    """Electrons of a neutral cell by the charges of its atoms, where these are plainly valence charges.
+
+    That is: whole numbers from 1 to the atomic number, and not the atomic numbers themselves, which codes write
+    above all-electron and valence densities alike.
+    """
+    if not charges or charges == numbers:
+        return None
+    if not all(charge.is_integer() and 1 <= charge <= number for number, charge in zip(numbers, charges, strict=True)):
+        return None
+    return ElectronCount(sum(charges), "the atoms' charges in the file, if neutral")
 
 
 def _read_field(text: TextScanner, count: int, *, n_fields: int, field: int) -> np.ndarray:

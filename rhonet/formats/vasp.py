@@ -14,6 +14,7 @@ import numpy as np
 
 from rhonet.density import ChargeDensity
 from rhonet.formats.check import build_density, refuse_entry
+from rhonet.formats.neighbours import vasp_electrons
 from rhonet.formats.numerals import parse_floats, parse_integers, shown
 from rhonet.formats.poscar import read_poscar
 from rhonet.formats.source import Source
@@ -31,7 +32,8 @@ _BLOCKS = "1 (ρ), 2 (ρ, m) or 4 (ρ, mx, my, mz)"
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
     """Density of a VASP text file.
 
-    Values are not copied into C order: `values` is an (nx, ny, nz) view of the file's order.
+    Values are not copied into C order: `values` is an (nx, ny, nz) view of the file's order. The number of electrons
+    is looked up in the OUTCAR or vasprun.xml beside the file.
 
     Raises:
         FormatError: what does not fit, with the line.
@@ -60,6 +62,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         raise text.error(f"3 blocks of grid values, expected {_BLOCKS}; the file looks truncated")
     if moments_given and not components:
         warnings.append("Moments of atoms but no second block: the magnetization was cut off or taken out.")
+    expected, doubts = vasp_electrons(source)
     return build_density(
         source,
         values=density,
@@ -67,7 +70,8 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         magnetization=None if not components else components[0] if len(components) == 1 else np.stack(components),
         atoms=header.atoms,
         format="vasp",
-        warnings=tuple(warnings),
+        expected_electrons=expected,
+        warnings=(*warnings, *doubts),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from ase.units import Bohr
 
 import rhonet.formats.cube as cube_module
+from rhonet.density import ElectronCount
 from rhonet.formats import FormatError, read_density
 from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED, atoms_of, cube_text, density_of, random_density
 
@@ -90,6 +91,21 @@ def test_file_without_atoms_and_file_with_ghosts(cube):
     read = read_density(cube(ghosts))
     assert str(atoms_of(read).symbols) == "Cl"
     assert "ghosts" in read.warnings[0]
+
+
+def test_valence_charges_of_the_atoms_count_the_electrons(cube):
+    text = cube_text(random_density(n_electrons=8), charges=[1, 7])
+    assert read_density(cube(text)).expected_electrons == ElectronCount(
+        8.0, "the atoms' charges in the file, if neutral"
+    )
+    text = cube_text(random_density(n_electrons=9), charges=[1, 7])
+    assert "there are 8 according to the atoms' charges" in read_density(cube(text)).warnings[0]
+
+
+@pytest.mark.parametrize("charges", [[0, 0], [11, 17], [0, 7], [0.8, -0.8], [9, 18], [1.5, 6.5]])
+def test_other_charges_of_atoms_say_nothing(cube, charges):
+    read = read_density(cube(cube_text(random_density(n_electrons=9), charges=charges)))
+    assert (read.expected_electrons, read.warnings) == (None, ())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rhonet.density import ChargeDensity
 from rhonet.formats import FormatError, read_density
-from tests.synthetic import chgcar_json, chgcar_text, cube_text, random_density, xsf_text
+from tests.synthetic import castep_text, chgcar_json, chgcar_text, cube_text, random_density, xsf_text
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ FILES = {
     "cube": Whole(cube_text(PLAIN, origin=(1, 2, 3)), PLAIN, 8),
     "cube of two fields": Whole(cube_text(PLAIN, other_fields=[PLAIN.values**2]), PLAIN, 8, entry="1"),
     "json": Whole(JSON, PLAIN, JSON.splitlines().index('   "data": [') + 1),
+    "castep": Whole(castep_text(PLAIN), PLAIN, 12),
     "xsf": Whole(xsf_text(PLAIN), PLAIN, 18),
 }
 NO_NUMBERS = ["***", "nan", "-inf", "1e999", "x", "0x1", "1_0", "1.0.0", "1.0-2.0", "--1", "1e", "9" * 400]

@@ -9,7 +9,17 @@ from rhonet.formats import FormatError, read_density
 from tests.synthetic import atoms_of
 
 BINARY = ("pymatgen VolumetricData hdf5", "ABINIT netCDF DEN", "SIESTA grid netCDF", "QE charge-density.hdf5")
-READABLE = (*BINARY, "VASP CHGCAR", "VASP CHG", "cube", "xsf", "pymatgen Chgcar JSON (maggma wrapper)")
+READABLE = (
+    *BINARY,
+    "VASP CHGCAR",
+    "VASP CHG",
+    "cube",
+    "xsf",
+    "pymatgen Chgcar JSON (maggma wrapper)",
+    "CASTEP den_fmt",
+)
+# Formats whose files hold, as the manifest's extremes do, ρ times the volume; the others hold e/bohr³.
+RHO_TIMES_VOLUME = ("vasp", "chgcar_json", "pymatgen_hdf5", "castep")
 # Traps among the files with a readable name: what must be said about them.
 REFUSED = {
     "empty_file": "is empty",
@@ -57,7 +67,7 @@ def test_every_readable_file_agrees_with_the_manifest(shared_densities, rows):
             assert density.total_moment == pytest.approx(moment, rel=1e-5, abs=1e-8), row["file"]
         # Of these the manifest has the extremes of one spin.
         if row["min"] and (magnetization is None or density.format not in ("abinit", "siesta")):
-            unit = density.volume if density.format in ("vasp", "chgcar_json", "pymatgen_hdf5") else 0.529177210903**3
+            unit = density.volume if density.format in RHO_TIMES_VOLUME else 0.529177210903**3
             assert density.values.min() * unit == pytest.approx(float(row["min"]), rel=1e-4), row["file"]
             assert density.values.max() * unit == pytest.approx(float(row["max"]), rel=1e-4), row["file"]
         checked += 1
