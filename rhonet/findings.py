@@ -1,0 +1,31 @@
+"""What a check of a folder finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ERROR, WARNING, NOTE = LEVELS = ("error", "warning", "note")
+_NAMES_TO_SHOW = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know about a folder.
+
+    level: "error" (training stops or leaves the row out), "warning" (looks wrong) or "note".
+    check: which check found it.
+    text: one sentence.
+    ids: rows that it is about.
+    """
+
+    level: str
+    check: str
+    text: str
+    ids: tuple[str, ...] = ()
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - _NAMES_TO_SHOW
+    return ", ".join(names[:_NAMES_TO_SHOW]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,98 @@
+"""Command: check a folder of densities and labels before any training."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from rhonet.cli import OK, SOME_FAILED, new_parser, run_command
+from rhonet.dataset_toml import FolderError
+from rhonet.density_facts import DensityFacts, gather_facts
+from rhonet.density_search import find_densities, write_table
+from rhonet.folder import Sample, check_folder
+from rhonet.folder_report import FolderReport, check_report_path, report_on_files, report_on_table
+from rhonet.formats import named_files
+from rhonet.properties_csv import TABLE_NAME
+
+log = logging.getLogger("rhonet.prepare")
+
+REPORT_NAME = "report.json"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = new_parser(
+        "prepare",
+        "Check a folder of density files and properties.csv before training: every density is opened, the labels\n"
+        "are compared with each other and with the densities. Exit code 0: no problem, 1: errors or warnings.",
+        "python -m rhonet.prepare my_crystals --workers 4",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder with density files and properties.csv")
+    parser.add_argument(
+        "--write-table",
+        action="store_true",
+        help="begin a properties.csv: the densities found, with empty columns for the labels",
+    )
+    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that read (default: 1)")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help=f"where the JSON report goes (default: FOLDER/{REPORT_NAME}; an older report is replaced)",
+    )
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    folder, report_path = arguments.folder, arguments.report or arguments.folder / REPORT_NAME
+    if not folder.is_dir():
+        raise FolderError(f"{folder}: no such folder; give a folder with density files")
+    check_report_path(report_path)
+    if arguments.write_table and (folder / TABLE_NAME).exists():
+        raise FolderError(f"{folder / TABLE_NAME}: exists and is not overwritten; leave --write-table out")
+    if (folder / TABLE_NAME).exists():
+        checked = check_folder(folder)
+        listed = {file for sample in checked.folder.samples for file in named_files(sample.path)}
+        unlisted = find_densities(folder, skip=listed)
+        report = report_on_table(checked, _read_all(checked.folder.samples, arguments.workers), unlisted)
+    else:
+        samples = find_densities(folder)
+        facts = _read_all(samples, arguments.workers)
+        usable = {one.id for one in facts if not one.error}
+        begun = write_table(folder, [one for one in samples if one.id in usable]) if arguments.write_table else None
+        report = report_on_files(folder, samples, facts, begun=begun)
+    sys.stdout.write(report.to_text())
+    _write_report(report, report_path)
+    return SOME_FAILED if report.has_problems else OK
+
+
+def _read_all(samples: Sequence[Sample], workers: int) -> list[DensityFacts]:
+    started = time.monotonic()
+    # Terminals alone get a bar.
+    facts = list(tqdm(gather_facts(samples, workers=workers), total=len(samples), unit="file", disable=None))
+    log.info("%d densities read in %.0f s", len(facts), time.monotonic() - started)
+    return facts
+
+
+def _write_report(report: FolderReport, path: Path) -> None:
+    replaced = " (the older one is replaced)" if path.exists() else ""
+    try:
+        path.write_text(report.to_json(), encoding="utf-8")
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be written: {error.strerror}; give another place with --report") from error
+    log.info("report: %s%s", path, replaced)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    run_command(main, build_parser())
