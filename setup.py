@@ -38,7 +38,16 @@ EXTRAS = {
     "test": ["dill>=0.4", "hypothesis>=6.100", "packaging>=24", "pytest>=9", "pytest-xdist>=3.6"],
     "bench": ["mp-pyrho>=0.5.2"],
     # tools/download_materials_project.py; mp-api brings the others, which are imported by name as well
-    "mp": ["botocore>=1.35", "emmet-core>=0.87", "mp-api>=0.46", "requests>=2.32", "urllib3>=2.2"],
+    "mp": [
+        "boto3>=1.35",
+        "botocore>=1.35",
+        "deltalake>=1.4",
+        "emmet-core>=0.87",
+        "mp-api>=0.46",
+        "pyarrow>=20",
+        "requests>=2.32",
+        "urllib3>=2.2",
+    ],
     "dev": ["pyright[nodejs]>=1.1.414", "ruff>=0.17"],
 }
 
