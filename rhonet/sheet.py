@@ -79,7 +79,7 @@ class Sheet:
     def _rows(self) -> Iterator[tuple[str, str]]:
         """Label ("" where it goes on) and text, line by line."""
         title = next((row.title for row in FORMATS if row.name == self.format), "")
-        yield "format", f"{self.format} ({title})" if title else self.format
+        yield "format", f"{self.format} ({title})" if title else self.format or "none (made in memory)"
         yield "formula", f"{self.formula}, {_counted(self.n_atoms, 'atom')}" if self.n_atoms else "unknown"
         edges = "  ".join(f"{name} {length:.4f}" for name, length in zip("abc", self.lengths, strict=True))
         angles = "  ".join(f"{name} {angle:.2f}" for name, angle in zip("αβγ", self.angles, strict=True))
