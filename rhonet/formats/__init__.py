@@ -26,7 +26,7 @@ def read_density(
 ) -> ChargeDensity:
     """Electron density of a file, verified and in e/Å³.
 
-    The format is told by the content, then by the name; gzip, bzip2 and xz are unpacked on the fly. Memory stays
+    The format is told by the content, then by the name; gzip, bzip2, xz and zip are unpacked on the fly. Memory stays
     below three times that of the fields read.
 
     Args:

@@ -60,7 +60,18 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     if fields.ndim != 4 or len(fields) not in (1, 2, 4) or 0 in fields.shape:
         raise source.error(f"gridfunc of shape {fields.shape}, expected (1, 2 or 4 components, n3, n2, n1)")
     fields /= Bohr**3
-    components = fields.transpose(0, 3, 2, 1)
+    return density_of_components(source, fields.transpose(0, 3, 2, 1), lattice=lattice, format="siesta")
+
+
+def density_of_components(source: Source, components: np.ndarray, *, lattice: np.ndarray, format: str) -> ChargeDensity:
+    """Density from SIESTA's spin density matrix.
+
+    Args:
+        source: the file, beside which the atoms stand.
+        components: (1, 2 or 4, nx, ny, nz), e/Å³.
+        lattice: (3, 3) Å.
+        format: name of the format.
+    """
     values, magnetization = components[0], None
     if len(components) > 1:
         values, magnetization = components[0] + components[1], components[0] - components[1]
@@ -72,7 +83,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         lattice=lattice,
         magnetization=magnetization,
         atoms=None if source.structure is not None else _find_atoms(source, lattice),
-        format="siesta",
+        format=format,
     )
 
 

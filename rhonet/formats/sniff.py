@@ -40,6 +40,11 @@ def is_hdf5(source: Source) -> bool:
     return source.head.startswith(_HDF5_MAGIC)
 
 
+def is_siesta_rho(source: Source) -> bool:
+    """Fortran records of 9 double precision numbers and 4 integers, as SIESTA's binary grid functions begin."""
+    return source.head.startswith(b"H\0\0\0") and source.head[76:84] == b"H\0\0\0\x10\0\0\0"
+
+
 def is_castep(source: Source) -> bool:
     """CASTEP's header of formatted fields."""
     return source.head.lstrip().startswith(b"BEGIN header")

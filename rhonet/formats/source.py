@@ -6,11 +6,12 @@ import bz2
 import gzip
 import lzma
 import re
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
     import ase
@@ -19,22 +20,36 @@ HEAD_BYTES = 1 << 16
 MAX_UNPACKED_RATIO = 200
 FREE_UNPACKED_BYTES = 256 << 20
 
-_PACKERS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
-_FOREIGN_PACKERS = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x1f\x9d": "compress"}
-_OPENERS = {"": open, "gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+_PACKERS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
+_FOREIGN_PACKERS = {b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x1f\x9d": "compress"}
+_NAMES_TO_SHOW = 3
 
 
 class FormatError(ValueError):
     """A file that gives no electron density; the message starts with its path."""
 
 
+def _open_zip(path: Path, mode: str) -> IO[bytes]:
+    """The only member of a zip file; what macOS adds on its own does not count."""
+    assert mode == "rb"
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+        if len(names) != 1:
+            shown = ", ".join(map(ascii, names[:_NAMES_TO_SHOW])) + (", ..." if len(names) > _NAMES_TO_SHOW else "")
+            raise FormatError(f"{path}: a zip file of {len(names)} files ({shown}), expected one; unpack it first")
+        return archive.open(names[0])
+
+
+_OPENERS = {"": open, "gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open, "zip": _open_zip}
+
+
 @dataclass(frozen=True)
 class Source:
-    """One file, unpacked on the fly when it is a gzip, bzip2 or xz file (told by its first bytes, not its name).
+    """One file, unpacked on the fly when it is a gzip, bzip2, xz or zip file (told by its first bytes, not its name).
 
     Args:
         path: where it lies.
-        packer: "gzip", "bzip2", "xz", or "" for a plain file.
+        packer: "gzip", "bzip2", "xz", "zip", or "" for a plain file.
         max_bytes: how long the content can be: the size of a plain file, the limit of a packed one.
         head: the first 64 KiB of the content.
         structure: cell and atoms that the caller gave, for formats that hold none; None where nothing was given.
@@ -49,7 +64,7 @@ class Source:
     @property
     def name(self) -> str:
         """File name without the suffix of the packer."""
-        return re.sub(r"\.(gz|gzip|bz2|xz)$", "", self.path.name, flags=re.IGNORECASE)
+        return re.sub(r"\.(gz|gzip|bz2|xz|zip)$", "", self.path.name, flags=re.IGNORECASE)
 
     def open(self) -> ContentStream:
         """Content from its start; to be used in a `with` statement."""
@@ -79,6 +94,10 @@ class ContentStream:
             self._file = cast(BinaryIO, _OPENERS[packer](path, "rb"))
         except OSError as error:
             raise _unreadable(path, error) from error
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise FormatError(f"{path}: damaged or encrypted {packer} data ({error})") from error
 
     def __enter__(self) -> ContentStream:
         return self
@@ -94,7 +113,7 @@ class ContentStream:
             data = self._file.read(size)
         except EOFError as error:
             raise FormatError(f"{self._path}: its {self._packer} data end early; the file looks truncated") from error
-        except (OSError, zlib.error, lzma.LZMAError) as error:
+        except (OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
             if self._packer and getattr(error, "errno", None) is None:
                 raise FormatError(f"{self._path}: damaged {self._packer} data ({error})") from error
             raise _unreadable(self._path, error) from error
@@ -116,7 +135,7 @@ def open_source(path: Path, *, structure: ase.Atoms | None = None) -> Source:
 
     Raises:
         FormatError: it does not exist, is a folder, cannot be read, is empty, damaged, or packed with something
-            else than gzip, bzip2 or xz.
+            else than gzip, bzip2, xz or zip.
     """
     try:
         if path.is_dir():
@@ -130,7 +149,9 @@ def open_source(path: Path, *, structure: ase.Atoms | None = None) -> Source:
         raise FormatError(f"{path}: the file is empty")
     for signature, foreign in _FOREIGN_PACKERS.items():
         if magic.startswith(signature):
-            raise FormatError(f"{path}: packed with {foreign}; unpack it first (gzip, bzip2 and xz need no unpacking)")
+            raise FormatError(
+                f"{path}: packed with {foreign}; unpack it first (gzip, bzip2, xz and zip need no unpacking)"
+            )
     packer = next((name for signature, name in _PACKERS.items() if magic.startswith(signature)), "")
     max_bytes = unpacked_limit(size) if packer else size
     with ContentStream(path, packer, max_bytes) as content:

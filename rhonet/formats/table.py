@@ -45,17 +45,19 @@ class Refused:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Files that hold densities in a way that only their own code reads, told by their names.
+    """Files that hold densities in a way that only their own code reads; looked at where the content fits no format.
 
     Args:
-        file_name: pattern found in the names of such files; looked at only where the content fits no format.
+        file_name: pattern found in the names of such files.
         what: what they are.
         remedy: how to get a file that can be read.
+        head: pattern that such files, whatever their name, begin with; None where there is none.
     """
 
     file_name: str
     what: str
     remedy: str
+    head: bytes | None = None
 
 
 FORMATS = (
@@ -84,6 +86,7 @@ FORMATS = (
     ),
     Format("abinit", "ABINIT *_DEN.nc", "rhonet.formats.abinit", sniff.is_abinit, r"DEN(-etsf)?\.nc$"),
     Format("siesta", "SIESTA Rho.grid.nc", "rhonet.formats.siesta", sniff.is_siesta, r"\.grid\.nc$"),
+    Format("siesta_rho", "SIESTA .RHO", "rhonet.formats.siesta_rho", sniff.is_siesta_rho, r"\.RHO$"),
     Format("gpaw", "GPAW .gpw", "rhonet.formats.gpw", sniff.is_gpaw, r"\.gpw$"),
     Format("castep", "CASTEP den_fmt", "rhonet.formats.castep", sniff.is_castep, r"(?i:\.den_fmt)$"),
     Format("archive", "archive of crystals (HDF5)", "rhonet.formats.archive", sniff.is_archive, r"(?i:\.h5|\.hdf5)$"),
@@ -94,16 +97,13 @@ UNREADABLE = (
         r"charge-density\.dat$",
         "a Fortran file of Quantum ESPRESSO",
         "build pw.x with HDF5 to get charge-density.hdf5, or write a cube file with pp.x (plot_num=0, output_format=6)",
+        rb".{,30}<\?iotk version=",
     ),
     Unreadable(
         r"\.(check|castep_bin)$",
         "CASTEP's Fortran checkpoint",
         "have CASTEP write a .den_fmt file (write_formatted_density : true)",
-    ),
-    Unreadable(
-        r"\.RHO$",
-        "a Fortran file of SIESTA",
-        "build SIESTA with netCDF to get Rho.grid.nc, or write a cube file with sisl (sgrid X.RHO X.cube)",
+        rb".{,30}BEGIN_PARAMETERS_DUMP",
     ),
     Unreadable(
         r"_DEN$",
@@ -114,6 +114,7 @@ UNREADABLE = (
         r"filplot",
         "an intermediate file of Quantum ESPRESSO's pp.x",
         "have pp.x write a cube file from it (iflag=3, output_format=6)",
+        rb"[^\n]*\n(\s+\d+){8}\s*\n\s+\d+(\s+[\d.]+){6}\s*\n",
     ),
 )
 
@@ -165,5 +166,7 @@ def choose_format(source: Source, *, format: str | None = None, formats: Sequenc
 def _explain_unreadable(source: Source) -> None:
     """Error for a file of another code's own."""
     for row in UNREADABLE:
-        if re.search(row.file_name, source.name):
-            raise source.error(f"is {row.what} by its name, which cannot be read; {row.remedy}")
+        by_content = row.head is not None and re.match(row.head, source.head, re.DOTALL)
+        if by_content or re.search(row.file_name, source.name):
+            basis = "content" if by_content else "name"
+            raise source.error(f"is {row.what} by its {basis}, which cannot be read; {row.remedy}")

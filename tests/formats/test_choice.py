@@ -2,9 +2,11 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,7 +17,17 @@ from rhonet.formats.source import open_source
 from rhonet.formats.table import Format, choose_format
 from tests.synthetic import chgcar_text, cube_text, random_density, write_archive
 
-PACK = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+
+def zipped(content: bytes, *names: str) -> bytes:
+    """A zip file with one member, or with others of the same content."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names or ("folder/rho",):
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+PACK = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zip": zipped}
 
 
 @pytest.fixture
@@ -115,7 +127,7 @@ def test_truncated_packed_file_is_refused(tmp_path, texts, suffix, share):
     path = tmp_path / f"CHGCAR.{suffix}"
     packed = PACK[suffix](texts["vasp"])
     path.write_bytes(packed[: int(share * len(packed))])
-    with pytest.raises(FormatError, match=r"CHGCAR\.\w+: .*(truncated|nothing)"):
+    with pytest.raises(FormatError, match=r"CHGCAR\.\w+: .*(truncated|nothing|damaged or encrypted)"):
         read_density(path)
 
 
@@ -127,6 +139,43 @@ def test_damaged_packed_file_is_refused(tmp_path, texts, suffix):
     path.write_bytes(bytes(packed))
     with pytest.raises(FormatError):
         read_density(path)
+
+
+def test_zip_file_must_hold_one_file(tmp_path, texts):
+    path = tmp_path / "rho.zip"
+    path.write_bytes(zipped(texts["vasp"], "CHGCAR", "__MACOSX/._CHGCAR", "empty/"))
+    assert read_density(path).format == "vasp"
+    path.write_bytes(zipped(texts["vasp"], "CHGCAR", "CHG", "a", "b"))
+    with pytest.raises(FormatError, match=r"a zip file of 4 files \('CHGCAR', 'CHG', 'a', \.\.\.\), expected one"):
+        read_density(path)
+    path.write_bytes(zipped(texts["vasp"], "empty/"))
+    with pytest.raises(FormatError, match="a zip file of 0 files"):
+        read_density(path)
+
+
+def test_encrypted_zip_file_is_refused(tmp_path, texts):
+    path = tmp_path / "rho.zip"
+    packed = bytearray(zipped(texts["vasp"]))
+    packed[6] |= 1
+    packed[packed.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(packed))
+    with pytest.raises(FormatError, match=r"damaged or encrypted zip data \(.*password"):
+        read_density(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "what"),
+    [
+        ("x.dat", b"\x04\0\0\0<?iotk version=", "Quantum ESPRESSO by its content"),
+        ("x", b"\0\0\0\x0aCASTEP_BIN\0\0\0\x0a\0\0\0\x1eBEGIN_PARAMETERS_DUMP", "CASTEP's Fortran checkpoint"),
+        ("x", b" title\n 36 36 36 36 36 36 2 1\n 0 7.2 0.0 0.0 0.0 0.0 0.0\n 0.0 0.7 0.7\n", "pp.x by its content"),
+        ("x", b" title\n" + b"1" * 5000, "no format"),
+    ],
+)
+def test_files_of_other_codes_are_named_with_a_remedy(tmp_path, name, head, what):
+    (tmp_path / name).write_bytes(head)
+    with pytest.raises(FormatError, match=what):
+        read_density(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", PACK)
@@ -147,7 +196,7 @@ def test_decompression_bomb_is_stopped(tmp_path, monkeypatch, suffix):
     [
         (b"", "is empty"),
         (gzip.compress(b""), "unpacks to nothing"),
-        (b"PK\x03\x04rest", "packed with zip; unpack it first"),
+        (b"PK\x03\x04rest", "damaged or encrypted zip data"),
         (b"\x28\xb5\x2f\xfdrest", "packed with zstd"),
         (b"\x00" * 5000, "no format"),
         (b"\xff\xfe" * 5000, "no format"),
@@ -180,7 +229,6 @@ def test_packed_archive_is_unpacked(tmp_path):
         ("charge-density.dat", "with pp.x"),
         ("Si.check", "den_fmt"),
         ("Si.castep_bin.gz", "den_fmt"),
-        ("SrTiO3.RHO", "sgrid"),
         ("run_DEN", "iomode 3"),
     ],
 )

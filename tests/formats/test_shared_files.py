@@ -17,6 +17,7 @@ READABLE = (
     "xsf",
     "pymatgen Chgcar JSON (maggma wrapper)",
     "CASTEP den_fmt",
+    "SIESTA RHO binary",
 )
 # Formats whose files hold, as the manifest's extremes do, ρ times the volume; the others hold e/bohr³.
 RHO_TIMES_VOLUME = ("vasp", "chgcar_json", "pymatgen_hdf5", "castep")
@@ -28,9 +29,14 @@ REFUSED = {
     "truncated": "truncated",
     "extra_values": "more values",
     "cube_atom_lines_missing": "atom 1 of 3",
-    "zip; cube": "packed with zip",
 }
-REFUSED_FORMATS = {"broken JSON named .json.gz": "no valid JSON"}
+REFUSED_FORMATS = {
+    "broken JSON named .json.gz": "no valid JSON",
+    "CASTEP check": "CASTEP's Fortran checkpoint by its content",
+    "CASTEP castep_bin": "CASTEP's Fortran checkpoint by its content",
+    "QE filplot": "pp.x by its content",
+    "QE <6 charge-density.dat (iotk binary)": "Quantum ESPRESSO by its content",
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,8 @@ def test_every_readable_file_agrees_with_the_manifest(shared_densities, rows):
         if why_refused(row) is not None:
             continue
         density = read_density(shared_densities / row["file"])
+        if not row["integral_block1"]:
+            continue
         repeated = int("xsf_general_grid_periodic_endpoint" in row["odd_features"])
         if not row["grid_shape"].startswith("G-space"):
             assert "x".join(str(n + repeated) for n in density.shape) == row["grid_shape"], row["file"]
