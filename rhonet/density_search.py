@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rhonet.dataset_toml import SETTINGS_NAME, FolderError
 from rhonet.folder import ENTRY_MARK, Sample
-from rhonet.formats import FormatError
+from rhonet.formats import FormatError, named_files
 from rhonet.formats.archive import crystal_names
 from rhonet.formats.source import open_source
 from rhonet.formats.table import choose_format
@@ -21,6 +21,7 @@ from rhonet.properties_csv import TABLE_NAME
 
 # Structures begin like a CHGCAR.
 _STRUCTURES = re.compile(r"POSCAR|CONTCAR|XDATCAR", re.IGNORECASE)
+_CHGCAR = re.compile(rb"poscar|Chgcar")
 _PACKED = re.compile(r"\.(gz|gzip|bz2|xz)$", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.(cube?|xsf|json|h5|hdf5|nc|vasp|chgcar|den_fmt|gpw)$", re.IGNORECASE)
 # What else one VASP calculation writes; its CHGCAR is the density that counts.
@@ -41,13 +42,12 @@ def find_densities(folder: Path, *, skip: Collection[Path] = ()) -> tuple[Sample
         skip: files that are no candidates.
     """
     known = {path.resolve() for path in (*skip, folder / TABLE_NAME, folder / SETTINGS_NAME)}
-    files = []
+    entries = []
     for root, names in _walk(folder):
         for name in _without_parts(names):
             path = root / name
-            if path.resolve() not in known and _is_density(path):
-                files.append(path)
-    entries = [(path, entry) for path in files for entry in _entries(path)]
+            if path.resolve() not in known and (format := _format_of(path)):
+                entries += [(path, entry) for entry in _entries(path, format)]
     ids = _ids([_long_name(folder, path, entry) for path, entry in entries])
     return tuple(
         Sample(
@@ -106,25 +106,23 @@ def _without_parts(names: Sequence[str]) -> list[str]:
     return sorted([*whole, *(name for name in parts if name.lower().endswith(".h5"))])
 
 
-def _is_density(path: Path) -> bool:
-    """Does it begin like a density? Whether it is one is seen when it is read."""
-    if "+" in path.name and not path.exists():
-        return True
+def _format_of(path: Path) -> str:
+    """Format that the file begins like, "" for none; whether it is a density is seen when it is read."""
+    first = named_files(path)[0]
     try:
-        choose_format(open_source(path))
+        source = open_source(first)
+        chosen = choose_format(source)
     except FormatError:
-        return False
-    return True
+        return ""
+    # Any object is JSON; what pymatgen writes names its structure before the long lists of values.
+    if not chosen.content(source) or (chosen.name == "chgcar_json" and not _CHGCAR.search(source.head)):
+        return ""
+    return chosen.name
 
 
-def _entries(path: Path) -> Sequence[str | None]:
+def _entries(path: Path, format: str) -> Sequence[str | None]:
     """Entries of an archive, or one None for a file that holds one density."""
-    try:
-        if path.exists() and choose_format(open_source(path)).name == "archive":
-            return crystal_names(path)
-    except (FormatError, OSError):
-        pass
-    return (None,)
+    return crystal_names(path) if format == "archive" else (None,)
 
 
 def _long_name(folder: Path, path: Path, entry: str | None) -> tuple[str, ...]:
