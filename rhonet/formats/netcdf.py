@@ -122,6 +122,9 @@ class _ClassicHeader:
                 raise self._source.error(f"the netCDF variable {name} is of the unknown type {kind}")
             shape = tuple(lengths[axis] for axis in axes)
             variables[name] = Variable(shape, texts, _TYPES[kind], begin, record=0 in shape)
+        for name, variable in variables.items():
+            if variable.begin < self._taken:
+                raise self._source.error(f"the data of {name} overlap the netCDF header; the file is damaged")
         return variables
 
     def _take(self, size: int) -> bytes:
