@@ -81,7 +81,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     unit, why = find_unit(
         source, mean_times_volume=float(values.mean()) * volume, words=content.words, atoms=first.atoms
     )
-    values = values * UNITS[unit]
+    values *= UNITS[unit]
     if magnetization is not None:
         magnetization *= UNITS[unit]
         why = f"Spin up and spin down are the grids {' and '.join(map(shown, content.names))}. {why}"

@@ -68,7 +68,8 @@ def as_periodic(
     """
     counts = np.array(grid.values.shape)
     steps = np.maximum(counts - 1, 1)
-    repeats = [_repeats(grid.values, axis) for axis in range(3)]
+    smallest_difference = _SAME_VALUE_OF_LARGEST * max(grid.values.max(), -grid.values.min())
+    repeats = [_repeats(grid.values, axis, tolerance=smallest_difference) for axis in range(3)]
     lattice = grid.span * np.where(repeats, 1.0, counts / steps)[:, None]
     drop, notes, periods = list(repeats), [], np.eye(3)
     if cell is not None and periodic_axes:
@@ -106,13 +107,12 @@ def _find_period(
     raise source.error(f"its grid spans {given} Å, which is no period of the cell {expected} Å")
 
 
-def _repeats(values: np.ndarray, axis: int) -> bool:
+def _repeats(values: np.ndarray, axis: int, *, tolerance: float) -> bool:
     """Is the last plane along the axis the first one again?"""
     if values.shape[axis] == 1:
         return False
     first, last = np.take(values, 0, axis), np.take(values, -1, axis)
-    largest = max(abs(values.max()), abs(values.min()))
-    return np.allclose(first, last, rtol=_SAME_VALUE, atol=_SAME_VALUE_OF_LARGEST * largest)
+    return np.allclose(first, last, rtol=_SAME_VALUE, atol=tolerance)
 
 
 def _atoms_of(

@@ -8,12 +8,23 @@ import ase
 import ase.build
 import numpy as np
 import pytest
+from ase.calculators.vasp import VaspChargeDensity
 from ase.io.xsf import read_xsf, write_xsf
 from ase.units import Bohr
 from pymatgen.io.xcrysden import XSF
 
 from rhonet.formats import FormatError, read_density
-from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED, atoms_of, density_of, random_density, spin_of, xsf_text
+from tests.synthetic import (
+    CUBIC,
+    LEFT_HANDED,
+    SKEWED,
+    atoms_of,
+    chgcar_text,
+    density_of,
+    random_density,
+    spin_of,
+    xsf_text,
+)
 
 # Files hold 11 digits.
 DIGITS = 1e-10
@@ -227,3 +238,17 @@ def test_other_contents_are_named(xsf, text, message):
 def test_negative_field_is_refused(xsf):
     with pytest.raises(FormatError, match="no electron density"):
         read_density(xsf(xsf_text(density_of(-DENSITY.values, symbols="NaCl"))))
+
+
+def test_xsf_that_ase_makes_of_a_chgcar_gives_the_same_density(tmp_path):
+    chgcar, path = tmp_path / "CHGCAR", tmp_path / "rho.xsf"
+    chgcar.write_text(chgcar_text(DENSITY))
+    theirs = VaspChargeDensity(str(chgcar))
+    repeated = np.pad(theirs.chg[0], (0, 1), mode="wrap")
+    with path.open("w") as file:
+        write_xsf(file, theirs.atoms, data=repeated, span_vectors=np.asarray(theirs.atoms[0].cell))
+    ours, read = read_density(chgcar), read_density(path)
+    # ASE writes values and vectors with six decimals.
+    np.testing.assert_allclose(read.values, ours.values, atol=1e-6)
+    np.testing.assert_allclose(read.lattice, ours.lattice, atol=1e-10)
+    np.testing.assert_allclose(atoms_of(read).positions, atoms_of(ours).positions, atol=1e-10)
