@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rhonet.config import DataConfig
+from rhonet.config import DataConfig, TrainConfig
 from rhonet.density_facts import DensityFacts
 from rhonet.findings import ERROR, NOTE, WARNING, Finding, some_of
 from rhonet.folder import Sample
@@ -24,6 +24,7 @@ FEW_LABELS = 100
 OUTLIER_SCORE = 8.0
 GAP_OF_A_METAL = 0.05
 _FEWEST_TO_COMPARE = 5
+_SHARE_OF_ONE_VALUE = 0.2
 _SEEDS_TO_TRY = 1000
 _MOST_CLASSES = 20
 _WIDE_RANGE = 100.0
@@ -148,10 +149,10 @@ def _outliers(declared: Property, known: Mapping[str, float], volumes: np.ndarra
     if declared.is_class or len(known) < _FEWEST_TO_COMPARE:
         return ()
     values = learned_scale(declared, np.array(list(known.values())), volumes)
-    typical = values
-    if np.count_nonzero(values == np.median(values)) > len(values) / 2:
-        # Most band gaps and moments are 0: the others are compared among themselves.
-        typical = values[values != np.median(values)]
+    common, counts = np.unique(values, return_counts=True)
+    # Many band gaps and moments are exactly 0: the others are compared among themselves.
+    often = common[counts > max(2, _SHARE_OF_ONE_VALUE * len(values))]
+    typical = values[~np.isin(values, often)]
     if len(typical) < _FEWEST_TO_COMPARE:
         return ()
     distances = abs(values - np.median(typical))
@@ -164,6 +165,12 @@ def _outliers(declared: Property, known: Mapping[str, float], volumes: np.ndarra
 def _check_splits(
     samples: Mapping[str, Sample], facts: Sequence[DensityFacts], summaries: Sequence[LabelSummary]
 ) -> Iterator[Finding]:
+    views = sum(default_split(one) == "train" for one in facts if not one.error) * TrainConfig().views_per_epoch
+    if 0 < views < TrainConfig().batch_size:
+        text = (
+            f"too few training records for a batch of {TrainConfig().batch_size}; train with --set train.batch_size=2"
+        )
+        yield Finding(ERROR, "splits", text)
     labelled = [one for one in summaries if one.known]
     untrained = [one.name for one in labelled if not one.splits["train"]]
     unscored = {split: [one.name for one in labelled if not one.splits[split]] for split in SPLITS[1:]}

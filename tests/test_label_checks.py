@@ -58,6 +58,7 @@ def test_summary_counts_labels_of_usable_densities_per_split(tmp_path):
         ("bulk_modulus", [*np.geomspace(1, 400, 30), 700.0], None),
         ("band_gap", [*[0.0] * 30, *np.linspace(1, 6, 9)], None),
         ("band_gap", [*[0.0] * 30, *np.linspace(1, 6, 9), 80.0], 80.0),
+        ("band_gap", [0.0, 0.62, 0.0, 0.81, 1.54, 0.15, 0.0, 0.0, 0.0, 2.14], None),
         ("is_metal", [*[0.0] * 30, 1.0], None),
         ("fermi_energy", [1.0, 2.0, 500.0], None),
     ],
@@ -102,11 +103,21 @@ def test_property_without_training_label_is_an_error_with_a_seed_that_helps(tmp_
     assert "--set data.properties=band_gap" in found[0].text
 
 
+def test_one_training_record_is_no_batch(tmp_path):
+    samples, facts = rows(tmp_path, {"band_gap": [*range(30)]})
+    (trained, also), (tested, *_) = (
+        [one for one in facts if (default_split(one) == "train") == wanted][:2] for wanted in (True, False)
+    )
+    for some, expected in (([trained, tested], 1), ([trained, also, tested], 0)):
+        found = check_labels(samples, some, summarise_labels(samples, some, [PROPERTIES["band_gap"]]))
+        assert sum("too few training records for a batch of 16" in one.text for one in found) == expected
+
+
 def test_suggested_seed_gives_every_part_labels(tmp_path):
     for count in (3, 5, 8, 12):
         _, facts = rows(tmp_path, {"band_gap": [*range(count)]})
         found = about(findings(tmp_path, {"band_gap": [*range(count)]}), "splits")
-        for one in found:
+        for one in (one for one in found if "split_seed" in one.text):
             seed = int(one.text.partition("data.split_seed=")[2].partition(",")[0])
             assert {default_split(fact, seed=seed) for fact in facts} == {"train", "validation", "test"}
     assert "split_seed" not in findings(tmp_path, {"band_gap": [1.0, 2.0]})[-1].text
