@@ -22,6 +22,7 @@ _DENSITY_MAP, _SPIN_MAP = "viridis", "PuOr_r"
 _WIDTH, _BESIDE = 7.0, 1.3  # inches: the page, and what the colour bar and margins take of it
 _TALLEST, _LINES = 2.6, 1.6  # inches: slices at most, planar averages
 _MOST_POINTS = 400  # along an edge of a slice: more than the picture resolves
+_SEARCH_POINTS = 100  # along each edge, to find the plane: enough, and large grids take no memory
 _LEAST_SPIN = 0.01  # µB/Å³: a magnetization of noise must not look like one
 _NEAR = 0.5  # Å: atoms that close to a slice are marked on it
 _MOST_NAMED = 40
@@ -78,15 +79,16 @@ def density_figure(density: ChargeDensity, *, title: str = "") -> Figure:
     spin = density.collinear_magnetization()
     fields = [density.values] if spin is None else [density.values, spin]
     slices = _choose_slices(density)
-    height = _scale(slices) * max(part.size[1] for part in slices) + 0.5
-    heights = [height] * len(fields) + [_LINES]
-    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.3), layout="constrained")
-    rows: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    height = len(fields) * (_scale(slices) * max(part.size[1] for part in slices) + 0.5)
+    figure = Figure(figsize=(_WIDTH, height + _LINES + 0.3), layout="constrained")
     if title:
         figure.suptitle(title if len(title) < 90 else "…" + title[-89:], fontsize=9, color=TEXT)
-    for row, field in zip(rows, fields, strict=False):
+    parts: Any = figure.subfigures(2, 1, height_ratios=[height, _LINES])
+    above, below = parts
+    panels = above.subplots(len(fields), 3, squeeze=False, width_ratios=[part.size[0] for part in slices])
+    for row, field in zip(panels, fields, strict=True):
         _draw_slices(row, density, slices, field, signed=field is spin)
-    _draw_averages(rows[-1], density, slices, spin)
+    _draw_averages(below, density, slices, spin)
     return figure
 
 
@@ -107,7 +109,7 @@ def _scale(slices: Sequence[_Slice]) -> float:
 
 def _best_planes(density: ChargeDensity) -> list[tuple[int, int]]:
     """Direction and grid point of the planes across c, b and a on which ln ρ varies most."""
-    steps = tuple(slice(None, None, -(-points // _MOST_POINTS)) for points in density.shape)
+    steps = tuple(slice(None, None, -(-points // _SEARCH_POINTS)) for points in density.shape)
     floor = 1e-3 * density.n_electrons / density.volume
     planes = []
     for across in (2, 1, 0):
@@ -132,10 +134,9 @@ def _make_slice(density: ChargeDensity, across: int, index: int, *, upright: boo
 
 
 def _draw_slices(
-    figure: SubFigure, density: ChargeDensity, slices: Sequence[_Slice], field: np.ndarray, *, signed: bool
+    panels: np.ndarray, density: ChargeDensity, slices: Sequence[_Slice], field: np.ndarray, *, signed: bool
 ) -> None:
     planes = [part.take(field) for part in slices]
-    panels = figure.subplots(1, 3, width_ratios=[part.size[0] for part in slices])
     everything = np.concatenate([plane.ravel() for plane in planes])
     norm = _color_norm(everything, signed=signed)
     levels = _round_values(norm, most=12)
@@ -155,7 +156,9 @@ def _draw_slices(
         _name_edges(axes, density, part)
     assert mesh is not None
     label = "m (µB/Å³)" if signed else "ρ (e/Å³)"
-    bar = figure.colorbar(mesh, ax=panels, label=label, pad=0.02, aspect=25, ticks=_round_values(norm, most=7))
+    bar = panels[0].figure.colorbar(
+        mesh, ax=panels, label=label, pad=0.02, aspect=25, ticks=_round_values(norm, most=7)
+    )
     bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.ax.minorticks_off()
 
@@ -213,14 +216,14 @@ def _mark_atoms(axes: Axes, density: ChargeDensity, part: _Slice) -> None:
                 fontsize=6,
                 color=TEXT,
                 path_effects=[withStroke(linewidth=1.4, foreground="white")],
-            ).set_in_layout(False)
+            )
 
 
 def _name_edges(axes: Axes, density: ChargeDensity, part: _Slice) -> None:
     """Names and lengths along the edges, and where the plane lies."""
     place = part.index / density.shape[part.across]
     axes.set_title(f"at {place:.3g} ${'abc'[part.across]}$", fontsize=8)
-    for direction, edge, shift in ((part.horizontal, part.edges[0], (0, -9)), (part.vertical, part.edges[1], (-9, 0))):
+    for direction, edge, shift in ((part.horizontal, part.edges[0], (0, -9)), (part.vertical, part.edges[1], (-12, 0))):
         length = np.linalg.norm(edge)
         axes.annotate(
             f"${'abc'[direction]}$, {length:.2f} Å",

@@ -158,7 +158,7 @@ def choose_format(source: Source, *, format: str | None = None, formats: Sequenc
         return named[0]
     if fitting:
         names = " and ".join(row.name for row in fitting)
-        raise source.error(f'could be {names}; say which, e.g. format="{fitting[0].name}"')
+        raise source.error(f"could be {names}; say which, e.g. --input-format {fitting[0].name}")
     known = "; ".join(f"{row.name}: {row.title}" for row in formats)
     raise source.error(f"is in no format that can be read ({known})")
 

@@ -62,7 +62,7 @@ def test_content_that_fits_two_formats_is_left_to_the_name_or_the_caller(tmp_pat
         (tmp_path / name).write_bytes(texts["vasp"])
         assert choose_format(open_source(tmp_path / name), formats=both).name == found
     (tmp_path / "x").write_bytes(texts["vasp"])
-    with pytest.raises(FormatError, match=r'could be one and two; say which, e\.g\. format="one"'):
+    with pytest.raises(FormatError, match=r"could be one and two; say which, e\.g\. --input-format one"):
         choose_format(open_source(tmp_path / "x"), formats=both)
     assert choose_format(open_source(tmp_path / "x"), formats=both, format="two").name == "two"
 
