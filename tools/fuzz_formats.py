@@ -4,7 +4,7 @@
     pip install atheris
     python tools/fuzz_formats.py --minutes 30
 
-Starts from small whole files of every format that `tests/synthetic.py` can write, or from the files of `--seeds`.
+Starts from small whole files of every format that `tests/whole_files.py` writes, or from the files of `--seeds`.
 A finding is any other exception, an error that does not name the file, a density that is not finite, a hang (10 s)
 or more than 2 GiB of memory; its input is kept in --out and repeated by
 `python tools/fuzz_formats.py --repeat FILE`. Exit code 0 means: no finding.
@@ -88,7 +88,7 @@ def write_seeds(corpus: Path, seeds: Path | None) -> int:
     """Fills the corpus; the number of files in it."""
     if seeds is None:
         sys.path.insert(0, str(REPOSITORY))
-        from tests.synthetic import whole_files
+        from tests.whole_files import whole_files
 
         contents = list(whole_files().values())
     else:
