@@ -114,7 +114,7 @@ def check_magnitude(source: Source, values: np.ndarray, *, what: str) -> None:
     """
     if not values.size:
         return
-    lowest, highest = values.min(), values.max()
+    lowest, highest = float(values.min()), float(values.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise source.error(f"{what} holds values that are not finite")
     if max(-lowest, highest) > LARGEST_MAGNITUDE:

@@ -11,7 +11,9 @@ from ase.data import atomic_numbers
 from rhonet.formats.source import Source
 
 HEAVIEST = 118
-LONGEST_ANGSTROM = 1e5
+# Far beyond any cell or reciprocal cell, in Å or bohr; they keep what is computed from cells finite.
+SHORTEST_EDGE, LONGEST_EDGE = 1e-5, 1e5
+FLATTEST = 1e-9
 
 
 def check_lattice(source: Source, rows: np.ndarray, *, what: str) -> np.ndarray:
@@ -20,9 +22,10 @@ def check_lattice(source: Source, rows: np.ndarray, *, what: str) -> np.ndarray:
     Raises:
         FormatError: another shape, numbers that are not finite or absurd, or no volume.
     """
-    if rows.shape != (3, 3) or not np.abs(rows).max() < LONGEST_ANGSTROM:
+    if rows.shape != (3, 3) or not np.abs(rows).max() < LONGEST_EDGE:
         raise source.error(f"{what} of shape {rows.shape} holds no cell: {rows.ravel()[:9].tolist()}")
-    if not abs(np.linalg.det(rows)) > 0:
+    edges = np.linalg.norm(rows, axis=1)
+    if not (edges.min() > SHORTEST_EDGE and abs(np.linalg.det(rows)) > FLATTEST * edges.prod()):
         raise source.error(f"{what} spans no volume: {rows.tolist()}")
     return rows
 

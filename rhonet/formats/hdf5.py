@@ -72,19 +72,19 @@ class Hdf5File:
         with _damage_explained(self._source):
             return self._dataset(path).shape
 
-    def read(self, path: str) -> np.ndarray:
-        """Numbers of a dataset as float64; memory is taken only for what the file can hold.
+    def read(self, path: str, *, dtype: type = np.float64) -> np.ndarray:
+        """Numbers of a dataset, in that type; memory is taken only for what the file can hold.
 
         Raises:
-            FormatError: there is none, it holds no real numbers, is larger than the file allows or not all there, or
-                holds numbers that are not finite or absurdly large.
+            FormatError: there is none, it holds no real (or, for an integer type, no whole) numbers, is larger than
+                the file allows or not all there, or holds numbers that are not finite or absurdly large.
         """
         with _damage_explained(self._source):
             dataset = self._dataset(path)
-            if dataset.dtype.kind not in "fiu":
+            if dataset.dtype.kind not in ("iu" if np.issubdtype(dtype, np.integer) else "fiu"):
                 raise self._source.error(f"{path} holds {dataset.dtype} where numbers should be")
             self._check_extent(dataset, path)
-            values = np.asarray(dataset.astype(np.float64)[()])
+            values = np.asarray(dataset.astype(dtype)[()])
         check_magnitude(self._source, values, what=path)
         return values
 

@@ -25,6 +25,7 @@ from rhonet.formats.source import Source, unpacked_limit
 # bg1 to bg3 have all digits, an XML file has at least nine.
 CELL_TOLERANCE_ANGSTROM = 1e-4
 HERMITICITY_TOLERANCE = 1e-6
+_PIECE = 1 << 18
 _SPIN = {1: (), 2: ("rhodiff_g",), 4: ("m_x", "m_y", "m_z")}
 _REMEDY = "put data-file-schema.xml of the same calculation beside it, or give the structure (CIF, POSCAR, ...)"
 
@@ -52,14 +53,8 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         shape = _choose_grid(source, miller, calculation)
         fields = []
         for name in ("rhotot_g", *_SPIN[nspin]):
-            coefficients = file.read(name)
-            if coefficients.size != 2 * len(miller):
-                raise source.error(f"{name} of shape {coefficients.shape} with {len(miller)} Miller indices")
-            half = _half_spectrum(
-                source, miller, coefficients.ravel().view(np.complex128), shape, gamma_only=gamma_only
-            )
-            fields.append(scipy.fft.irfftn(half, s=shape, norm="forward", overwrite_x=True))
-            fields[-1] /= Bohr**3
+            half = _read_half_spectrum(source, file, name, miller, shape=shape, gamma_only=gamma_only)
+            fields.append(_to_grid(half, shape))
     return _build(source, fields, lattice, calculation)
 
 
@@ -111,12 +106,9 @@ def _integer_attribute(source: Source, file: Hdf5File, name: str) -> int:
 
 def _read_miller(source: Source, file: Hdf5File) -> np.ndarray:
     """Miller indices (n, 3), whole numbers."""
-    indices = file.read("MillerIndices")
-    if indices.ndim != 2 or indices.shape[1] != 3 or not len(indices):
-        raise source.error(f"MillerIndices of shape {indices.shape}, expected (n, 3)")
-    if not np.abs(indices).max() < np.iinfo(np.int32).max or (indices != indices.round()).any():
-        raise source.error("MillerIndices are no whole numbers")
-    miller = indices.astype(np.int64)
+    miller = file.read("MillerIndices", dtype=np.int32)
+    if miller.ndim != 2 or miller.shape[1] != 3 or not len(miller):
+        raise source.error(f"MillerIndices of shape {miller.shape}, expected (n, 3)")
     if len(miller) != (declared := _integer_attribute(source, file, "ngm_g")):
         raise source.error(f"ngm_g announces {declared} plane waves, but there are {len(miller)} Miller indices")
     return miller
@@ -124,7 +116,7 @@ def _read_miller(source: Source, file: Hdf5File) -> np.ndarray:
 
 def _choose_grid(source: Source, miller: np.ndarray, calculation: Calculation) -> tuple[int, int, int]:
     """Grid that holds all plane waves below its Nyquist frequencies."""
-    shape = 2 * np.abs(miller).max(axis=0) + 1
+    shape = 2 * np.maximum(miller.max(axis=0), -miller.min(axis=0).astype(np.int64)) + 1
     known = calculation.grid is not None and bool((shape <= calculation.grid).all())
     if known:
         shape = np.array(calculation.grid)
@@ -137,28 +129,53 @@ def _choose_grid(source: Source, miller: np.ndarray, calculation: Calculation) -
     return nx, ny, nz
 
 
-def _half_spectrum(
-    source: Source, miller: np.ndarray, coefficients: np.ndarray, shape: tuple[int, int, int], *, gamma_only: bool
+def _read_half_spectrum(
+    source: Source, file: Hdf5File, name: str, miller: np.ndarray, *, shape: tuple[int, int, int], gamma_only: bool
 ) -> np.ndarray:
     """Coefficients of G with the third index from 0 on, (nx, ny, nz // 2 + 1), as a real field's transform has them.
 
+    Works piece by piece, as index arrays would take more memory than the field.
+
     Raises:
-        FormatError: a plane wave twice, or pairs G, -G whose coefficients are not conjugate.
+        FormatError: not one number per plane wave, a plane wave twice, or pairs G, -G that are not conjugate.
     """
+    numbers = file.read(name)
+    if numbers.size != 2 * len(miller):
+        raise source.error(f"{name} of shape {numbers.shape} with {len(miller)} Miller indices")
+    coefficients = numbers.ravel().view(np.complex128)
     extents = (shape[0], shape[1], shape[2] // 2 + 1)
     half = np.zeros(extents, dtype=np.complex128)
     flat = half.reshape(-1)
-    rows, at = _places(miller, shape, extents)
-    mirrored, at_mirrored = _places(-miller, shape, extents)
-    if len(np.unique(at)) != len(at) or len(np.unique(at_mirrored)) != len(at_mirrored):
-        raise source.error("names a plane wave twice in MillerIndices; it is damaged")
-    if gamma_only:
-        flat[at_mirrored] = coefficients[mirrored].conj()
-    flat[at] = coefficients[rows]
-    mismatch = np.abs(flat[at_mirrored] - coefficients[mirrored].conj()).max(initial=0)
-    if mismatch > HERMITICITY_TOLERANCE * np.abs(coefficients).max():
-        raise source.error("its plane waves G and -G do not make a real density; it is damaged")
+    pieces = [slice(start, start + _PIECE) for start in range(0, len(miller), _PIECE)]
+    for sign in (-1, 1):
+        met = np.zeros(len(flat), dtype=bool)
+        n_met = 0
+        for piece in pieces:
+            rows, at = _places(sign * miller[piece], shape, extents)
+            met[at] = True
+            n_met += len(at)
+            if sign == 1:
+                flat[at] = coefficients[piece][rows]
+            elif gamma_only:
+                flat[at] = coefficients[piece][rows].conj()
+        if np.count_nonzero(met) < n_met:
+            raise source.error("names a plane wave twice in MillerIndices; it is damaged")
+    largest = max(float(np.abs(coefficients[piece]).max()) for piece in pieces)
+    for piece in pieces:
+        rows, at = _places(-miller[piece], shape, extents)
+        if np.abs(flat[at] - coefficients[piece][rows].conj()).max(initial=0) > HERMITICITY_TOLERANCE * largest:
+            raise source.error("its plane waves G and -G do not make a real density; it is damaged")
     return half
+
+
+def _to_grid(half: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Field (nx, ny, nz), e/Å³, of a half spectrum, which is used up; slice by slice, to take little more memory."""
+    planes = np.asarray(scipy.fft.ifftn(half, axes=(0, 1), norm="forward", overwrite_x=True))
+    values = np.empty(shape)
+    for i in range(shape[0]):
+        values[i] = np.fft.irfft(planes[i], n=shape[2], norm="forward")
+    values /= Bohr**3
+    return values
 
 
 def _places(

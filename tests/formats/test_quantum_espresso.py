@@ -181,8 +181,10 @@ def miller_of(path):
     ("change", "message"),
     [
         (lambda miller: np.where(miller == 4, 2**30, miller), "far more than it holds"),
+        (lambda miller: np.where(miller == 4, -(2**31), miller.astype(np.int64)), "far more than it holds"),
+        (lambda miller: np.where(miller == 4, 2**62, miller.astype(np.int64)), "far more than it holds"),
         (lambda miller: np.where(miller == 4, 3, miller), "a plane wave twice"),
-        (lambda miller: miller + 0.5, "no whole numbers"),
+        (lambda miller: miller + 0.5, "where numbers should be"),
         (lambda miller: miller[:, :2], r"expected \(n, 3\)"),
         (lambda miller: np.roll(miller, 1, axis=0), "do not make a real density"),
     ],

@@ -45,6 +45,7 @@ def test_other_fields_and_units_are_refused(tmp_path, factor, shift, message):
     ("name", "values", "message"),
     [
         ("lattice", np.zeros((3, 3)), "spans no volume"),
+        ("lattice", np.diag([1e-300, 1.0, 1.0]), "spans no volume"),
         ("lattice", np.eye(2), "holds no cell"),
         ("lattice", np.eye(3) * np.nan, "not finite"),
         ("lattice", np.eye(3) * 1e300, "damaged or was never written"),
