@@ -19,6 +19,8 @@ from tests.synthetic_binary import (
 
 PLAIN = random_density((4, 3, 5))
 SPIN = random_density((3, 4, 5), blocks=2)
+# Plane waves at the edge of an even grid are their own negatives.
+ODD = random_density((3, 5, 5), blocks=2)
 NON_COLLINEAR = random_density((3, 3, 4), blocks=4)
 
 TEXTS = {
@@ -36,8 +38,8 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "CHGCAR.hdf5": lambda path: write_pymatgen_hdf5(path, SPIN),
     "vaspwave.h5": lambda path: write_vaspwave(path, NON_COLLINEAR),
     "vaspout.h5": lambda path: write_vaspout(path, PLAIN),
-    "charge-density.hdf5": lambda path: write_quantum_espresso(path, SPIN),
-    "gamma-charge-density.hdf5": lambda path: write_quantum_espresso(path, PLAIN, gamma_only=True),
+    "charge-density.hdf5": lambda path: write_quantum_espresso(path, ODD),
+    "gamma-charge-density.hdf5": lambda path: write_quantum_espresso(path, random_density((3, 3, 5)), gamma_only=True),
     "plain_DEN.nc": lambda path: write_abinit(path, PLAIN),
     "netcdf4_DEN.nc": lambda path: write_abinit(path, SPIN, version=4),
     "Rho.grid.nc": lambda path: write_siesta(path, SPIN),
