@@ -11,8 +11,8 @@ from ase.data import atomic_numbers
 from rhonet.formats.source import Source
 
 HEAVIEST = 118
-# Far beyond any cell or reciprocal cell, in Å or bohr; they keep what is computed from cells finite.
-SHORTEST_EDGE, LONGEST_EDGE = 1e-5, 1e5
+# Far beyond any cell, and any reciprocal cell in 1/bohr; they keep what is computed from cells finite.
+SHORTEST_ANGSTROM, LONGEST_ANGSTROM = 1e-5, 1e5
 FLATTEST = 1e-9
 
 
@@ -22,10 +22,10 @@ def check_lattice(source: Source, rows: np.ndarray, *, what: str) -> np.ndarray:
     Raises:
         FormatError: another shape, numbers that are not finite or absurd, or no volume.
     """
-    if rows.shape != (3, 3) or not np.abs(rows).max() < LONGEST_EDGE:
+    if rows.shape != (3, 3) or not np.abs(rows).max() < LONGEST_ANGSTROM:
         raise source.error(f"{what} of shape {rows.shape} holds no cell: {rows.ravel()[:9].tolist()}")
     edges = np.linalg.norm(rows, axis=1)
-    if not (edges.min() > SHORTEST_EDGE and abs(np.linalg.det(rows)) > FLATTEST * edges.prod()):
+    if not (edges.min() > SHORTEST_ANGSTROM and abs(np.linalg.det(rows)) > FLATTEST * edges.prod()):
         raise source.error(f"{what} spans no volume: {rows.tolist()}")
     return rows
 
