@@ -99,7 +99,9 @@ def pack(source: Path, dest: Path) -> Packed:
     old_header, table = _read_table(dest) if archive else (header, {})
     if header != old_header:
         raise PackError(f"{source / TABLE_NAME}: has the columns {','.join(header)}; {dest} has {','.join(old_header)}")
-    if archive and _units(folder) != _units(archive):
+    # A column without any label is no property of its folder.
+    units = _units(folder)
+    if archive and any(units.get(name, known) != known for name, known in _units(archive).items()):
         raise PackError(f"{source / SETTINGS_NAME}: units or kinds differ from those of {dest / SETTINGS_NAME}")
     stored = {sample.id: sample for sample in archive.samples} if archive else {}
     fresh: list[Crystal] = []
@@ -224,8 +226,9 @@ def _chunks(crystals: list[Crystal]) -> Iterator[list[Crystal]]:
         yield chunk
 
 
-def _units(folder: Folder) -> list[tuple[str, str, str]]:
-    return [(declared.name, declared.unit, declared.kind) for declared in folder.properties]
+def _units(folder: Folder) -> dict[str, tuple[str, str]]:
+    """Unit and kind of each property."""
+    return {declared.name: (declared.unit, declared.kind) for declared in folder.properties}
 
 
 def _read_table(folder: Path) -> tuple[list[str], dict[str, dict[str, str]]]:

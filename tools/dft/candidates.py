@@ -1,0 +1,106 @@
+"""The list of crystals to compute: families cut to what is affordable, in random order with a fixed seed.
+
+One chemical system in ten is held out (`is_reserved`), for tests on crystals that no model has seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tools.dft.elements import find_element, valence_electrons
+from tools.dft.errors import GenerateError
+from tools.dft.families import SHARES, families
+from tools.dft.prototypes import PROTOTYPES
+from tools.pack_crystals import is_reserved
+
+SEED = 20240
+SPIN_FACTOR = 1.9
+# Largest `cost` that is computed; perovskites may be dearer, as they are many and of interest.
+LARGEST_COST = {"perovskite": 48, "antiperovskite": 48}
+LARGEST_COST_OF_OTHERS = 37
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A crystal that can be computed.
+
+    family: where it was drawn from, "" for one that the user named.
+    elements: of the prototype's sites A, B, C.
+    """
+
+    id: str
+    family: str
+    prototype: str
+    elements: tuple[str, ...]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Of all atoms in the cell."""
+        return PROTOTYPES[self.prototype].symbols(self.elements)
+
+    @property
+    def chemical_system(self) -> str:
+        return chemical_system(self.elements)
+
+    @property
+    def held_out(self) -> bool:
+        """Does it belong to a chemical system that is reserved for blind tests?"""
+        return is_reserved(self.chemical_system)
+
+    @property
+    def cost(self) -> float:
+        """Valence electrons of the cell, nearly doubled where spin is needed."""
+        magnetic = any(find_element(symbol).initial_moment for symbol in self.elements)
+        return valence_electrons(self.symbols) * (SPIN_FACTOR if magnetic else 1.0)
+
+    @property
+    def seconds(self) -> float:
+        """CPU time to expect: a fit to 81 crystals, right within a factor of 1.6 (one standard deviation)."""
+        return 0.23 * self.cost**1.53
+
+
+def candidates(seed: int = SEED) -> list[Candidate]:
+    """The whole list, held-out crystals included; any first part of it is a fair sample of the rest."""
+    rng = random.Random(seed)
+    found: dict[str, Candidate] = {}
+    for family, crystals in families().items():
+        affordable = [one for one in (_candidate(family, *crystal) for crystal in sorted(crystals)) if _affordable(one)]
+        rng.shuffle(affordable)
+        for one in affordable[: SHARES[family]]:
+            found.setdefault(one.id, one)
+    drawn = [found[name] for name in sorted(found)]
+    rng.shuffle(drawn)
+    return drawn
+
+
+def named_candidate(name: str) -> Candidate:
+    """The crystal of an id such as rocksalt_Na_Cl or perovskite_Sr_Ti_O, whether or not it is on the list.
+
+    Raises:
+        GenerateError: no such prototype or element, or too few or too many elements for it.
+    """
+    prototype = next((known for known in PROTOTYPES if name.startswith(f"{known}_")), None)
+    if prototype is None:
+        raise GenerateError(f"{name!r} starts with no prototype; write PROTOTYPE_A_B..., of {', '.join(PROTOTYPES)}")
+    elements = name.removeprefix(f"{prototype}_").split("_")
+    for symbol in elements:
+        find_element(symbol)
+    expected = PROTOTYPES[prototype].n_elements
+    if len(elements) != expected:
+        raise GenerateError(f"{name!r} names {len(elements)} elements; {prototype} has places for {expected}")
+    return _candidate("", prototype, tuple(elements))
+
+
+def chemical_system(elements: Sequence[str]) -> str:
+    """Elements in alphabetical order: Cl-Na."""
+    return "-".join(sorted(set(elements)))
+
+
+def _candidate(family: str, prototype: str, elements: tuple[str, ...]) -> Candidate:
+    return Candidate("_".join((prototype, *elements)), family, prototype, elements)
+
+
+def _affordable(one: Candidate) -> bool:
+    return one.cost <= LARGEST_COST.get(one.prototype, LARGEST_COST_OF_OTHERS)

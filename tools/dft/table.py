@@ -1,0 +1,142 @@
+"""The table of computed crystals as rhonet reads it: properties.csv and dataset.toml."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tools.dft.candidates import chemical_system
+from tools.dft.records import CrystalRecord, ReferenceRecord
+from tools.dft.references import ReferenceEnergies, ReferenceEnergy
+
+SETTINGS = "B"  # of the bundled data set; these calculations are made with the same
+BOOKKEEPING = ("id", "file", "formula", "chemical_system", "prototype", "n_atoms", "settings", "flags")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A property: its unit as dataset.toml spells it, and a note for the dataset card."""
+
+    unit: str
+    note: str
+    kind: str = "regression"
+
+
+COLUMNS = {
+    "is_metal": Column("", "band_gap is zero on the sampled k points", "binary"),
+    "bulk_modulus": Column("GPa", "from the equation of state"),
+    "volume_per_atom": Column("angstrom^3", "equilibrium volume"),
+    "cell_volume": Column("angstrom^3", "equilibrium volume of the cell"),
+    "mass_density": Column("g/cm^3", "at equilibrium"),
+    "total_energy_per_atom": Column("eV", "depends on the PAW data sets"),
+    "formation_energy_per_atom": Column("eV", "against elements computed in the same way"),
+    "fermi_energy": Column("eV", "metals: Fermi energy; insulators: mid-gap; zero: average potential"),
+    "band_gap": Column("eV", "PBE, Kohn-Sham"),
+    "band_width": Column("eV", "connected occupied manifold below the Fermi level or valence band maximum"),
+    "magnetic_moment": Column("muB", "total moment of the cell, ferromagnetic start; 0 where spin was not enabled"),
+}
+ABOUT = """functional = "PBE"
+code = "ABINIT, PAW (GPAW data sets)"
+density = "valence, PAW pseudo plus compensation charge"
+"""
+
+
+def table_text(records: Iterable[CrystalRecord], energies: ReferenceEnergies) -> str:
+    """properties.csv; a formation energy whose references are not known is left empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*BOOKKEEPING, *COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow(_row(record, energies))
+    return text.getvalue()
+
+
+def settings_text() -> str:
+    """dataset.toml: theory level, and unit, kind and note of each property."""
+    tables = (
+        f'\n[properties.{name}]\nunit = "{column.unit}"\nkind = "{column.kind}"\nnote = "{column.note}"\n'
+        for name, column in COLUMNS.items()
+    )
+    return ABOUT + "".join(tables)
+
+
+def density_file(name: str) -> str:
+    """Where the density of a crystal lies in the folder."""
+    return f"densities/{name}.h5"
+
+
+def lowest_energies(
+    base: ReferenceEnergies, references: Iterable[ReferenceRecord], crystals: Iterable[CrystalRecord]
+) -> dict[tuple[str, str], ReferenceEnergy]:
+    """Energy per atom of each element's most stable structure, by element and cut-off.
+
+    Where an elemental crystal lies below the reference at the lower cut-off, it takes the reference's shift to the
+    higher one, at which it was not computed. Elements without a reference have no energy.
+    """
+    usual = dict(base)
+    for one in references:
+        for cutoff, energy in one.energies.items():
+            _lower(usual, one.element, cutoff, ReferenceEnergy(energy, one.id))
+    lowest = dict(usual)
+    for crystal in crystals:
+        element, *others = set(crystal.elements)
+        cutoff = f"{crystal.cutoff:g}"
+        if others or (element, cutoff) not in usual:
+            continue
+        _lower(lowest, element, cutoff, ReferenceEnergy(crystal.energy, crystal.id))
+        if cutoff == "16" and (element, "20") in usual:
+            shift = usual[element, "20"].energy - usual[element, "16"].energy
+            _lower(lowest, element, "20", ReferenceEnergy(crystal.energy + shift, crystal.id))
+    return lowest
+
+
+def formation_energy(record: CrystalRecord, energies: ReferenceEnergies) -> float | None:
+    """eV per atom against the elements at the crystal's own cut-off; None where one of them is not known."""
+    keys = [(symbol, f"{record.cutoff:g}") for symbol in record.symbols]
+    if any(key not in energies for key in keys):
+        return None
+    return record.energy - sum(energies[key].energy for key in keys) / len(keys)
+
+
+def formula(symbols: Iterable[str]) -> str:
+    """Elements in alphabetical order with their counts: Be3Zn."""
+    atoms = list(symbols)
+    counts = {symbol: atoms.count(symbol) for symbol in sorted(set(atoms))}
+    return "".join(symbol + (str(count) if count > 1 else "") for symbol, count in counts.items())
+
+
+def _row(record: CrystalRecord, energies: ReferenceEnergies) -> Mapping[str, str | int]:
+    symbols = record.symbols
+    values = {
+        "bulk_modulus": record.bulk_modulus,
+        "volume_per_atom": record.volume / len(symbols),
+        "cell_volume": record.volume,
+        "mass_density": record.mass_density,
+        "total_energy_per_atom": record.energy,
+        "formation_energy_per_atom": formation_energy(record, energies),
+        "fermi_energy": record.fermi_energy,
+        "band_gap": record.band_gap,
+        "band_width": record.band_width,
+        "magnetic_moment": record.moment,
+    }
+    return {
+        "id": record.id,
+        "file": density_file(record.id),
+        "formula": formula(symbols),
+        "chemical_system": chemical_system(record.elements),
+        "prototype": record.prototype,
+        "n_atoms": len(symbols),
+        "settings": SETTINGS,
+        "flags": " ".join(record.flags),
+        "is_metal": int(record.band_gap <= 0),
+        **{name: "" if value is None else f"{value:.6f}" for name, value in values.items()},
+    }
+
+
+def _lower(energies: dict[tuple[str, str], ReferenceEnergy], element: str, cutoff: str, found: ReferenceEnergy) -> None:
+    """Enters an energy where it is lower than what is there."""
+    known = energies.get((element, cutoff))
+    if known is None or found.energy < known.energy:
+        energies[element, cutoff] = found
