@@ -11,6 +11,7 @@ from ase.data import atomic_numbers
 from ase.geometry import cell_to_cellpar, cellpar_to_cell
 from ase.units import Bohr
 
+from rhonet.formats.crystal import LONGEST_ANGSTROM
 from rhonet.formats.neighbours import find_neighbour
 from rhonet.formats.numerals import parse_floats
 from rhonet.formats.source import FormatError, Source, open_source
@@ -67,7 +68,7 @@ def _read_lattice(path: Path, blocks: dict[str, str]) -> np.ndarray:
     unit, lines = _split_unit(blocks[name])
     rows = [parse_floats(line) or [] for line in lines]
     shape = [3, 3, 3] if name == "LATTICE_CART" else [3, 3]
-    if [len(row) for row in rows] != shape or not np.isfinite(rows).all():
+    if [len(row) for row in rows] != shape or not np.abs(rows).max() < LONGEST_ANGSTROM:
         raise FormatError(f"{path}: {name} is not made of {len(shape)} lines of 3 numbers")
     lattice = (
         np.array(rows) * unit if name == "LATTICE_CART" else cellpar_to_cell([*np.multiply(rows[0], unit), *rows[1]])
@@ -85,7 +86,7 @@ def _read_positions(path: Path, block: str) -> tuple[list[str], np.ndarray, floa
         name, *fields = line.split()
         symbol = re.split("[:_]", name)[0].capitalize()
         numbers = parse_floats(" ".join(fields[:3])) or []
-        if atomic_numbers.get(symbol, 0) < 1 or len(numbers) != 3 or not np.isfinite(numbers).all():
+        if atomic_numbers.get(symbol, 0) < 1 or len(numbers) != 3 or not np.abs(numbers).max() < LONGEST_ANGSTROM:
             raise FormatError(f"{path}: {line.strip()[:40]!r} is no element with a position")
         symbols.append(symbol)
         positions.append(numbers)

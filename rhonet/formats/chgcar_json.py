@@ -15,6 +15,7 @@ from ase.data import atomic_numbers
 
 from rhonet.density import ChargeDensity
 from rhonet.formats.check import build_density, refuse_entry
+from rhonet.formats.crystal import LONGEST_ANGSTROM, check_lattice
 from rhonet.formats.json_numbers import JsonNumbers
 from rhonet.formats.numerals import shown
 from rhonet.formats.source import Source
@@ -34,9 +35,8 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     chgcar = _find_chgcar(source, file.content)
     poscar = _part(source, chgcar, "poscar", dict)
     structure = poscar if "lattice" in poscar else _part(source, poscar, "structure", dict)
-    lattice = file.array(_part(source, structure, "lattice", dict).get("matrix"), "the lattice", ndim=2)
-    if lattice.shape != (3, 3) or not abs(np.linalg.det(lattice)) > 0:
-        raise source.error(f"the lattice {shown(str(lattice.tolist()))} is no 3x3 matrix that spans a volume")
+    matrix = file.array(_part(source, structure, "lattice", dict).get("matrix"), "the lattice", ndim=2)
+    lattice = check_lattice(source, matrix, what="the lattice")
     data = _part(source, chgcar, "data", dict)
     components = [name for name in ("diff_x", "diff_y", "diff_z") if name in data]
     if len(components) in (1, 2):
@@ -101,8 +101,8 @@ def _read_atoms(
         if number < 1:
             return None, (f"Site {i + 1} of the structure holds no single element, so the atoms are left out.",)
         position = file.array(site.get("abc"), f"the position of site {i + 1}", ndim=1)
-        if position.shape != (3,):
-            raise source.error(f"the position of site {i + 1} has {len(position)} numbers, expected 3")
+        if position.shape != (3,) or np.abs(position).max() > LONGEST_ANGSTROM:
+            raise source.error(f"the position of site {i + 1} should be three numbers, found {position[:4].tolist()}")
         numbers.append(number)
         positions.append(position)
     if not numbers:

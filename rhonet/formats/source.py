@@ -22,7 +22,7 @@ FREE_UNPACKED_BYTES = 256 << 20
 
 _PACKERS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
 _FOREIGN_PACKERS = {b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x1f\x9d": "compress"}
-_NAMES_TO_SHOW = 3
+_NAMES_TO_SHOW, _SHOWN = 3, 60
 
 
 class FormatError(ValueError):
@@ -35,7 +35,9 @@ def _open_zip(path: Path, mode: str) -> IO[bytes]:
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
         if len(names) != 1:
-            shown = ", ".join(map(ascii, names[:_NAMES_TO_SHOW])) + (", ..." if len(names) > _NAMES_TO_SHOW else "")
+            shown = ", ".join(ascii(name[:_SHOWN]) for name in names[:_NAMES_TO_SHOW]) + (
+                ", ..." if len(names) > _NAMES_TO_SHOW else ""
+            )
             raise FormatError(f"{path}: a zip file of {len(names)} files ({shown}), expected one; unpack it first")
         return archive.open(names[0])
 
@@ -97,7 +99,7 @@ class ContentStream:
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
             if isinstance(error, FormatError):
                 raise
-            raise FormatError(f"{path}: damaged or encrypted {packer} data ({error})") from error
+            raise FormatError(f"{path}: damaged or encrypted {packer} data ({str(error)[:_SHOWN]})") from error
 
     def __enter__(self) -> ContentStream:
         return self

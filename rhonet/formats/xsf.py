@@ -16,6 +16,7 @@ from ase.data import atomic_numbers
 
 from rhonet.density import ChargeDensity
 from rhonet.formats.check import build_density
+from rhonet.formats.crystal import LONGEST_ANGSTROM, check_lattice
 from rhonet.formats.numerals import parse_floats, parse_integers, shown
 from rhonet.formats.source import Source
 from rhonet.formats.text import TextScanner
@@ -97,6 +98,9 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
 
 
 def _as_periodic(source: Source, content: _Content, grid: Grid) -> Periodic:
+    check_lattice(source, grid.span, what="the grid")
+    if content.cell is not None:
+        check_lattice(source, content.cell, what="PRIMVEC")
     atoms = None
     if content.numbers:
         atoms = ase.Atoms(numbers=content.numbers, positions=content.positions, cell=content.cell)
@@ -156,17 +160,14 @@ def _expect_line(text: TextScanner, content: _Content, what: str) -> str:
 
 
 def _read_vectors(text: TextScanner, content: _Content, what: str) -> np.ndarray:
-    """Three rows of three numbers, (3, 3), that span a volume."""
-    rows = [_read_numbers(text, content, f"vector {axis} of {what}", count=3) for axis in "abc"]
-    if not abs(np.linalg.det(rows)) > 0:
-        raise text.error(f"the vectors of {what}, {rows}, span no volume")
-    return np.array(rows)
+    """Three rows of three numbers, (3, 3)."""
+    return np.array([_read_numbers(text, content, f"vector {axis} of {what}", count=3) for axis in "abc"])
 
 
 def _read_numbers(text: TextScanner, content: _Content, what: str, *, count: int) -> list[float]:
     line = _expect_line(text, content, what)
     numbers = parse_floats(line)
-    if numbers is None or len(numbers) != count or not np.isfinite(numbers).all():
+    if numbers is None or len(numbers) != count or max(map(abs, numbers)) > LONGEST_ANGSTROM:
         raise text.error(f"expected {what}, {count} numbers, found {shown(line)}")
     return numbers
 
@@ -198,7 +199,7 @@ def _take_atom(line: str, content: _Content) -> bool:
     """Adds the atom of a line (number or symbol, position, perhaps a force); False when it is none."""
     element, *rest = line.split()
     numbers = parse_floats(" ".join(rest))
-    if numbers is None or len(numbers) not in (3, 6) or not np.isfinite(numbers).all():
+    if numbers is None or len(numbers) not in (3, 6) or max(map(abs, numbers)) > LONGEST_ANGSTROM:
         return False
     is_number = re.fullmatch("[0-9]{1,3}", element)
     number = int(element) if is_number else atomic_numbers.get(element.capitalize(), 0)

@@ -13,6 +13,7 @@ from rhonet.formats.source import Source
 
 _SAME_VALUE, _SAME_VALUE_OF_LARGEST = 1e-4, 1e-6
 _WHOLE_PERIODS_TOLERANCE = 5e-4
+_MOST_CELLS = 1000
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def as_periodic(
         atoms: those of `cell`.
 
     Raises:
-        FormatError: the grid is no period of the cell.
+        FormatError: the grid is no period of the cell, or over a thousand.
     """
     counts = np.array(grid.values.shape)
     steps = np.maximum(counts - 1, 1)
@@ -102,6 +103,8 @@ def _find_period(
         found = np.linalg.solve(cell.T, period.T).T[axes]
         whole = np.rint(found)
         if np.abs(found - whole).max() < _WHOLE_PERIODS_TOLERANCE and np.linalg.matrix_rank(whole) == len(whole):
+            if np.sqrt(abs(np.linalg.det(whole @ whole.T))) > _MOST_CELLS:
+                raise source.error(f"its grid spans more than {_MOST_CELLS} cells of the crystal; is PRIMVEC in Å?")
             return kind, whole
     given, expected = (np.round(vectors[axes], 4).tolist() for vectors in (span, cell))
     raise source.error(f"its grid spans {given} Å, which is no period of the cell {expected} Å")

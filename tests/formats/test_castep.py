@@ -74,6 +74,8 @@ def test_lengths_and_angles_are_a_lattice_too(written):
     [
         (castep_cell_text(random_density(lattice=CUBIC)), "its cell is another one"),
         ("nothing", "no LATTICE_CART"),
+        (castep_cell_text(DENSITY).replace("3.1", "3e300"), "not made of 3 lines"),
+        (castep_cell_text(DENSITY).replace("Na 0", "Na 1e300"), "is no element with a position"),
         (castep_cell_text(DENSITY).replace("Na ", "Xx "), "is no element with a position"),
         (castep_cell_text(DENSITY).replace("positions", "places"), "no POSITIONS_FRAC"),
     ],

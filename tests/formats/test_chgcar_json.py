@@ -106,7 +106,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("poscar", None, "lacks 'poscar'"),
         ("poscar.structure", None, "lacks 'structure'"),
         ("poscar.structure.lattice", [[1]], "lacks 'lattice'"),
-        ("poscar.structure.lattice.matrix", [[1.0, 0, 0]], "no 3x3 matrix"),
+        ("poscar.structure.lattice.matrix", [[1.0, 0, 0]], "the lattice of shape"),
         ("poscar.structure.sites", {}, "lacks 'sites'"),
         ("poscar.structure.sites", [1, "x"], "site 1 of its structure"),
         ("data", [1.0], "lacks 'data'"),

@@ -153,6 +153,16 @@ def test_zip_file_must_hold_one_file(tmp_path, texts):
         read_density(path)
 
 
+def test_damaged_zip_file_is_refused_in_few_words(tmp_path, texts):
+    path = tmp_path / "rho.zip"
+    packed = bytearray(zipped(texts["vasp"]))
+    packed[27] = 4  # The length of the member's name, 1024 bytes more.
+    path.write_bytes(bytes(packed))
+    with pytest.raises(FormatError, match="damaged or encrypted zip data") as caught:
+        read_density(path)
+    assert len(str(caught.value)) < len(str(path)) + 120
+
+
 def test_encrypted_zip_file_is_refused(tmp_path, texts):
     path = tmp_path / "rho.zip"
     packed = bytearray(zipped(texts["vasp"]))

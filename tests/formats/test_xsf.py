@@ -89,6 +89,13 @@ def test_part_of_a_cell_is_refused(xsf, scale):
         read_density(xsf(without_repeats(xsf_text(DENSITY, repeats=False), scale)))
 
 
+def test_grid_over_absurdly_many_cells_takes_no_time(xsf):
+    lines = xsf_text(DENSITY).splitlines()
+    lines[3:6] = [" ".join(f"{x / 100:.12f}" for x in row) for row in DENSITY.lattice]
+    with pytest.raises(FormatError, match="more than 1000 cells"):
+        read_density(xsf("\n".join(lines)))
+
+
 @pytest.mark.parametrize("unit", ["e/A^3", "electrons per Angstrom**3"])
 def test_stated_unit_wins(xsf, unit):
     read = read_density(xsf(xsf_text(DENSITY, per_cubic_bohr=True, comment=f"rho in {unit}")))
@@ -211,7 +218,7 @@ def edited(line: int, replacement: str | None) -> str:
         (14, "6 5 0", "numbers of grid points"),
         (14, "6 5 999999999", "more than the file can hold"),
         (15, "0.0 0.0", "origin of the grid"),
-        (18, "0.0 0.0 0.0", "span no volume"),
+        (18, "0.0 0.0 0.0", "the grid spans no volume"),
         (19, "1.0 1.0 *** 1.0 1.0 1.0", "overflowed"),
         (19, "1.0 1.0 1.0 1.0 1.0", "END_DATAGRID_3D"),
         (19, "1.0 1.0 1.0 1.0 1.0 1.0 1.0", "END_DATAGRID_3D behind the 210 values"),
