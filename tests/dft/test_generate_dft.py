@@ -74,7 +74,7 @@ def test_dry_run_lists_crystals_with_their_cost_and_computes_nothing(call, tmp_p
     assert code == 0
     assert len(names_in(out)) == 5
     assert re.search(r"5 crystals, about \d+\.\d core hours, \d+\.\d hours with 2 of --workers", out)
-    assert not (tmp_path / "out" / "properties.csv").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_dry_run_leaves_held_out_systems_out_unless_asked(call):

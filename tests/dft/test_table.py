@@ -211,6 +211,7 @@ def test_crystal_without_its_record_is_not_finished(store):
 
 def test_damaged_record_is_named(store):
     path = store.path / "records" / "rocksalt_Na_Cl.json"
+    path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"id": "rocksalt_Na_Cl"}))
     with pytest.raises(GenerateError, match=r"rocksalt_Na_Cl\.json: .*remove the file"):
         Store(store.path, {})
@@ -218,7 +219,7 @@ def test_damaged_record_is_named(store):
 
 def test_two_commands_do_not_share_a_folder(store):
     scratch = store.scratch("left_over")
-    scratch.mkdir()
+    scratch.mkdir(parents=True)
     with store.locked():
         assert not scratch.exists()
         with pytest.raises(GenerateError, match="another generate_dft works here"), Store(store.path, {}).locked():

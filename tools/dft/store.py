@@ -37,7 +37,7 @@ class Store:
     properties.csv, dataset.toml: all finished crystals, as `rhonet.train --data` and pack_crystals.py take them.
 
     Args:
-        path: the folder; created if need be.
+        path: the folder; created with the first result.
         base: reference energies that come with the generator.
 
     Raises:
@@ -48,8 +48,6 @@ class Store:
         self.path = path.absolute()
         _check_path(self.path)
         self._base = base
-        for name in ("records", "densities", "references", "failed", "scratch"):
-            (self.path / name).mkdir(parents=True, exist_ok=True)
         self.crystals = {one.id: one for one in _read_all(self.path / "records", crystal_record)}
         self.references = {one.element: one for one in _read_all(self.path / "references", reference_record)}
         self.failed = {path.stem for path in (self.path / "failed").glob("*.json")}
@@ -61,6 +59,7 @@ class Store:
         Raises:
             GenerateError: another one does.
         """
+        (self.path / "scratch").mkdir(parents=True, exist_ok=True)
         with (self.path / "lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,6 +131,7 @@ def _read_all(folder: Path, read: Callable[[str], Record]) -> Iterator[Record]:
 
 
 def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, path)
@@ -140,6 +140,7 @@ def _write(path: Path, text: str) -> None:
 def _write_density(path: Path, record: CrystalRecord, density: ChargeDensity) -> None:
     """One entry of rhonet's archive format, in single precision."""
     assert density.atoms is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     with h5py.File(unfinished, "w") as file:
         group = file.create_group(record.id)
