@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FILE_HELP = "density file, FILE::ENTRY where it holds several, or DIR/AECCAR0+AECCAR2"
+
 
 def add_file_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds FILE..., --structure and --input-format."""
-    parser.add_argument(
-        "files",
-        nargs="+",
-        metavar="FILE",
-        help="density file, FILE::ENTRY where it holds several, or DIR/AECCAR0+AECCAR2",
-    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help=FILE_HELP)
+    add_reading_options(parser)
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --structure and --input-format."""
     parser.add_argument(
         "--structure", type=Path, metavar="FILE", help="cell and atoms (CIF, POSCAR, ...) that the density files lack"
     )
@@ -59,7 +61,7 @@ class Reader:
 
 
 def reader_for(arguments: argparse.Namespace) -> Reader:
-    """Reader with the options of `add_file_arguments`.
+    """Reader with the options of `add_reading_options`.
 
     Raises:
         FormatError: the structure cannot be read.

@@ -19,10 +19,15 @@ _COLUMNS = 5
 _VALUES_AT_ONCE = 1 << 16
 
 
-def write_chgcar(density: ChargeDensity, file: BinaryIO) -> None:
+def write_chgcar(density: ChargeDensity, file: BinaryIO, *, title: str = "electron density") -> None:
     """Writes one block of grid values, two with collinear spin (ρ, m), four with non-collinear spin (ρ, mx, my, mz).
 
     Atoms keep their order; numbers have 11 significant digits. Memory: some MB beside the density.
+
+    Args:
+        density: e/Å³.
+        file: where to.
+        title: what the fields are, for the first line.
 
     Raises:
         ValueError: atoms that are not known, or a number that is too large.
@@ -31,16 +36,16 @@ def write_chgcar(density: ChargeDensity, file: BinaryIO) -> None:
         raise ValueError(
             "a CHGCAR names its atoms, but the density's are not known; give them (--structure FILE), or write a cube"
         )
-    file.write(_header(density.atoms, density.lattice).encode())
+    file.write(_header(density.atoms, density.lattice, title).encode())
     grid = "".join(f"{points:5d}" for points in density.shape) + "\n"
     for field in _fields(density):
         file.write(grid.encode())
         _write_field(field, density.volume, file)
 
 
-def _header(atoms: ase.Atoms, lattice: np.ndarray) -> str:
+def _header(atoms: ase.Atoms, lattice: np.ndarray, title: str) -> str:
     runs = [(symbol, len(list(run))) for symbol, run in groupby(atoms.get_chemical_symbols())]
-    lines = [f"{atoms.get_chemical_formula(mode='metal')}, electron density written by rhonet", "   1.0"]
+    lines = [f"{atoms.get_chemical_formula(mode='metal')}, {title} written by rhonet", "   1.0"]
     lines += ["".join(f" {x:21.16f}" for x in row) for row in lattice]
     lines += ["".join(f" {symbol:>4}" for symbol, _ in runs), "".join(f" {count:4d}" for _, count in runs), "Direct"]
     lines += ["".join(f" {x:19.16f}" for x in row) for row in atoms.get_scaled_positions(wrap=False)]

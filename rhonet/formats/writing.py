@@ -38,7 +38,9 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-def write_density(density: ChargeDensity, path: str | os.PathLike[str], *, overwrite: bool = False) -> Written:
+def write_density(
+    density: ChargeDensity, path: str | os.PathLike[str], *, title: str | None = None, overwrite: bool = False
+) -> Written:
     """Density as a cube (NAME.cube, NAME.cub) or CHGCAR (CHGCAR, NAME.CHGCAR, CHG, NAME.vasp); packed for NAME.gz.
 
     Numbers have 11 significant digits; those below 1e-99 become zero. A cube holds one field, so a magnetization
@@ -48,6 +50,7 @@ def write_density(density: ChargeDensity, path: str | os.PathLike[str], *, overw
     Args:
         density: e/Å³, on any grid and in any cell.
         path: where to.
+        title: what the fields are where they are no densities, for the first line of each file.
         overwrite: replace files that exist.
 
     Raises:
@@ -58,12 +61,12 @@ def write_density(density: ChargeDensity, path: str | os.PathLike[str], *, overw
     check_target(path, overwrite=overwrite)
     notes = []
     if _CUBE.search(path.name):
-        writers = _cube_writers(density, path)
+        writers = _cube_writers(density, path, title)
         if density.magnetization is not None:
             names = ", ".join(target.name for target in list(writers)[1:])
             notes.append(f"A cube holds one field: the magnetization went to {names}.")
     else:
-        writers = {path: partial(write_chgcar.write_chgcar, density)}
+        writers = {path: partial(write_chgcar.write_chgcar, density, title=title or "electron density")}
         notes.append(write_chgcar.NOTE)
         if np.linalg.det(density.lattice) < 0:
             notes.append(write_chgcar.LEFT_HANDED)
@@ -96,16 +99,17 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise WriteError(f"{path}: exists already; choose another name, or --force to replace it")
 
 
-def _cube_writers(density: ChargeDensity, path: Path) -> Mapping[Path, Callable[[BinaryIO], None]]:
+def _cube_writers(density: ChargeDensity, path: Path, title: str | None) -> Mapping[Path, Callable[[BinaryIO], None]]:
     """What writes the density and each component of its magnetization, by file."""
-    title = "Electron density, e/bohr^3"
-    writers = {path: partial(write_cube.write_cube, density, density.values, title=title)}
+    first = title or "Electron density, e/bohr^3"
+    writers = {path: partial(write_cube.write_cube, density, density.values, title=first)}
     if density.magnetization is not None:
         components = density.magnetization.reshape(-1, *density.shape)
         for name, component in zip([""] if len(components) == 1 else ["_x", "_y", "_z"], components, strict=True):
             target = path.with_name(_CUBE.sub(lambda suffix, name=name: f"_magnetization{name}{suffix[0]}", path.name))
-            title = f"Spin density (magnetization{name.replace('_', ' ')}), muB/bohr^3"
-            writers[target] = partial(write_cube.write_cube, density, component, title=title)
+            spin = f"magnetization{name.replace('_', ' ')}"
+            own = f"{title}, {spin}" if title else f"Spin density ({spin}), muB/bohr^3"
+            writers[target] = partial(write_cube.write_cube, density, component, title=own)
     return writers
 
 
