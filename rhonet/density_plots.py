@@ -63,6 +63,36 @@ class _Slice:
         return np.pad(plane, ((0, 1), (0, 1)), mode="wrap")
 
 
+@dataclass(frozen=True, eq=False)
+class Field:
+    """What a row of slices shows.
+
+    values: (nx, ny, nz). label: symbol and unit. least: for a field with a sign, which gets diverging colours, the
+    magnitude that they reach at least; None for one that is positive but for noise.
+    """
+
+    values: np.ndarray
+    label: str
+    least: float | None = None
+
+
+@matplotlib.rc_context(STYLE)
+def slices_figure(density: ChargeDensity, fields: Sequence[Field], *, title: str = "") -> Figure:
+    """A row of slices for each field on the grid of a density, on the planes that `density_figure` shows.
+
+    Args:
+        density: cell, atoms, and ρ, which chooses the planes.
+        fields: from top to bottom.
+        title: above the figure; may have several lines.
+    """
+    slices = _choose_slices(density)
+    height = _height(slices, rows=len(fields))
+    figure = Figure(figsize=(_WIDTH, height + 0.3 + 0.15 * title.count("\n")), layout="constrained")
+    figure.suptitle(title, fontsize=9, color=TEXT)
+    _draw_rows(figure, density, slices, fields)
+    return figure
+
+
 @matplotlib.rc_context(STYLE)
 def density_figure(density: ChargeDensity, *, title: str = "") -> Figure:
     """Slices of ρ along each pair of lattice vectors, of the magnetization likewise, and averages over such planes.
@@ -77,17 +107,17 @@ def density_figure(density: ChargeDensity, *, title: str = "") -> Figure:
         title: above the figure, e.g. the file's name.
     """
     spin = density.collinear_magnetization()
-    fields = [density.values] if spin is None else [density.values, spin]
+    fields = [Field(density.values, "ρ (e/Å³)")]
+    if spin is not None:
+        fields.append(Field(spin, "m (µB/Å³)", least=_LEAST_SPIN))
     slices = _choose_slices(density)
-    height = len(fields) * (_scale(slices) * max(part.size[1] for part in slices) + 0.5)
+    height = _height(slices, rows=len(fields))
     figure = Figure(figsize=(_WIDTH, height + _LINES + 0.3), layout="constrained")
     if title:
         figure.suptitle(title if len(title) < 90 else "…" + title[-89:], fontsize=9, color=TEXT)
     parts: Any = figure.subfigures(2, 1, height_ratios=[height, _LINES])
     above, below = parts
-    panels = above.subplots(len(fields), 3, squeeze=False, width_ratios=[part.size[0] for part in slices])
-    for row, field in zip(panels, fields, strict=True):
-        _draw_slices(row, density, slices, field, signed=field is spin)
+    _draw_rows(above, density, slices, fields)
     _draw_averages(below, density, slices, spin)
     return figure
 
@@ -99,6 +129,11 @@ def _choose_slices(density: ChargeDensity) -> list[_Slice]:
         for upright in (False, True)
     ]
     return max(options, key=_scale)
+
+
+def _height(slices: Sequence[_Slice], *, rows: int) -> float:
+    """Inches that rows of slices take."""
+    return rows * (_scale(slices) * max(part.size[1] for part in slices) + 0.5)
 
 
 def _scale(slices: Sequence[_Slice]) -> float:
@@ -133,12 +168,19 @@ def _make_slice(density: ChargeDensity, across: int, index: int, *, upright: boo
     return _Slice(across, index, horizontal, vertical, axes, edges)
 
 
-def _draw_slices(
-    panels: np.ndarray, density: ChargeDensity, slices: Sequence[_Slice], field: np.ndarray, *, signed: bool
+def _draw_rows(
+    figure: Figure | SubFigure, density: ChargeDensity, slices: Sequence[_Slice], fields: Sequence[Field]
 ) -> None:
-    planes = [part.take(field) for part in slices]
+    panels = figure.subplots(len(fields), 3, squeeze=False, width_ratios=[part.size[0] for part in slices])
+    for row, field in zip(panels, fields, strict=True):
+        _draw_slices(row, density, slices, field)
+
+
+def _draw_slices(panels: np.ndarray, density: ChargeDensity, slices: Sequence[_Slice], field: Field) -> None:
+    planes = [part.take(field.values) for part in slices]
     everything = np.concatenate([plane.ravel() for plane in planes])
-    norm = _color_norm(everything, signed=signed)
+    signed = field.least is not None
+    norm = _color_norm(everything, least=field.least)
     levels = _round_values(norm, most=12)
     mesh = None
     for axes, part, plane in zip(panels, slices, planes, strict=True):
@@ -155,19 +197,17 @@ def _draw_slices(
         _mark_atoms(axes, density, part)
         _name_edges(axes, density, part)
     assert mesh is not None
-    label = "m (µB/Å³)" if signed else "ρ (e/Å³)"
-    bar = panels[0].figure.colorbar(
-        mesh, ax=panels, label=label, pad=0.02, aspect=25, ticks=_round_values(norm, most=7)
-    )
+    ticks = _round_values(norm, most=7)
+    bar = panels[0].figure.colorbar(mesh, ax=panels, label=field.label, pad=0.02, aspect=25, ticks=ticks)
     bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.ax.minorticks_off()
 
 
-def _color_norm(values: np.ndarray, *, signed: bool) -> AsinhNorm:
+def _color_norm(values: np.ndarray, *, least: float | None) -> AsinhNorm:
     """Symmetric for a signed field; linear up to what a quarter of the points stay below, logarithmic from there."""
     largest = float(np.abs(values).max())
-    if signed:
-        largest = max(largest, _LEAST_SPIN)
+    if least is not None:
+        largest = max(largest, least)
         return AsinhNorm(linear_width=0.05 * largest, vmin=-largest, vmax=largest)
     linear = max(float(np.quantile(np.abs(values), 0.25)), 1e-6 * largest, 1e-30)
     low = float(values.min())
