@@ -157,6 +157,8 @@ class TrainConfig:
     learning_rate: peak of AdamW after `warmup` (share of all steps), then cosine decay to 1 % of it.
     ema: decay of the weights' moving average, which is validated and exported; 0 switches it off.
     precision: "auto" (mixed_bfloat16 on GPUs, float32 on CPUs) or a Keras policy name.
+    ensemble: networks whose predictions are averaged. With more than one, network k leaves out fold k of the records
+        outside the test split, which its validation and the error bars rest on.
     cpu_devices: logical CPU devices to mirror over where there is no GPU (to try distribution out).
     image_every: epochs between parity images in TensorBoard.
     """
@@ -171,12 +173,13 @@ class TrainConfig:
     clip_norm: float = 1.0
     patience: int = 6
     precision: str = "auto"
+    ensemble: int = 1
     cpu_devices: int = 1
     seed: int = 0
     image_every: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "views_per_epoch", "image_every", "cpu_devices"):
+        for name in ("epochs", "batch_size", "views_per_epoch", "image_every", "cpu_devices", "ensemble"):
             _require(getattr(self, name) >= 1, f"train.{name} must be at least 1, got {getattr(self, name)}")
         _require(self.learning_rate > 0, f"train.learning_rate must be above 0, got {self.learning_rate}")
         _require(self.weight_decay >= 0, f"train.weight_decay must not be negative, got {self.weight_decay}")
@@ -209,6 +212,10 @@ class Config:
             self.view.finest >= self.data.spacing,
             f"view.finest {self.view.finest} Å is below data.spacing {self.data.spacing} Å, and records hold no such "
             "waves; raise the one or lower the other",
+        )
+        _require(
+            self.train.ensemble == 1 or not self.data.folds,
+            f"an ensemble of {self.train.ensemble} makes its own folds; leave data.folds at 0 or train.ensemble at 1",
         )
 
     def with_folder(self, folder: Path | None) -> Config:

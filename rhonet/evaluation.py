@@ -67,13 +67,13 @@ def evaluate_model(
 
 def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.ndarray) -> Predictions:
     """Predictions for stored records, each on its own, beside their labels."""
-    outputs = [predictor.predict(decode_record(record)) for record in _selected(builder, rows)]
+    answers = [predictor.predict(decode_record(record)) for record in _selected(builder, rows)]
     return Predictions(
         properties=index.properties,
         ids=tuple(index.ids[rows].tolist()),
         labels={item.name: index.labels[rows, column] for column, item in enumerate(index.properties)},
         values={
-            item.name: np.array([output[item.name] for output in outputs], np.float64).reshape(
+            item.name: np.array([answer.values[item.name] for answer in answers], np.float64).reshape(
                 (len(rows), item.classes) if item.kind == "multiclass" else len(rows)
             )
             for item in index.properties

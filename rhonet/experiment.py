@@ -14,6 +14,8 @@ from rhonet.dataset import Index, read_index, select_properties, shared_properti
 from rhonet.devices import prepare_devices
 from rhonet.evaluation import evaluate_model
 from rhonet.export import export_run
+from rhonet.judgement import calibrate, judge
+from rhonet.members import Member, members_of
 from rhonet.model_card import write_card
 from rhonet.observers import ConsoleObserver, TensorBoardObserver
 from rhonet.plots import history_figure, save_figure
@@ -37,11 +39,15 @@ def start_training(config: Config, run: Run) -> None:
     """
     strategy = prepare_devices(config.train)
     builder, index = open_data(config)
-    trainer = Trainer(builder, index, config, strategy=strategy, run=run)
+    # The first network is made before the folder: what does not fit shows here.
+    first, *others = members_of(run, config)
+    trainer = Trainer(builder, _index_of(first, builder, index), first.config, strategy=strategy, run=first.run)
     make_run(run, config)
     log.info("run folder %s", run.path)
-    write_record(run, data=_describe(builder, index), scales=trainer.standardizer.to_dict())
-    _finish(run, config, trainer, builder=builder, index=index)
+    _start_member(first, trainer, builder=builder)
+    if others:
+        write_record(run, data=_describe(builder, index), scales=trainer.standardizer.to_dict())
+    _train_members(run, config, builder=builder, index=index, strategy=strategy, first=trainer)
 
 
 def resume_training(run: Run) -> None:
@@ -60,11 +66,7 @@ def resume_training(run: Run) -> None:
                 f"{run.path}: was trained on data with the {what} {before[what]}, now it is {now[what]}; "
                 "restore the data or start a new run"
             )
-    trainer = Trainer(builder, index, config, strategy=strategy, run=run)
-    if has_checkpoint(run.checkpoint):
-        trainer.restore()
-    log.info("going on with %s at epoch %d", run.path, trainer.progress.next_epoch + 1)
-    _finish(run, config, trainer, builder=builder, index=index)
+    _train_members(run, config, builder=builder, index=index, strategy=strategy)
 
 
 def open_data(config: Config, *, predicted: Sequence[Property] = ()) -> tuple[Any, Index]:
@@ -87,21 +89,20 @@ def open_data(config: Config, *, predicted: Sequence[Property] = ()) -> tuple[An
     return builder, read_index(builder, config.data, properties)
 
 
-def _finish(run: Run, config: Config, trainer: Trainer, *, builder: Any, index: Index) -> None:
+def _train_members(
+    run: Run, config: Config, *, builder: Any, index: Index, strategy: Any, first: Trainer | None = None
+) -> None:
+    """Trains what is not finished (`first` is the trainer of a new run's first network), then exports and scores."""
     if not len(index.rows("test")):
         log.warning("no record falls into the test split: the model will not be scored; see data.fractions")
-    started, first = time.monotonic(), trainer.progress.next_epoch
-    console = ConsoleObserver(config.train.epochs, done=first)
-    trainer.fit([console, TensorBoardObserver(run, config, trainer)])
-    log.info(
-        "trained %d epochs in %.0f s; best epoch %d; weights %s",
-        trainer.progress.next_epoch - first,
-        time.monotonic() - started,
-        trainer.progress.best_epoch + 1,
-        weights_hash(trainer.best.standardized.variables)[:16],
-    )
-    with explain_disk(run.plots, "free some space"):
-        save_figure(_draw_history(trainer), run.plots / "history.png")
+    members, judgements = members_of(run, config), []
+    for number, member in enumerate(members, start=1):
+        if len(members) > 1:
+            log.info("network %d of %d", number, len(members))
+        trainer, first = first or _open_trainer(member, builder=builder, index=index, strategy=strategy), None
+        _fit(trainer, member)
+        judgements.append(judge(member.run, member.config, builder, trainer.index))
+    calibrate(run, judgements)
     if not run.model.exists():
         export_run(run, run.model)
     if len(index.rows("test")):
@@ -109,6 +110,46 @@ def _finish(run: Run, config: Config, trainer: Trainer, *, builder: Any, index: 
         with explain_disk(run.model, "free some space"):
             write_card(run, run.model)
     log.info("TensorBoard: tensorboard --logdir %s", run.path)
+
+
+def _open_trainer(member: Member, *, builder: Any, index: Index, strategy: Any) -> Trainer:
+    """Trainer of a network, at its checkpoint if it has one; makes the folder of one that was never begun."""
+    own = _index_of(member, builder, index)
+    trainer = Trainer(builder, own, member.config, strategy=strategy, run=member.run)
+    if has_checkpoint(member.run.checkpoint):
+        trainer.restore()
+    if member.run.record_file.is_file():
+        log.info("going on with %s at epoch %d", member.run.path, trainer.progress.next_epoch + 1)
+    else:
+        _start_member(member, trainer, builder=builder)
+    return trainer
+
+
+def _index_of(member: Member, builder: Any, index: Index) -> Index:
+    """Index with the member's own folds."""
+    return read_index(builder, member.config.data, index.properties) if member.config.data.folds else index
+
+
+def _start_member(member: Member, trainer: Trainer, *, builder: Any) -> None:
+    if not member.run.config_file.is_file():
+        make_run(member.run, member.config)
+    write_record(member.run, data=_describe(builder, trainer.index), scales=trainer.standardizer.to_dict())
+
+
+def _fit(trainer: Trainer, member: Member) -> None:
+    """Trains the remaining epochs of one network."""
+    started, first = time.monotonic(), trainer.progress.next_epoch
+    console = ConsoleObserver(member.config.train.epochs, done=first)
+    trainer.fit([console, TensorBoardObserver(member.run, member.config, trainer)])
+    log.info(
+        "trained %d epochs in %.0f s; best epoch %d; weights %s",
+        trainer.progress.next_epoch - first,
+        time.monotonic() - started,
+        trainer.progress.best_epoch + 1,
+        weights_hash(trainer.best.standardized.variables)[:16],
+    )
+    with explain_disk(member.run.plots, "free some space"):
+        save_figure(_draw_history(trainer), member.run.plots / "history.png")
 
 
 def _draw_history(trainer: Trainer) -> Figure:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rhonet.cli import OK, new_parser, run_command, start_tensorflow
+from rhonet.members import members_of
 from rhonet.runs import Run, RunError, explain_disk, open_run
 
 if TYPE_CHECKING:
     from rhonet.models.network import Network
+    from rhonet.serving import DensityModel
+
+log = logging.getLogger("rhonet.export")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,18 +51,43 @@ def export_run(run: Run, folder: Path) -> None:
 
     if folder.exists():
         raise RunError(f"{folder}: exists already; delete it or give another folder")
-    network = network_of_run(run)
+    model = model_of_run(run)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with explain_disk(folder, "free some space or give another folder"):
             partial.mkdir(parents=True)
-            save_model(network, run.config().view, partial)
+            save_model(model, partial)
             shutil.copy(run.config_file, partial / run.config_file.name)
             write_card(run, partial)
             os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def model_of_run(run: Run) -> DensityModel:
+    """What is exported: the best weights of each member, with error bars where the training was finished.
+
+    Raises:
+        RunError: a member has no checkpoint yet.
+    """
+    from rhonet.calibration import Surroundings
+    from rhonet.serving import DensityModel, ServedMember
+    from rhonet.standardize import Standardizer
+
+    config = run.config()
+    calibration = run.calibration()
+    if calibration is None:
+        log.warning("%s: the training is not finished, so the model gives neither intervals nor novelty", run.path)
+    members = [
+        ServedMember(
+            network_of_run(member.run),
+            Standardizer.from_dict(member.run.record()["standardizer"]),
+            None if calibration is None else Surroundings.load(member.run.surroundings_file),
+        )
+        for member in members_of(run, config)
+    ]
+    return DensityModel(members, config.view, calibration)
 
 
 def network_of_run(run: Run) -> Network:

@@ -70,7 +70,7 @@ def main(arguments: argparse.Namespace) -> int:
             rows.append(Row(file, error=density))
             continue
         formula = density.atoms.get_chemical_formula(mode="metal") if density.atoms is not None else ""
-        answer = predictor.predict(density)
+        answer = predictor.predict(density).values
         rows.append(Row(file, formula, density.n_electrons, answer, "", density.warnings, density.total_moment))
     if arguments.format == "csv":
         sys.stdout.write(csv_rows(rows, card.properties))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rhonet import __version__
+from rhonet.calibration import Calibration
 from rhonet.config import Config, load_config
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "tensorflow-datasets", "numpy", "scipy", "ase", "pymatgen-core")
@@ -50,6 +51,14 @@ class Run:
         return self.path / "metrics.json"
 
     @property
+    def calibration_file(self) -> Path:
+        return self.path / "calibration.json"
+
+    @property
+    def surroundings_file(self) -> Path:
+        return self.path / "surroundings.npz"
+
+    @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint"
 
@@ -67,6 +76,19 @@ class Run:
 
     def config(self) -> Config:
         return load_config(self.config_file)
+
+    def calibration(self) -> Calibration | None:
+        """Error bars of a finished training, None before it is finished.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        if not self.calibration_file.is_file():
+            return None
+        try:
+            return Calibration.from_dict(json.loads(self.calibration_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{self.calibration_file}: cannot be read: {error}; start a new run") from error
 
     def record(self) -> dict[str, Any]:
         """What `write_record` wrote: versions, commit, data.

@@ -2,36 +2,80 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from rhonet import views
+from rhonet.calibration import Calibration, Surroundings
 from rhonet.config import ViewConfig
 from rhonet.density import ChargeDensity
 from rhonet.models.network import Network
 from rhonet.runs import RunError
+from rhonet.standardize import Standardizer
+from rhonet.trust import distances, look, novelty
 
 SAVED_MODEL = "saved_model"
+ENDS = {"lower": -1.0, "upper": 1.0}
+NOVELTY = "novelty"
+
+
+@dataclass(frozen=True, eq=False)
+class ServedMember:
+    """One network of a model, with the crystals it was trained on.
+
+    standardizer: of its own training split; only the scales may differ between members.
+    surroundings: None where the training is not finished.
+    """
+
+    network: Network
+    standardizer: Standardizer
+    surroundings: Surroundings | None
 
 
 class DensityModel(tf.Module):
-    """Network and view in one object that TensorFlow can save; two signatures.
+    """Networks and view in one object that TensorFlow can save; two signatures.
 
     `predict_density`: one native grid of any shape -> {property: scalar, or (classes,) probabilities}.
     `serving_default`: a batch of grids of one shape -> {property: (B,) or (B, classes)}.
 
     Both take density (..., nx, ny, nz) e/Å³, magnetization likewise in µB/Å³ (or (..., 0, 0, 0) without
-    spin) and lattice (..., 3, 3) Å, and average the network over the same fixed views.
+    spin) and lattice (..., 3, 3) Å, and average the networks over the same fixed views. A calibrated model also gives
+    {property_lower, property_upper} of each regression property, in its unit, and `novelty`, which is above 1 for
+    densities unlike those trained on.
+
+    Args:
+        members: at least one, all with the same properties.
+        view: how they see a density.
+        calibration: error bars and novelty; None leaves them out.
+
+    Raises:
+        ValueError: a network was built for mixed precision.
     """
 
-    def __init__(self, network: Network, view: ViewConfig) -> None:
+    def __init__(
+        self, members: Sequence[ServedMember], view: ViewConfig, calibration: Calibration | None = None
+    ) -> None:
         super().__init__(name="rhonet")
-        self._network, self._view = network, view
-        shapes = network.units.compute_output_shape((None, None), (None, 3, 3))
-        self._outputs = {name: tf.TensorSpec(shape[1:], tf.float32) for name, shape in shapes.items()}
-        self._tracked = [variable.value for variable in network.standardized.variables]
+        for layer in (layer for member in members for layer in member.network.standardized.layers):
+            if layer.compute_dtype != "float32":
+                raise ValueError("build the network under the float32 policy and give it the trained weights")
+        self._members, self._view, self._calibration = tuple(members), view, calibration
+        self._units = members[0].network.units
+        self._scales = [_columns(member.standardizer) for member in members]
+        self._half_widths = _half_widths(members[0].standardizer, calibration)
+        shapes = self._units.compute_output_shape((None, None), (None, 3, 3))
+        names = () if calibration is None else _bounded(members[0].standardizer, calibration)
+        scalars = [*(f"{name}_{end}" for name in names for end in ENDS), *([] if calibration is None else [NOVELTY])]
+        # TensorFlow must see the whole dictionary at once: it may not grow after it was assigned.
+        self._outputs = {name: tf.TensorSpec(shape[1:], tf.float32) for name, shape in shapes.items()} | {
+            name: tf.TensorSpec((), tf.float32) for name in scalars
+        }
+        self._tracked = [variable.value for member in members for variable in member.network.standardized.variables]
 
     @tf.function(
         input_signature=[
@@ -57,29 +101,87 @@ class DensityModel(tf.Module):
         )
 
     def _predict(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The network averaged over the fixed views of one density, in physical units."""
+        """The networks averaged over the fixed views of one density, in physical units."""
         cubes = views.render_fixed(views.spectrum(density, magnetization, lattice, self._view), self._view)
-        lattices = tf.repeat(lattice[None], self._view.views, axis=0)
-        answers = self._network.standardized({"cube": cubes, "lattice": lattices}, training=False)
-        standardized = tf.reduce_mean(answers, axis=0, keepdims=True)
-        return {name: value[0] for name, value in self._network.units(standardized, lattice[None]).items()}
+        looks = [look(member.network, cubes, lattice) for member in self._members]
+        # On the learned scale, which members share although each has standardised it by its own training split.
+        (mean, deviation), *_ = self._scales
+        learned = [one.standardized * std + at for one, (at, std) in zip(looks, self._scales, strict=True)]
+        standardized = (tf.add_n(learned) / len(learned) - mean) / deviation
+        outputs = self._in_units(standardized, lattice)
+        if self._calibration is None:
+            return outputs
+        for end, sign in ENDS.items():
+            shifted = self._in_units(standardized + sign * self._half_widths, lattice)
+            outputs |= {
+                f"{name}_{end}": shifted[name] for name in _bounded(self._members[0].standardizer, self._calibration)
+            }
+        found = [
+            distances(member.surroundings, one.trunk, one.statistics)
+            for member, one in zip(self._members, looks, strict=True)
+            if member.surroundings is not None
+        ]
+        return {**outputs, NOVELTY: novelty(found, self._calibration.distance_scales)}
+
+    def _in_units(self, standardized: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {name: value[0] for name, value in self._units(standardized[None], lattice[None]).items()}
 
 
-def save_model(network: Network, view: ViewConfig, folder: Path) -> None:
+def save_model(model: DensityModel, folder: Path) -> None:
     """Writes the SavedModel with both signatures to `folder`/saved_model.
 
     Raises:
-        ValueError: the network was built for mixed precision.
         OSError: it cannot be written.
     """
-    if any(layer.compute_dtype != "float32" for layer in network.standardized.layers):
-        raise ValueError("build the network under the float32 policy and give it the trained weights")
-    module = DensityModel(network, view)
-    signatures = {"serving_default": module.predict_batch, "predict_density": module.predict_density}
+    signatures = {"serving_default": model.predict_batch, "predict_density": model.predict_density}
     try:
-        tf.saved_model.save(module, str(folder / SAVED_MODEL), signatures=signatures)
+        tf.saved_model.save(model, str(folder / SAVED_MODEL), signatures=signatures)
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
+
+
+def _columns(standardizer: Standardizer) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and standard deviation of every output column, (Z,) each."""
+    sizes = [item.size for item in standardizer.properties]
+    means = np.repeat([scale.mean for scale in standardizer.scales], sizes)
+    deviations = np.repeat([scale.std for scale in standardizer.scales], sizes)
+    return tf.constant(means, tf.float32), tf.constant(deviations, tf.float32)
+
+
+def _bounded(standardizer: Standardizer, calibration: Calibration) -> tuple[str, ...]:
+    """Properties that get an interval: regression with enough calibration crystals."""
+    return tuple(
+        item.name
+        for item in standardizer.properties
+        if not item.is_class and math.isfinite(calibration.spreads[item.name].half_width)
+    )
+
+
+def _half_widths(standardizer: Standardizer, calibration: Calibration | None) -> tf.Tensor:
+    """Half widths of the intervals in standardised units, (Z,); 0 for columns without one."""
+    if calibration is None:
+        return tf.zeros(sum(item.size for item in standardizer.properties))
+    bounded = _bounded(standardizer, calibration)
+    widths = [
+        [calibration.spreads[item.name].half_width / scale.std if item.name in bounded else 0.0] * item.size
+        for item, scale in zip(standardizer.properties, standardizer.scales, strict=True)
+    ]
+    return tf.constant(np.concatenate(widths), tf.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model says about one density.
+
+    values: per property a scalar in its unit, a probability, or (classes,) probabilities.
+    lower, upper: ends of the interval per regression property, in its unit; {} without calibration.
+    novelty: above 1 for densities unlike those trained on; NaN without calibration.
+    """
+
+    values: dict[str, np.ndarray]
+    lower: dict[str, float]
+    upper: dict[str, float]
+    novelty: float
 
 
 class Predictor:
@@ -96,16 +198,28 @@ class Predictor:
         try:
             self._module = tf.saved_model.load(str(folder / SAVED_MODEL))
             self._predict = self._module.signatures["predict_density"]
+            names = set(self._predict.structured_outputs)
+            self._ends = {
+                end: {name for name in names if name.endswith(f"_{end}") and name.removesuffix(f"_{end}") in names}
+                for end in ENDS
+            }
         except (OSError, KeyError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{folder / SAVED_MODEL}: cannot be loaded: {reason}; export the model again") from error
 
-    def predict(self, density: ChargeDensity) -> dict[str, np.ndarray]:
-        """{property: scalar array in its unit, probability, or (classes,) probabilities}."""
+    def predict(self, density: ChargeDensity) -> Answer:
+        """Properties of a density, with intervals and novelty where the model was calibrated."""
         magnetization = density.collinear_magnetization()
         values = self._predict(
             density=tf.constant(density.values, tf.float32),
             magnetization=tf.constant(np.zeros((0, 0, 0)) if magnetization is None else magnetization, tf.float32),
             lattice=tf.constant(density.lattice, tf.float32),
         )
-        return {name: value.numpy() for name, value in values.items()}
+        found = {name: value.numpy() for name, value in values.items()}
+        ends = {
+            end: {
+                name.removesuffix(f"_{end}"): float(found.pop(name)) for name in list(found) if name in self._ends[end]
+            }
+            for end in ENDS
+        }
+        return Answer(values=found, novelty=float(found.pop(NOVELTY, np.nan)), **ends)

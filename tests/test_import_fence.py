@@ -11,16 +11,19 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 
 BELOW_THE_TENSORFLOW_LINE = {
+    "rhonet.autoencoder",
     "rhonet.checkpoint",
     "rhonet.devices",
     "rhonet.evaluation",
     "rhonet.experiment",
     "rhonet.inference",
+    "rhonet.judgement",
     "rhonet.models",
     "rhonet.observers",
     "rhonet.pipeline",
     "rhonet.serving",
     "rhonet.training",
+    "rhonet.trust",
     "rhonet.views",
 }
 COMMANDS = [name for name in ("train", "evaluate", "predict", "export", "inspect", "prepare", "study") if (REPOSITORY / f"rhonet/{name}.py").exists()]

@@ -178,5 +178,5 @@ def test_files_of_other_programs_give_three_rows_and_two_errors(command, shared_
 def test_predictor_takes_any_grid(finished):
     predictor = Predictor(finished.run.model)
     for shape in ((3, 3, 3), (4, 3, 50)):
-        values = predictor.predict(smooth_density(0, shape))
+        values = predictor.predict(smooth_density(0, shape)).values
         assert all(np.isfinite(value).all() for value in values.values())

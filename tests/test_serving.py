@@ -16,14 +16,14 @@ import tensorflow as tf
 from rhonet.dataset import as_records
 from rhonet.density import ChargeDensity
 from rhonet.evaluation import predict_records
-from rhonet.export import network_of_run
+from rhonet.export import model_of_run, network_of_run
 from rhonet.formats import read_density
 from rhonet.inference import average_views, to_predictions
 from rhonet.models.network import build_network
 from rhonet.pipeline import fixed_views
 from rhonet.records import decode_record
 from rhonet.runs import RunError
-from rhonet.serving import Predictor, save_model
+from rhonet.serving import DensityModel, Predictor, ServedMember, save_model
 from tests.crystals import run_code, smooth_density
 from tests.synthetic import chgcar_text, cube_text
 
@@ -74,8 +74,8 @@ def test_stored_grid_and_native_grid_agree(builder, crystals, finished, predicto
     record: Any
     stored, native = [], []
     for record in as_records(builder).as_numpy_iterator():
-        stored.append(predictor.predict(decode_record(record)))
-        native.append(predictor.predict(read_density(paths[record["id"].decode()])))
+        stored.append(predictor.predict(decode_record(record)).values)
+        native.append(predictor.predict(read_density(paths[record["id"].decode()])).values)
     for name in native[0]:
         first, second = (np.stack([one[name] for one in answers]) for answers in (stored, native))
         np.testing.assert_allclose(first, second, rtol=STORED, err_msg=name)
@@ -124,7 +124,7 @@ def test_saved_model_needs_no_rhonet(finished, command, tmp_path):
     assert answer.code == 0, answer.stderr
     predicted = [file["properties"] for file in json.loads(answer.stdout)["files"]]
     for expected, (single, batch) in zip(predicted, json.loads(done.stdout), strict=True):
-        assert set(single) == set(batch) == set(expected)
+        assert set(single) == set(batch) == {*expected, "novelty"}
         for name, value in expected.items():
             np.testing.assert_allclose(single[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
             np.testing.assert_allclose(batch[name][0], value, rtol=1e-6, atol=1e-7, err_msg=name)
@@ -151,8 +151,8 @@ def test_up_and_down_are_a_convention_for_the_served_model(predictor):
     density = smooth_density(3, spin=True)
     assert density.magnetization is not None
     flipped = dataclasses.replace(density, magnetization=-density.magnetization)
-    for name, value in predictor.predict(density).items():
-        np.testing.assert_array_equal(predictor.predict(flipped)[name], value)
+    for name, value in predictor.predict(density).values.items():
+        np.testing.assert_array_equal(predictor.predict(flipped).values[name], value)
 
 
 def test_signatures_say_what_they_take(finished):
@@ -177,12 +177,11 @@ def test_mixed_precision_is_trained_but_not_exported(finished, tmp_path):
         network = build_network(config.view, config.model, scales)
         assert network.standardized.layers[3].compute_dtype == "bfloat16"
         # Whatever the policy of the training, the network of a run is built in float32.
-        save_model(network_of_run(run), config.view, tmp_path / "float32")
+        save_model(model_of_run(run), tmp_path / "float32")
     finally:
         keras.mixed_precision.set_global_policy("float32")
     with pytest.raises(ValueError, match="build the network under the float32 policy"):
-        save_model(network, config.view, tmp_path / "mixed")
-    assert not (tmp_path / "mixed").exists()
+        DensityModel([ServedMember(network, scales, None)], config.view)
 
 
 def test_folder_without_a_model_is_one_clear_line(tmp_path):
@@ -228,6 +227,7 @@ def test_exported_run_predicts_like_the_model_of_the_training(finished, command,
         "saved_model",
     ]
     density = smooth_density(60)
-    exported = Predictor(tmp_path / "new" / "model").predict(density)
-    for name, value in predictor.predict(density).items():
-        np.testing.assert_array_equal(exported[name], value)
+    exported, before = Predictor(tmp_path / "new" / "model").predict(density), predictor.predict(density)
+    assert (exported.lower, exported.upper, exported.novelty) == (before.lower, before.upper, before.novelty)
+    for name, value in before.values.items():
+        np.testing.assert_array_equal(exported.values[name], value)

@@ -21,11 +21,13 @@ class Network:
 
     standardized: {"cube": (B, n, n, n, channels), "lattice": (B, 3, 3) Å} -> (B, Z); trained, and averaged
         over views.
+    with_trunk: the same inputs -> {"standardized": (B, Z), "trunk": (B, T) last features before the heads}.
     physical: the same inputs -> {property: value in its unit or probability}; shares all weights.
     units: the last step alone, (B, Z) and (B, 3, 3) -> {property: ...}.
     """
 
     standardized: keras.Model
+    with_trunk: keras.Model
     physical: keras.Model
     units: PhysicalUnits
 
@@ -51,16 +53,17 @@ def build_network(view: ViewConfig, model: ModelConfig, standardizer: Standardiz
         x = layers.Concatenate()([x, LatticeFeatures()(lattice)])
     width = encoder.trunk_width(model.size)
     x = layers.Dense(width, activation="relu")(x)
-    x = layers.Dense(width, activation="relu", name="trunk")(x)
+    trunk = layers.Dense(width, activation="relu", name="trunk")(x)
     heads = []
     for item in standardizer.properties:
-        hidden = layers.Dense(width // 2, activation="relu", name=f"{item.name}_hidden")(x)
+        hidden = layers.Dense(width // 2, activation="relu", name=f"{item.name}_hidden")(trunk)
         heads.append(layers.Dense(item.size, dtype="float32", name=f"{item.name}_standardized")(hidden))
     output = layers.Concatenate(dtype="float32", name="standardized")(heads) if len(heads) > 1 else heads[0]
     inputs = {"cube": cube, "lattice": lattice}
     units = PhysicalUnits(standardizer.to_dict(), name="physical_units")
     return Network(
         standardized=keras.Model(inputs, output, name=model.name),
+        with_trunk=keras.Model(inputs, {"standardized": output, "trunk": trunk}, name=f"{model.name}_with_trunk"),
         physical=keras.Model(inputs, units(output, lattice), name=f"{model.name}_physical"),
         units=units,
     )

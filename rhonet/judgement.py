@@ -1,0 +1,74 @@
+"""What a finished network says about crystals that it has not trained on: the ground of error bars and novelty."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rhonet.calibration import fit_calibration, merge_predictions
+from rhonet.config import Config
+from rhonet.dataset import Index
+from rhonet.export import network_of_run
+from rhonet.inference import to_predictions
+from rhonet.predictions import Predictions
+from rhonet.runs import Run, explain_disk, write_text
+from rhonet.trust import distances_of, look_at_records, surroundings_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """Of one network, about the n records that it validated on.
+
+    predictions: of them. volumes: (n,) Å³. distances: (n, 2) to its training crystals.
+    """
+
+    predictions: Predictions
+    volumes: np.ndarray
+    distances: np.ndarray
+
+
+def judge(run: Run, config: Config, builder: Any, index: Index) -> Judgement | None:
+    """Judgement of the network whose best weights lie in `run`; saves its surroundings there.
+
+    Returns:
+        None where it has no validation records.
+
+    Raises:
+        RunError: no checkpoint, or the disk is full.
+    """
+    network = network_of_run(run)
+    rows = index.rows("validation")
+    if not len(rows):
+        return None
+    surroundings = surroundings_of(look_at_records(network, builder, index.rows("train"), config.view))
+    with explain_disk(run.surroundings_file, "free some space"):
+        surroundings.save(run.surroundings_file)
+    looks = look_at_records(network, builder, rows, config.view)
+    predictions = to_predictions(network, looks.standardized, index, rows)
+    return Judgement(predictions, index.volumes[rows], distances_of(surroundings, looks))
+
+
+def calibrate(run: Run, judgements: Sequence[Judgement | None]) -> None:
+    """Writes the run's calibration from the judgements of all its networks; nothing where one is missing.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    known = [one for one in judgements if one is not None]
+    if len(known) < len(judgements):
+        log.warning("no validation records: the model gives neither intervals nor novelty; see data.fractions")
+        return
+    calibration = fit_calibration(
+        merge_predictions([one.predictions for one in known]),
+        np.concatenate([one.volumes for one in known]),
+        np.concatenate([one.distances for one in known]),
+    )
+    with explain_disk(run.calibration_file, "free some space"):
+        write_text(run.calibration_file, json.dumps(calibration.to_dict(), indent=1) + "\n")
