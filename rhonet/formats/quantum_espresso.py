@@ -24,6 +24,9 @@ from rhonet.formats.source import Source, unpacked_limit
 
 # bg1 to bg3 have all digits, an XML file has at least nine.
 CELL_TOLERANCE_ANGSTROM = 1e-4
+# A sphere of plane waves fills half of its box, a quarter with gamma_only, less in skewed cells.
+MOST_POINTS_PER_WAVE = 200
+FREE_GRID_POINTS = 32**3
 HERMITICITY_TOLERANCE = 1e-6
 _PIECE = 1 << 18
 _SPIN = {1: (), 2: ("rhodiff_g",), 4: ("m_x", "m_y", "m_z")}
@@ -121,8 +124,14 @@ def _choose_grid(source: Source, miller: np.ndarray, calculation: Calculation) -
     if known:
         shape = np.array(calculation.grid)
     # The bound comes first: a product of extents, each of which alone fits a 32-bit number.
-    if 8 * np.prod(shape, dtype=float) > unpacked_limit(source.max_bytes):
+    points = np.prod(shape, dtype=float)
+    if 8 * points > unpacked_limit(source.max_bytes):
         raise source.error(f"its plane waves take a grid of {'x'.join(map(str, shape))} points, far more than it holds")
+    if points > FREE_GRID_POINTS and points > MOST_POINTS_PER_WAVE * len(miller):
+        raise source.error(
+            f"its {len(miller)} plane waves reach over a grid of {'x'.join(map(str, shape))} points, which a cut-off "
+            "fills far better; it is damaged"
+        )
     nx, ny, nz = (int(n) for n in shape)
     if not known:
         nx, ny, nz = (scipy.fft.next_fast_len(n, real=True) or n for n in (nx, ny, nz))
