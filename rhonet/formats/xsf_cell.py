@@ -114,7 +114,9 @@ def _repeats(values: np.ndarray, axis: int, *, tolerance: float) -> bool:
     """Is the last plane along the axis the first one again?"""
     if values.shape[axis] == 1:
         return False
-    first, last = np.take(values, 0, axis), np.take(values, -1, axis)
+    # Not np.take, which copies a Fortran-ordered field as a whole.
+    planes = np.moveaxis(values, axis, 0)
+    first, last = planes[0], planes[-1]
     return np.allclose(first, last, rtol=_SAME_VALUE, atol=tolerance)
 
 
