@@ -10,6 +10,7 @@ from typing import Any
 
 import tomli_w
 
+from rhonet.calibration import Calibration
 from rhonet.properties import Property
 from rhonet.runs import Run, RunError, package_versions, write_text
 
@@ -27,6 +28,12 @@ class Card:
 
     properties: tuple[Property, ...]
     content: dict[str, Any]
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What its intervals and novelty rest on; None for a model without them."""
+        stored = self.content.get("calibration")
+        return None if stored is None else Calibration.from_dict(stored)
 
     @property
     def test_errors(self) -> dict[str, float]:
@@ -75,6 +82,9 @@ def write_card(run: Run, folder: Path) -> None:
         "limits": {"text": LIMITS},
         "properties": record["standardizer"]["properties"],
     }
+    calibration = run.calibration()
+    if calibration is not None:
+        content["calibration"] = calibration.to_dict()
     if run.metrics_file.exists():
         content["metrics"] = json.loads(run.metrics_file.read_text(encoding="utf-8"))
     write_text(folder / CARD, tomli_w.dumps(_without_none(content)))
@@ -90,6 +100,6 @@ def _without_none(value: Any) -> Any:
 LIMITS = (
     "Trained on densities of one code and one kind of pseudopotential: a density with other cores (another "
     "valence, all-electron) is a different input, and total energies, Fermi energies and formation energies "
-    "refer to the training data's references. No error bar is given for a single prediction; the metrics "
-    "above are averages over the test split. Hypothetical small prototype cells dominate the bundled set."
+    "refer to the training data's references. Intervals hold for crystals like those trained on; a novelty above 1 "
+    "says that a density is not. Hypothetical small prototype cells dominate the bundled set."
 )

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from rhonet import views
+from rhonet.answers import Answer
 from rhonet.calibration import Calibration, Surroundings
 from rhonet.config import ViewConfig
 from rhonet.density import ChargeDensity
@@ -167,21 +168,6 @@ def _half_widths(standardizer: Standardizer, calibration: Calibration | None) ->
         for item, scale in zip(standardizer.properties, standardizer.scales, strict=True)
     ]
     return tf.constant(np.concatenate(widths), tf.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a model says about one density.
-
-    values: per property a scalar in its unit, a probability, or (classes,) probabilities.
-    lower, upper: ends of the interval per regression property, in its unit; {} without calibration.
-    novelty: above 1 for densities unlike those trained on; NaN without calibration.
-    """
-
-    values: dict[str, np.ndarray]
-    lower: dict[str, float]
-    upper: dict[str, float]
-    novelty: float
 
 
 class Predictor:

@@ -10,27 +10,12 @@ import numpy as np
 import pytest
 
 from rhonet import predict
-from rhonet.predict import Row, csv_rows, format_rows, json_rows
-from rhonet.properties import PROPERTIES, Property
 from rhonet.serving import Predictor
 from tests.crystals import smooth_density
 from tests.synthetic import chgcar_text, cube_text, write_archive
 
 pytest_plugins = ("tests.fixtures",)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
-
-ITEMS = (PROPERTIES["band_gap"], PROPERTIES["is_metal"], Property("phase", kind="multiclass", classes=3))
-
-
-def values_of(gap: float, metal: float, phase: list[float]) -> dict[str, np.ndarray]:
-    return {"band_gap": np.array(gap), "is_metal": np.array(metal), "phase": np.array(phase)}
-
-
-ROWS = [
-    Row("a.cube", "NaCl", 8.0, values_of(1.23456789, 0.25, [0.1, 0.7, 0.2])),
-    Row("b,c.cube", error="b,c.cube:3: is cut"),
-    Row("x/" * 30 + "d.cube", "", 4.5, values_of(1e-7, 1.0, [1.0, 0.0, 0.0])),
-]
 
 
 @pytest.fixture(scope="module")
@@ -88,39 +73,6 @@ def test_file_of_another_format_gives_the_same_answer(command, finished, tmp_pat
         for name, value in first.items():
             # The archive is float16.
             np.testing.assert_allclose(other[name], value, rtol=2e-3, err_msg=name)
-
-
-def test_csv_can_be_read_back_with_units_and_errors():
-    rows = list(csv.DictReader(io.StringIO(csv_rows(ROWS, ITEMS))))
-    heads = ["file", "formula", "n_electrons", "band_gap [eV]", "is_metal", "phase_0", "phase_1", "phase_2", "error"]
-    assert list(rows[0]) == heads
-    assert rows[0]["band_gap [eV]"] == "1.234568"
-    assert [row["file"] for row in rows] == [row.file for row in ROWS]
-    assert (rows[1]["error"], rows[1]["n_electrons"], rows[1]["phase_2"]) == ("b,c.cube:3: is cut", "", "")
-    assert float(rows[2]["band_gap [eV]"]) == pytest.approx(1e-7)
-
-
-def test_json_says_units_once_and_probabilities_in_full():
-    tree = json.loads(json_rows(ROWS, ITEMS))
-    assert tree["properties"]["band_gap"] == {"unit": "eV", "kind": "regression", "test_mae": None}
-    with_errors = json.loads(json_rows(ROWS, ITEMS, typical_errors={"band_gap": 0.5}))
-    assert with_errors["properties"]["band_gap"]["test_mae"] == 0.5
-    good, bad, nameless = tree["files"]
-    assert good["properties"] == {"band_gap": 1.23456789, "is_metal": 0.25, "phase": [0.1, 0.7, 0.2]}
-    assert bad == {"file": "b,c.cube", "formula": None, "error": "b,c.cube:3: is cut"}
-    assert nameless["formula"] is None
-
-
-def test_table_says_the_likeliest_class_and_ends_of_long_paths():
-    lines = format_rows(ROWS, ITEMS).splitlines()
-    assert len(lines) == 4
-    assert "1.235" in lines[2]
-    assert "0.25" in lines[2]
-    assert "1 (0.70)" in lines[2]
-    assert lines[3].startswith("…")
-    assert "d.cube" in lines[3]
-    assert max(map(len, lines)) < 100
-    assert format_rows(ROWS[1:2], ITEMS) == ""
 
 
 @pytest.mark.parametrize("name", ["nothing.cube", "."])

@@ -1,0 +1,181 @@
+"""What a model says about densities, and how predictions are shown: as a table, as CSV, as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rhonet.model_card import Card
+from rhonet.properties import Property
+
+NOVEL = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model says about one density.
+
+    values: per property a scalar in its unit, a probability, or (classes,) probabilities.
+    lower, upper: ends of the 90 % interval per regression property, in its unit; {} without calibration.
+    novelty: above 1 for densities unlike those trained on; NaN without calibration.
+    """
+
+    values: dict[str, np.ndarray]
+    lower: dict[str, float]
+    upper: dict[str, float]
+    novelty: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """Answer for one file, or the reason why there is none."""
+
+    file: str
+    formula: str = ""
+    n_electrons: float = float("nan")
+    answer: Answer | None = None
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+    total_moment: float | None = None
+
+
+def format_rows(rows: Sequence[Row], card: Card) -> str:
+    """Aligned table, one line per file that could be read, below units and the half widths of the intervals."""
+    done = [(row, row.answer) for row in rows if row.answer is not None]
+    if not done:
+        return ""
+    properties = card.properties
+    with_novelty = any(math.isfinite(answer.novelty) for _, answer in done)
+    tail = ["novelty"] if with_novelty else []
+    heads = ["file", "formula", "electrons", *(item.symbol or item.name for item in properties), *tail]
+    units = ["", "", "", *(item.unit or ("p(1)" if item.kind == "binary" else "") for item in properties)]
+    table = [heads, units + [""] * len(tail)]
+    label, widths = _half_widths(card)
+    if label:
+        table.append([label, "", "", *widths, *([f"{NOVEL:g}"] if with_novelty else [])])
+    for row, answer in done:
+        cells = [_shortened(row.file), row.formula or "?", f"{row.n_electrons:.2f}", *_cells(answer, properties)]
+        table.append([*cells, *([_novelty_cell(answer.novelty)] if with_novelty else [])])
+    columns = [max(len(line[at]) for line in table) for at in range(len(heads))]
+    lines = [
+        "  ".join(
+            f"{cell:<{w}}" if at < 2 else f"{cell:>{w}}" for at, (cell, w) in enumerate(zip(line, columns, strict=True))
+        )
+        for line in table
+    ]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def csv_rows(rows: Sequence[Row], card: Card) -> str:
+    """CSV with a column `property [unit]` each, ends of its interval, novelty, warnings and error; full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    heads = [f"{name} [{item.unit}]" if item.unit else name for item in card.properties for name in _columns(item)]
+    bounded = _bounded(rows, card.properties)
+    ends = [f"{item.name}_{end}{f' [{item.unit}]' if item.unit else ''}" for item in bounded for end in _ENDS]
+    writer.writerow(["file", "formula", "n_electrons", *heads, *ends, "novelty", "warnings", "error"])
+    for row in rows:
+        answer = row.answer
+        if answer is None:
+            blank = [""] * (len(heads) + len(ends) + 2)
+            writer.writerow([row.file, row.formula, "", *blank, row.error])
+            continue
+        values = [f"{float(value):.7g}" for item in card.properties for value in np.ravel(answer.values[item.name])]
+        limits = [f"{getattr(answer, end)[item.name]:.7g}" for item in bounded for end in _ENDS]
+        novelty = f"{answer.novelty:.4g}" if math.isfinite(answer.novelty) else ""
+        electrons = f"{row.n_electrons:.6f}"
+        writer.writerow([row.file, row.formula, electrons, *values, *limits, novelty, " ".join(row.warnings), ""])
+    return text.getvalue()
+
+
+def json_rows(rows: Sequence[Row], card: Card) -> str:
+    """JSON: units and the mean absolute errors on test crystals once, then one object per file."""
+    answers = []
+    for row in rows:
+        found: dict[str, object] = {"file": row.file, "formula": row.formula or None}
+        if row.answer is None:
+            found["error"] = row.error
+        else:
+            answer = row.answer
+            found["n_electrons"] = row.n_electrons
+            found["total_moment"] = row.total_moment
+            found["properties"] = {item.name: _finite(answer.values[item.name]) for item in card.properties}
+            found["intervals"] = {name: [answer.lower[name], answer.upper[name]] for name in answer.lower}
+            found["novelty"] = _finite(np.array(answer.novelty))
+            found["warnings"] = list(row.warnings)
+        answers.append(found)
+    errors = card.test_errors
+    about = {
+        item.name: {"unit": item.unit, "kind": item.kind, "test_mae": errors.get(item.name)} for item in card.properties
+    }
+    level = card.calibration.level if card.calibration is not None else None
+    tree = {"properties": about, "interval_level": level, "files": answers}
+    return json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+_ENDS = ("lower", "upper")
+
+
+def _half_widths(card: Card) -> tuple[str, list[str]]:
+    """Name and cells of the line that says how far off answers are: intervals, else errors on test crystals."""
+    calibration = card.calibration
+    if calibration is not None:
+        cells = [_half_width(item, calibration.spreads[item.name].half_width) for item in card.properties]
+        if any(cells):
+            return f"{calibration.level:.0%} of unseen crystals within", cells
+    errors = card.test_errors
+    cells = [f"±{errors[item.name]:.2g}" if item.name in errors else "" for item in card.properties]
+    return ("mean error on test crystals" if errors else ""), cells
+
+
+def _half_width(item: Property, width: float) -> str:
+    if item.is_class or not math.isfinite(width):
+        return ""
+    return f"×÷{math.exp(width):.2f}" if item.transform == "log" else f"±{width:.2g}{'' if item.intensive else '/Å³'}"
+
+
+def _bounded(rows: Sequence[Row], properties: Sequence[Property]) -> list[Property]:
+    """Properties for which some answer has an interval."""
+    named = {name for row in rows if row.answer is not None for name in row.answer.lower}
+    return [item for item in properties if item.name in named]
+
+
+def _novelty_cell(novelty: float) -> str:
+    if not math.isfinite(novelty):
+        return ""
+    return f"{novelty:.2f}{' !' if novelty > NOVEL else ''}"
+
+
+def _shortened(file: str, width: int = 40) -> str:
+    """End of a long path: what tells files apart in a table."""
+    return file if len(file) <= width else "…" + file[1 - width :]
+
+
+def _finite(values: np.ndarray) -> list | float | None:
+    """Plain numbers, None where one is not finite: JSON knows no infinity."""
+    if values.ndim == 0:
+        return float(values) if np.isfinite(values) else None
+    return [_finite(value) for value in values]
+
+
+def _columns(item: Property) -> list[str]:
+    if item.kind == "multiclass":
+        return [f"{item.name}_{number}" for number in range(item.classes)]
+    return [item.name]
+
+
+def _cells(answer: Answer, properties: Sequence[Property]) -> list[str]:
+    cells = []
+    for item in properties:
+        value = answer.values[item.name]
+        if item.kind == "multiclass":
+            cells.append(f"{int(np.argmax(value))} ({float(np.max(value)):.2f})")
+        else:
+            cells.append(f"{float(value):.2f}" if item.kind == "binary" else f"{float(value):.4g}")
+    return cells

@@ -1,0 +1,117 @@
+"""How predictions are shown."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+
+from rhonet.answers import Answer, Row, csv_rows, format_rows, json_rows
+from rhonet.calibration import Calibration, Spread
+from rhonet.model_card import Card
+from rhonet.properties import PROPERTIES, Property
+
+ITEMS = (PROPERTIES["band_gap"], PROPERTIES["is_metal"], Property("phase", kind="multiclass", classes=3))
+HARDNESS = Property("hardness", unit="GPa", transform="log")
+PLAIN = Card(ITEMS, {})
+
+
+def answer_of(gap: float, metal: float, phase: list[float]) -> Answer:
+    values = {"band_gap": np.array(gap), "is_metal": np.array(metal), "phase": np.array(phase)}
+    return Answer(values, lower={}, upper={}, novelty=math.nan)
+
+
+ROWS = [
+    Row("a.cube", "NaCl", 8.0, answer_of(1.23456789, 0.25, [0.1, 0.7, 0.2]), warnings=("Odd.", "Very odd.")),
+    Row("b,c.cube", error="b,c.cube:3: is cut"),
+    Row("x/" * 30 + "d.cube", "", 4.5, answer_of(1e-7, 1.0, [1.0, 0.0, 0.0])),
+]
+CALIBRATION = Calibration(0.9, {name: Spread(30, 0.5) for name in ("band_gap", "is_metal", "phase")}, (1.0, 1.0), 30)
+CALIBRATED = Card(ITEMS, {"calibration": CALIBRATION.to_dict()})
+BOUNDED = [
+    dataclasses.replace(
+        row,
+        answer=row.answer
+        and dataclasses.replace(row.answer, lower={"band_gap": 0.7}, upper={"band_gap": 1.7}, novelty=novelty),
+    )
+    for row, novelty in zip(ROWS, (0.42, 0.0, 1.3), strict=True)
+]
+
+
+def test_csv_can_be_read_back_with_units_and_errors():
+    rows = list(csv.DictReader(io.StringIO(csv_rows(ROWS, PLAIN))))
+    heads = ["file", "formula", "n_electrons", "band_gap [eV]", "is_metal", "phase_0", "phase_1", "phase_2"]
+    assert list(rows[0]) == [*heads, "novelty", "warnings", "error"]
+    assert rows[0]["band_gap [eV]"] == "1.234568"
+    assert rows[0]["warnings"] == "Odd. Very odd."
+    assert [row["file"] for row in rows] == [row.file for row in ROWS]
+    assert (rows[1]["error"], rows[1]["n_electrons"], rows[1]["phase_2"]) == ("b,c.cube:3: is cut", "", "")
+    assert float(rows[2]["band_gap [eV]"]) == pytest.approx(1e-7)
+
+
+def test_csv_gives_the_ends_of_intervals():
+    rows = list(csv.DictReader(io.StringIO(csv_rows(BOUNDED, CALIBRATED))))
+    assert (rows[0]["band_gap_lower [eV]"], rows[0]["band_gap_upper [eV]"]) == ("0.7", "1.7")
+    assert [row["novelty"] for row in rows] == ["0.42", "", "1.3"]
+    assert rows[1]["error"] == "b,c.cube:3: is cut"
+
+
+def test_json_says_units_once_and_probabilities_in_full():
+    tree = json.loads(json_rows(ROWS, PLAIN))
+    assert tree["properties"]["band_gap"] == {"unit": "eV", "kind": "regression", "test_mae": None}
+    metrics = {"model": {"regression": {"band_gap": {"mae": {"value": 0.5}}}}}
+    with_errors = json.loads(json_rows(ROWS, Card(ITEMS, {"metrics": metrics})))
+    assert with_errors["properties"]["band_gap"]["test_mae"] == 0.5
+    good, bad, nameless = tree["files"]
+    assert good["properties"] == {"band_gap": 1.23456789, "is_metal": 0.25, "phase": [0.1, 0.7, 0.2]}
+    assert (good["intervals"], good["novelty"]) == ({}, None)
+    assert bad == {"file": "b,c.cube", "formula": None, "error": "b,c.cube:3: is cut"}
+    assert nameless["formula"] is None
+
+
+def test_json_gives_intervals_and_their_level():
+    tree = json.loads(json_rows(BOUNDED, CALIBRATED))
+    assert tree["interval_level"] == 0.9
+    assert tree["files"][0]["intervals"] == {"band_gap": [0.7, 1.7]}
+    assert tree["files"][2]["novelty"] == 1.3
+
+
+def test_table_says_the_likeliest_class_and_ends_of_long_paths():
+    lines = format_rows(ROWS, PLAIN).splitlines()
+    assert len(lines) == 4
+    assert "1.235" in lines[2]
+    assert "0.25" in lines[2]
+    assert "1 (0.70)" in lines[2]
+    assert lines[3].startswith("…")
+    assert "d.cube" in lines[3]
+    assert max(map(len, lines)) < 100
+    assert "novelty" not in lines[0]
+    assert format_rows(ROWS[1:2], PLAIN) == ""
+
+
+def test_table_of_a_calibrated_model_says_how_far_off_it_is_and_marks_what_is_novel():
+    heads, _, within, usual, novel = format_rows(BOUNDED, CALIBRATED).splitlines()
+    assert heads.endswith("novelty")
+    assert within.startswith("90% of unseen crystals within")
+    assert "±0.5" in within
+    assert usual.endswith("0.42")
+    assert novel.endswith("1.30 !")
+
+
+def test_logarithms_are_off_by_a_factor():
+    spreads = {"hardness": Spread(30, math.log(1.25))}
+    card = Card((HARDNESS,), {"calibration": Calibration(0.9, spreads, (1.0, 1.0), 30).to_dict()})
+    answer = Answer({"hardness": np.array(10.0)}, {"hardness": 8.0}, {"hardness": 12.5}, 0.1)
+    assert "×÷1.25" in format_rows([Row("a", answer=answer)], card)
+
+
+def test_too_few_calibration_crystals_leave_the_errors_of_the_test():
+    spreads = {name: Spread(5, math.inf) for name in CALIBRATION.spreads}
+    metrics = {"model": {"regression": {"band_gap": {"mae": {"value": 0.5}}}}}
+    content = {"calibration": dataclasses.replace(CALIBRATION, spreads=spreads).to_dict(), "metrics": metrics}
+    assert format_rows(BOUNDED, Card(ITEMS, content)).splitlines()[2].startswith("mean error on test crystals")
