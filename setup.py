@@ -35,7 +35,17 @@ EXTRAS = {
     "cpu": ["tensorflow-cpu" + TENSORFLOW],
     "gpu": ["tensorflow[and-cuda]" + TENSORFLOW],
     "export": ["onnx>=1.20", "onnxruntime>=1.24", "tf2onnx>=1.17"],
-    "test": ["dill>=0.4", "hypothesis>=6.100", "packaging>=24", "pytest>=9", "pytest-xdist>=3.6"],
+    "test": [
+        "dill>=0.4",
+        "hypothesis>=6.100",
+        "monty>=2025.1",
+        "packaging>=24",
+        "pillow>=11",
+        "pytest>=9",
+        "pytest-xdist>=3.6",
+    ],
+    "gpaw": ["gpaw>=25.1"],  # reads .gpw files; needs a C compiler
+    "fuzz": ["atheris>=3"],  # tools/fuzz_formats.py
     "bench": ["mp-pyrho>=0.5.2"],
     # tools/download_materials_project.py; mp-api brings the others, which are imported by name as well
     "mp": [

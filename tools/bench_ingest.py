@@ -77,7 +77,8 @@ def read_with_pymatgen(path: Path) -> list[np.ndarray]:
         return verified(VolumetricData.from_cube(path).data["total"] / Bohr**3)
     if path.suffix == ".xsf":
         # The last plane along each axis repeats the first.
-        (grid,) = XSF.from_file(path).grids.values()
+        file: Any = XSF.from_file(path)
+        (grid,) = file.grids.values()
         return verified(np.asarray(grid.data)[0, :-1, :-1, :-1] / Bohr**3)
     if path.suffix == ".json":
         data = Chgcar.from_dict(json.loads(path.read_text())).data

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fuzz the readers of density files with atheris (libFuzzer): every input gives a density or a FormatError.
 
-    pip install atheris
+    pip install -e ".[fuzz]"
     python tools/fuzz_formats.py --minutes 30
 
 Starts from small whole files of every format that `tests/whole_files.py` writes, or from the files of `--seeds`.
@@ -101,10 +101,10 @@ def write_seeds(corpus: Path, seeds: Path | None) -> int:
 
 def fuzz(flags: list[str]) -> None:
     """One libFuzzer run in this process; it ends the process."""
-    import atheris
+    import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
 
     sys.path.insert(0, str(REPOSITORY))
-    with atheris.instrument_imports(include=["rhonet"]):
+    with atheris.instrument_imports(include=["rhonet"]):  # pyright: ignore[reportAttributeAccessIssue]
         import rhonet.formats
         import rhonet.formats.table
 
