@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rhonet.model_card import Card
+from rhonet.predictions import NOVEL
 from rhonet.properties import Property
-
-NOVEL = 1.0
 
 
 @dataclass(frozen=True, eq=False)

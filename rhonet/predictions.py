@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from rhonet.properties import Property
+
+# Novelty above which a sample is unlike those trained on.
+NOVEL = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,16 +25,21 @@ class Predictions:
         labels: per property (n,): the value in its unit, 0 or 1 (binary), 0 ... classes-1 (multiclass).
         values: per property (n,): the value in its unit, or the probability of class 1 (binary);
             (n, classes) probabilities for a multiclass property.
+        lower, upper: ends of the 90 % interval (n,) per regression property that has one, in its unit; {} without.
+        novelty: (n,), above `NOVEL` for samples unlike those trained on; None where the predictor does not say.
 
     Raises:
         ValueError: a property without an array, a wrong shape, an infinite label, a label that is no class,
-            or a probability outside [0, 1].
+            a probability outside [0, 1], or an interval with one end or with its ends swapped.
     """
 
     properties: tuple[Property, ...]
     ids: tuple[str, ...]
     labels: dict[str, np.ndarray]
     values: dict[str, np.ndarray]
+    lower: dict[str, np.ndarray] = field(default_factory=dict)
+    upper: dict[str, np.ndarray] = field(default_factory=dict)
+    novelty: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for what, names in (("sample id", self.ids), ("property", [item.name for item in self.properties])):
@@ -43,6 +51,9 @@ class Predictions:
                 raise ValueError(f"property {item.name}: labels or predicted values are not given")
             self._check_labels(item)
             self._check_values(item)
+        self._check_intervals()
+        if self.novelty is not None and self.novelty.shape != (len(self),):
+            raise ValueError(f"novelty must have shape ({len(self)},), got {self.novelty.shape}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,12 +61,11 @@ class Predictions:
     def sorted_by_id(self) -> Predictions:
         """The same predictions with the samples in the order of their ids."""
         order = sorted(range(len(self)), key=self.ids.__getitem__)
-        return Predictions(
-            self.properties,
-            tuple(self.ids[at] for at in order),
-            {item.name: self.labels[item.name][order] for item in self.properties},
-            {item.name: self.values[item.name][order] for item in self.properties},
-        )
+        arrays = (self.labels, self.values, self.lower, self.upper)
+        labels, values, lower, upper = ({name: array[order] for name, array in one.items()} for one in arrays)
+        novelty = None if self.novelty is None else self.novelty[order]
+        ids = tuple(self.ids[at] for at in order)
+        return Predictions(self.properties, ids, labels, values, lower=lower, upper=upper, novelty=novelty)
 
     def _check_labels(self, item: Property) -> None:
         labels = self.labels[item.name]
@@ -80,3 +90,18 @@ class Predictions:
         # Softmax and sigmoid in float32 may overshoot by a rounding error.
         if item.is_class and ((values < -1e-5) | (values > 1 + 1e-5)).any():
             raise ValueError(f"property {item.name}: predictions must be probabilities, found values outside [0, 1]")
+
+    def _check_intervals(self) -> None:
+        if self.lower.keys() != self.upper.keys():
+            alone = sorted(self.lower.keys() ^ self.upper.keys())
+            raise ValueError(f"{', '.join(alone)}: only one end of the interval is given")
+        regression = {item.name for item in self.properties if not item.is_class}
+        for name in self.lower:
+            if name not in regression:
+                raise ValueError(f"{name}: has an interval, but is no regression property of these predictions")
+            for end in (self.lower[name], self.upper[name]):
+                if end.shape != (len(self),):
+                    raise ValueError(f"property {name}: interval ends must have shape ({len(self)},), got {end.shape}")
+            swapped = self.lower[name] > self.upper[name]
+            if swapped.any():
+                raise ValueError(f"property {name}: the interval of {self.ids[swapped.argmax()]} has swapped ends")

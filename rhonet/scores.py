@@ -1,10 +1,13 @@
 """Scores of weighted samples, for many weightings at once.
 
-Every function takes weights (b, n), one row per weighting: ones score the sample itself, counts of draws a
+Every scoring function takes weights (b, n), one row per weighting: ones score the sample itself, counts of draws a
 bootstrap resample. It returns (b,) scores, NaN where a score is not defined.
 """
 
 from __future__ import annotations
+
+import math
+from statistics import NormalDist
 
 import numpy as np
 
@@ -82,6 +85,14 @@ def balanced_accuracy(labels: np.ndarray, guess: np.ndarray, weights: np.ndarray
     hit = labels == guess
     recalls = [weights @ (hit & (labels == at)) / _positive(weights @ (labels == at)) for at in classes]
     return np.mean(recalls, axis=0)
+
+
+def wilson_interval(hits: int, n: int, level: float) -> tuple[float, float]:
+    """Wilson's score interval of a share of n > 0 independent samples; it has a width even where all are hits."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, tail = hits / n, z * z / n
+    centre, half = share + tail / 2, z * math.sqrt(share * (1 - share) / n + tail / (4 * n))
+    return max(0.0, (centre - half) / (1 + tail)), min(1.0, (centre + half) / (1 + tail))
 
 
 def _positive(total: np.ndarray) -> np.ndarray:

@@ -265,3 +265,47 @@ def test_a_thousand_samples_take_well_under_a_second():
     evaluate(wide)
     # 0.25 s on one AVX-512 core; processor time, so that neighbours on the machine do not count.
     assert time.process_time() - start < 1.5
+
+
+def with_intervals(predictions: Predictions, half_width: float) -> Predictions:
+    lower, upper = ({"gap": predictions.values["gap"] + sign * half_width} for sign in (-1, 1))
+    novelty = np.linspace(0, 2, len(predictions))
+    return dataclasses.replace(predictions, lower=lower, upper=upper, novelty=novelty)
+
+
+def test_coverage_is_the_share_of_known_labels_inside():
+    predictions = with_intervals(single(GAP, [1.0, 2.0, 3.0, np.nan], [1.0, 2.4, 3.6, 4.0]), 0.5)
+    evaluation = evaluate(predictions, resamples=0)
+    (gap,) = evaluation.intervals
+    assert (gap.target, gap.n) == (GAP, 3)
+    assert gap.coverage.value == pytest.approx(2 / 3)
+    assert gap.median_width == pytest.approx(1.0)
+    # Wilson's interval for 2 of 3, e.g. Brown, Cai, DasGupta, doi:10.1214/ss/1009213286, eq. 4.
+    assert (gap.coverage.lower, gap.coverage.upper) == pytest.approx((0.2077, 0.9385), abs=1e-4)
+    assert evaluation.novel is not None
+    assert evaluation.novel.value == 0.5
+    tree = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
+    assert tree["prediction_intervals"]["level"] == 0.9
+    assert tree["prediction_intervals"]["properties"]["gap"]["coverage"]["value"] == pytest.approx(2 / 3)
+    assert tree["novel"]["share"]["value"] == 0.5
+
+
+def test_intervals_that_hold_everything_are_not_certain_to():
+    (gap,) = evaluate(with_intervals(single(GAP, np.arange(20.0), np.arange(20.0)), 1.0), resamples=0).intervals
+    assert gap.coverage.value == gap.coverage.upper == 1
+    assert gap.coverage.lower == pytest.approx(0.839, abs=1e-3)
+
+
+def test_intervals_without_labels_have_no_coverage():
+    (gap,) = evaluate(with_intervals(single(GAP, [np.nan] * 3, [1.0, 2.0, 3.0]), 1.0), resamples=0).intervals
+    assert gap.n == 0
+    assert math.isnan(gap.coverage.value)
+    assert gap.coverage.reason == "no labels"
+    assert math.isnan(gap.median_width)
+
+
+def test_a_predictor_without_intervals_is_scored_as_before():
+    evaluation = evaluate(simulate(20), resamples=0)
+    assert evaluation.intervals == ()
+    assert evaluation.novel is None
+    assert not {"prediction_intervals", "novel"} & set(evaluation.to_dict())

@@ -51,3 +51,37 @@ def test_missing_arrays_and_repeated_names_are_refused():
         Predictions((GAP,), ("a",), {}, {"gap": np.zeros(1)})
     with pytest.raises(ValueError, match="property gap is named 2 times"):
         Predictions((GAP, GAP), ("a",), {"gap": np.zeros(1)}, {"gap": np.zeros(1)})
+
+
+def bounded(lower: dict[str, np.ndarray], upper: dict[str, np.ndarray], novelty: np.ndarray | None = None):
+    labels = {"gap": np.zeros(3), "metal": np.zeros(3)}
+    return Predictions((GAP, METAL), tuple("cab"), labels, labels, lower=lower, upper=upper, novelty=novelty)
+
+
+def test_intervals_and_novelty_move_with_their_samples():
+    once = bounded({"gap": np.array([0.0, 1.0, 2.0])}, {"gap": np.array([5.0, 6.0, 7.0])}, np.array([0.1, 0.2, 0.3]))
+    there = once.sorted_by_id()
+    assert there.ids == ("a", "b", "c")
+    assert there.lower["gap"].tolist() == [1, 2, 0]
+    assert there.upper["gap"].tolist() == [6, 7, 5]
+    assert there.novelty is not None
+    assert there.novelty.tolist() == [0.2, 0.3, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "said"),
+    [
+        ({"gap": np.zeros(3)}, {}, "gap: only one end"),
+        ({"metal": np.zeros(3)}, {"metal": np.ones(3)}, "metal: has an interval, but is no regression property"),
+        ({"gap": np.zeros(2)}, {"gap": np.ones(2)}, r"gap: interval ends must have shape \(3,\), got \(2,\)"),
+        ({"gap": np.array([0.0, 2.0, 0.0])}, {"gap": np.ones(3)}, "gap: the interval of a has swapped ends"),
+    ],
+)
+def test_wrong_intervals_are_refused(lower, upper, said):
+    with pytest.raises(ValueError, match=said):
+        bounded(lower, upper)
+
+
+def test_novelty_of_another_number_of_samples_is_refused():
+    with pytest.raises(ValueError, match=r"novelty must have shape \(3,\), got \(4,\)"):
+        bounded({}, {}, np.zeros(4))
