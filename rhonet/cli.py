@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from typing import NoReturn
+
+from rhonet.phrases import printable
 
 OK, SOME_FAILED, BAD_CALL = 0, 1, 2
 INTERRUPTED, PIPE_CLOSED = 130, 141  # as shells report SIGINT and SIGPIPE
@@ -25,6 +28,7 @@ def run_command(main: Callable[[argparse.Namespace], int], parser: argparse.Argu
     Errors of the user's input (`user_errors`, raised at our boundaries with a full sentence) are printed as
     one line with exit code 2; everything else is a defect of ours and keeps its traceback.
     """
+    _let_everything_through()
     arguments = parser.parse_args()
     prepare_logging(getattr(arguments, "verbose", False))
     try:
@@ -38,9 +42,16 @@ def run_command(main: Callable[[argparse.Namespace], int], parser: argparse.Argu
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = PIPE_CLOSED
     except user_errors() as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(f"{parser.prog}: error: {printable(str(error))}", file=sys.stderr)
         code = BAD_CALL
     sys.exit(code)
+
+
+def _let_everything_through() -> None:
+    """Prints what the terminal's encoding lacks (Å in ASCII, file names that are no UTF-8) as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def user_errors() -> tuple[type[Exception], ...]:

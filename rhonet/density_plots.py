@@ -15,6 +15,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patheffects import withStroke
 
 from rhonet.density import ChargeDensity
+from rhonet.phrases import printable
 from rhonet.plot_style import GUIDE, MAIN, STYLE, TEXT
 
 _SPIN_COLOR = "#D55E00"
@@ -68,12 +69,14 @@ class Field:
     """What a row of slices shows.
 
     values: (nx, ny, nz). label: symbol and unit. least: for a field with a sign, which gets diverging colours, the
-    magnitude that they reach at least; None for one that is positive but for noise.
+    magnitude that they reach at least; None for one that is positive but for noise. linear: share of that magnitude
+    up to which diverging colours are linear.
     """
 
     values: np.ndarray
     label: str
     least: float | None = None
+    linear: float = 0.05
 
 
 @matplotlib.rc_context(STYLE)
@@ -88,7 +91,7 @@ def slices_figure(density: ChargeDensity, fields: Sequence[Field], *, title: str
     slices = _choose_slices(density)
     height = _height(slices, rows=len(fields))
     figure = Figure(figsize=(_WIDTH, height + 0.3 + 0.15 * title.count("\n")), layout="constrained")
-    figure.suptitle(title, fontsize=9, color=TEXT)
+    figure.suptitle(title, fontsize=9, color=TEXT, parse_math=False)
     _draw_rows(figure, density, slices, fields)
     return figure
 
@@ -114,7 +117,9 @@ def density_figure(density: ChargeDensity, *, title: str = "") -> Figure:
     height = _height(slices, rows=len(fields))
     figure = Figure(figsize=(_WIDTH, height + _LINES + 0.3), layout="constrained")
     if title:
-        figure.suptitle(title if len(title) < 90 else "…" + title[-89:], fontsize=9, color=TEXT)
+        line = printable(title)
+        line = line if len(line) < 90 else "…" + line[-89:]
+        figure.suptitle(line, fontsize=9, color=TEXT, parse_math=False)
     parts: Any = figure.subfigures(2, 1, height_ratios=[height, _LINES])
     above, below = parts
     _draw_rows(above, density, slices, fields)
@@ -180,8 +185,9 @@ def _draw_slices(panels: np.ndarray, density: ChargeDensity, slices: Sequence[_S
     planes = [part.take(field.values) for part in slices]
     everything = np.concatenate([plane.ravel() for plane in planes])
     signed = field.least is not None
-    norm = _color_norm(everything, least=field.least)
-    levels = _round_values(norm, most=12)
+    norm = _color_norm(everything, least=field.least, linear=field.linear)
+    is_noise = field.least is not None and np.abs(everything).max() < field.least
+    levels = [] if is_noise else _round_values(norm, most=12)  # its zeros would be lines all over
     mesh = None
     for axes, part, plane in zip(panels, slices, planes, strict=True):
         u, v = (np.linspace(0, 1, points) for points in plane.shape)
@@ -203,15 +209,15 @@ def _draw_slices(panels: np.ndarray, density: ChargeDensity, slices: Sequence[_S
     bar.ax.minorticks_off()
 
 
-def _color_norm(values: np.ndarray, *, least: float | None) -> AsinhNorm:
+def _color_norm(values: np.ndarray, *, least: float | None, linear: float) -> AsinhNorm:
     """Symmetric for a signed field; linear up to what a quarter of the points stay below, logarithmic from there."""
     largest = float(np.abs(values).max())
     if least is not None:
         largest = max(largest, least)
-        return AsinhNorm(linear_width=0.05 * largest, vmin=-largest, vmax=largest)
-    linear = max(float(np.quantile(np.abs(values), 0.25)), 1e-6 * largest, 1e-30)
+        return AsinhNorm(linear_width=linear * largest, vmin=-largest, vmax=largest)
+    lowest = max(float(np.quantile(np.abs(values), 0.25)), 1e-6 * largest, 1e-30)
     low = float(values.min())
-    return AsinhNorm(linear_width=linear, vmin=low if low < largest else 0.0, vmax=largest)
+    return AsinhNorm(linear_width=lowest, vmin=low if low < largest else 0.0, vmax=largest)
 
 
 def _round_values(norm: AsinhNorm, *, most: int) -> list[float]:

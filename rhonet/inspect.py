@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import warnings
 from pathlib import Path
 
 from rhonet.cli import CallError, new_parser, run_command
@@ -63,7 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
         if isinstance(density, str):
             reasons.append(density)
             if arguments.json:
-                print(json.dumps({"file": file, "error": density}, ensure_ascii=False), flush=True)
+                print(json.dumps({"file": file, "error": density}), flush=True)
             continue
         sheet = make_sheet(file, density, view=view)
         print(sheet.to_json() if arguments.json else sheet.to_text(), flush=True)
@@ -103,7 +104,10 @@ def _draw_and_save(density: ChargeDensity, file: str, arguments: argparse.Namesp
         from rhonet.plots import save_figure
 
         try:
-            save_figure(density_figure(density, title=file), arguments.plot)
+            with warnings.catch_warnings():
+                # Boxes for such letters in the title are warning enough.
+                warnings.filterwarnings("ignore", message="Glyph .* missing from")
+                save_figure(density_figure(density, title=file), arguments.plot)
         except OSError as error:
             raise CallError(f"--plot {arguments.plot}: cannot be written: {error.strerror or error}") from error
         log.info("wrote %s", arguments.plot)

@@ -12,6 +12,7 @@ import numpy as np
 from rhonet.config import DEFAULT_SPACING, ViewConfig
 from rhonet.density import LEAST_MOMENT, ChargeDensity, ElectronCount
 from rhonet.formats.table import FORMATS
+from rhonet.phrases import counted, printable
 from rhonet.regrid import storage_shape
 
 _LABEL, _WIDTH = 12, 110
@@ -64,15 +65,15 @@ class Sheet:
     outlook: tuple[str, ...]
 
     def to_json(self) -> str:
-        """One line of JSON, with the fields' names as keys."""
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False)
+        """One line of JSON in ASCII, with the fields' names as keys: it passes any terminal and any file name."""
+        return json.dumps(asdict(self), allow_nan=False)
 
     def to_text(self) -> str:
         """Lines of at most 110 characters, the file's name first."""
-        lines = [self.file]
+        lines = [printable(self.file)]
         for label, text in self._rows():
             indent = " " * (_LABEL + 2)
-            filled = textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
+            filled = textwrap.wrap(printable(text), _WIDTH, initial_indent=indent, subsequent_indent=indent)
             lines += [f"  {label:<{_LABEL}}" + filled[0].lstrip(), *filled[1:]]
         return "\n".join(lines) + "\n"
 
@@ -80,7 +81,7 @@ class Sheet:
         """Label ("" where it goes on) and text, line by line."""
         title = next((row.title for row in FORMATS if row.name == self.format), "")
         yield "format", f"{self.format} ({title})" if title else self.format or "none (made in memory)"
-        yield "formula", f"{self.formula}, {_counted(self.n_atoms, 'atom')}" if self.n_atoms else "unknown"
+        yield "formula", f"{self.formula}, {counted(self.n_atoms, 'atom')}" if self.n_atoms else "unknown"
         edges = "  ".join(f"{name} {length:.4f}" for name, length in zip("abc", self.lengths, strict=True))
         angles = "  ".join(f"{name} {angle:.2f}" for name, angle in zip("αβγ", self.angles, strict=True))
         yield "cell", f"{edges} Å   {angles}°" + ("   (left-handed)" if self.left_handed else "")
@@ -227,10 +228,6 @@ def _spin_outlook(density: ChargeDensity) -> str:
 
 def _times(numbers: Iterable[object]) -> str:
     return " x ".join(map(str, numbers))
-
-
-def _counted(number: int | None, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _signed(value: float) -> str:

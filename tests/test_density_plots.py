@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -91,6 +92,20 @@ def test_odd_fields_are_drawn(values):
     density = density_of(values, magnetization=0 * values)
     picture = figure_to_image(density_figure(density, title="x" * 200))
     assert picture.std() > 10
+
+
+def test_any_file_name_can_be_a_title():
+    figure = density_figure(random_density(), title="cost$a^$b\n\udcff.cube")
+    assert figure_to_image(figure).std() > 10
+    assert figure.get_suptitle() == r"cost$a^$b\n\xff.cube"
+
+
+@pytest.mark.parametrize(("largest", "has_lines"), [(1e-4, False), (0.1, True)])
+def test_noise_has_no_contours(largest, has_lines):
+    noise = np.random.default_rng(0).uniform(-largest, largest, (4, 5, 6))
+    density = density_of(np.ones((4, 5, 6)), magnetization=noise)
+    lines = parts_of(density_figure(density), ContourSet)
+    assert bool(lines) == has_lines
 
 
 def test_fine_grids_are_thinned_out():

@@ -2,11 +2,15 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from rhonet.formats import read_density
+from tests.conftest import REPOSITORY
 from tests.synthetic import atoms_of, chgcar_text, cube_text, random_density, spin_of, write_archive
 
 pytest_plugins = ("tests.fixtures",)
@@ -156,6 +160,38 @@ def test_calls_that_make_no_sense_are_refused_before_anything_is_read(command, a
     answer = command("inspect", *arguments)
     assert answer.says(2, said)
     assert answer.stdout == ""
+
+
+def test_picture_of_a_name_that_the_font_lacks_says_nothing_of_it(command, folder):
+    (folder / "密度.cube").write_text(cube_text(PLAIN))
+    answer = command("inspect", folder / "密度.cube", "--plot", folder / "x.png")
+    assert (answer.code, answer.stderr) == (0, f"wrote {folder / 'x.png'}\n")
+
+
+def test_file_names_of_any_bytes_are_shown_on_one_line(command, folder):
+    names = [os.fsdecode(b"bad\xff.cube"), "new\nline.cube"]
+    for name in names:
+        (folder / name).write_text(cube_text(PLAIN))
+    answer = command("inspect", *(folder / name for name in names))
+    sheets = answer.stdout.strip().split("\n\n")
+    assert [sheet.splitlines()[0] for sheet in sheets] == [f"{folder}/bad\\xff.cube", f"{folder}/new\\nline.cube"]
+    answer = command("inspect", "--json", folder / names[0], os.fsdecode(b"gone\xff"))
+    assert [json.loads(line)["file"] for line in answer.stdout.splitlines()] == [
+        str(folder / names[0]),
+        os.fsdecode(b"gone\xff"),
+    ]
+
+
+def test_terminal_without_unicode_gets_escapes(folder):
+    surroundings = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "rhonet.inspect", folder / "si.cube.gz"],
+        capture_output=True,
+        cwd=REPOSITORY,
+        env=surroundings,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\xc5 apart" in done.stdout
 
 
 def test_picture_that_cannot_be_written_is_one_line(command, folder):
