@@ -22,6 +22,8 @@ from rhonet.properties import Property
 from rhonet.standardize import learned_scale
 
 LEVEL = 0.9
+# Where calibration curves have their points.
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 NOVEL_SHARE = 0.05
 NEIGHBOURS = 3
 MOST_DIRECTIONS = 16
@@ -34,10 +36,29 @@ class Spread:
 
     half_width: of the interval, on the learned scale of a regression property; for a class, what its probability
         may miss to 1 and the class still belongs to the set. Infinite where n is too small for the level.
+    half_widths: the same at each of `LEVELS`; () where nobody kept them.
     """
 
     n: int
     half_width: float
+    half_widths: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values without infinities; `from_dict` reads them back."""
+        kept: dict[str, Any] = {"n": self.n}
+        if math.isfinite(self.half_width):
+            kept["half_width"] = self.half_width
+        if self.half_widths:
+            pairs = zip(LEVELS, self.half_widths, strict=True)
+            kept["half_widths"] = {f"{level:g}": width for level, width in pairs if math.isfinite(width)}
+        return kept
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Spread:
+        """Spread from what `to_dict` gave."""
+        kept = values.get("half_widths")
+        widths = () if kept is None else tuple(kept.get(f"{level:g}", math.inf) for level in LEVELS)
+        return cls(values["n"], values.get("half_width", math.inf), widths)
 
 
 @dataclass(frozen=True)
@@ -45,31 +66,25 @@ class Calibration:
     """Half widths per property at a level, and what makes a density novel.
 
     distance_scales: distances to the training crystals (in the network's last features, and in statistics of the
-        views) that become a novelty of 1; 95 % of the calibration crystals stay below.
+        views) that become a novelty of 1; 95 % of the calibration crystals stay below. None under 19 crystals.
     n: calibration crystals.
     """
 
     level: float
     spreads: dict[str, Spread]
-    distance_scales: tuple[float, float]
+    distance_scales: tuple[float, float] | None
     n: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values without infinities; `from_dict` reads them back."""
-        spreads = {
-            name: {"n": spread.n} | ({"half_width": spread.half_width} if math.isfinite(spread.half_width) else {})
-            for name, spread in self.spreads.items()
-        }
-        return {**asdict(self), "spreads": spreads}
+        return {**asdict(self), "spreads": {name: spread.to_dict() for name, spread in self.spreads.items()}}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
         """Calibration from what `to_dict` gave."""
-        spreads = {
-            name: Spread(item["n"], item.get("half_width", math.inf)) for name, item in values["spreads"].items()
-        }
-        first, second = values["distance_scales"]
-        return cls(values["level"], spreads, (first, second), values["n"])
+        spreads = {name: Spread.from_dict(item) for name, item in values["spreads"].items()}
+        scales = values.get("distance_scales")
+        return cls(values["level"], spreads, scales and (scales[0], scales[1]), values["n"])
 
 
 def fit_calibration(predictions: Predictions, volumes: np.ndarray, distances: np.ndarray) -> Calibration:
@@ -83,17 +98,19 @@ def fit_calibration(predictions: Predictions, volumes: np.ndarray, distances: np
     spreads = {}
     for item in predictions.properties:
         errors = calibration_errors(item, predictions.labels[item.name], predictions.values[item.name], volumes)
-        spreads[item.name] = Spread(len(errors), conformal_quantile(errors, LEVEL))
-    scales = np.array([_highest_usual(column) for column in distances.T])
-    # Of the larger of two distances 95 % shall stay below 1, not of each.
-    scales *= _highest_usual((distances / scales).max(axis=1))
-    return Calibration(LEVEL, spreads, (float(scales[0]), float(scales[1])), len(distances))
+        widths = tuple(conformal_quantile(errors, level) for level in LEVELS)
+        spreads[item.name] = Spread(len(errors), conformal_quantile(errors, LEVEL), widths)
+    return Calibration(LEVEL, spreads, _distance_scales(distances), len(distances))
 
 
-def _highest_usual(distances: np.ndarray) -> float:
-    """What 95 % of the distances (n,) stay below; the largest of a few."""
-    quantile = conformal_quantile(distances, 1 - NOVEL_SHARE)
-    return quantile if math.isfinite(quantile) else float(distances.max())
+def _distance_scales(distances: np.ndarray) -> tuple[float, float] | None:
+    """Scales of both distances (n, 2) that leave the larger one below 1 for 95 % of the crystals."""
+    level = 1 - NOVEL_SHARE
+    scales = np.array([conformal_quantile(column, level) for column in distances.T])
+    if not np.isfinite(scales).all():
+        return None
+    scales *= conformal_quantile((distances / scales).max(axis=1), level)
+    return float(scales[0]), float(scales[1])
 
 
 def calibration_errors(item: Property, labels: np.ndarray, values: np.ndarray, volumes: np.ndarray) -> np.ndarray:
@@ -177,7 +194,7 @@ class Surroundings:
 
 
 def merge_predictions(parts: Sequence[Predictions]) -> Predictions:
-    """Predictions for disjoint sets of samples as one.
+    """Labels and predictions for disjoint sets of samples as one, without intervals and novelty.
 
     Raises:
         ValueError: a sample occurs twice.

@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from rhonet.answers import Row, csv_rows, format_rows, json_rows
+from rhonet.answers import NOVEL, Answer, Row, csv_rows, format_rows, json_rows
 from rhonet.cli import new_parser, run_command, start_tensorflow
 from rhonet.model_card import read_card
 from rhonet.reading import add_file_arguments, reader_for, report_failures
@@ -54,20 +54,24 @@ def main(arguments: argparse.Namespace) -> int:
             continue
         formula = density.atoms.get_chemical_formula(mode="metal") if density.atoms is not None else ""
         answer = predictor.predict(density)
-        rows.append(Row(file, formula, density.n_electrons, answer, "", density.warnings, density.total_moment))
+        warnings = (*density.warnings, *_novelty_note(answer))
+        rows.append(Row(file, formula, density.n_electrons, answer, "", warnings, density.total_moment))
     write = {"table": format_rows, "csv": csv_rows, "json": json_rows}[arguments.format]
     sys.stdout.write(write(rows, card))
     for row in rows:
-        if row.answer is not None and row.answer.novelty > 1:
-            log.warning(
-                "%s: warning: unlike the training crystals (novelty %.2g, 95 %% of unseen crystals stay below 1); its "
-                "intervals do not hold",
-                row.file,
-                row.answer.novelty,
-            )
         for warning in row.warnings:
             log.warning("%s: warning: %s", row.file, warning)
     return report_failures([row.error for row in rows if row.error], n_files=len(rows))
+
+
+def _novelty_note(answer: Answer) -> tuple[str, ...]:
+    """What must be said about a density unlike those trained on."""
+    if not answer.novelty > NOVEL:
+        return ()
+    doubt = " and its intervals do not hold" if answer.lower else ""
+    return (
+        f"Unlike the training crystals: its novelty is {answer.novelty:.2g}, 95 % of unseen ones stay below 1{doubt}.",
+    )
 
 
 def released_model() -> Path:

@@ -66,12 +66,13 @@ class DensityModel(tf.Module):
             if layer.compute_dtype != "float32":
                 raise ValueError("build the network under the float32 policy and give it the trained weights")
         self._members, self._view, self._calibration = tuple(members), view, calibration
+        self._gives_novelty = calibration is not None and calibration.distance_scales is not None
         self._units = members[0].network.units
         self._scales = [_columns(member.standardizer) for member in members]
         self._half_widths = _half_widths(members[0].standardizer, calibration)
         shapes = self._units.compute_output_shape((None, None), (None, 3, 3))
         names = () if calibration is None else _bounded(members[0].standardizer, calibration)
-        scalars = [*(f"{name}_{end}" for name in names for end in ENDS), *([] if calibration is None else [NOVELTY])]
+        scalars = [*(f"{name}_{end}" for name in names for end in ENDS), *([NOVELTY] if self._gives_novelty else [])]
         # TensorFlow must see the whole dictionary at once: it may not grow after it was assigned.
         self._outputs = {name: tf.TensorSpec(shape[1:], tf.float32) for name, shape in shapes.items()} | {
             name: tf.TensorSpec((), tf.float32) for name in scalars
@@ -117,12 +118,16 @@ class DensityModel(tf.Module):
             outputs |= {
                 f"{name}_{end}": shifted[name] for name in _bounded(self._members[0].standardizer, self._calibration)
             }
+        if not self._gives_novelty:
+            return outputs
         found = [
             distances(member.surroundings, one.trunk, one.statistics)
             for member, one in zip(self._members, looks, strict=True)
             if member.surroundings is not None
         ]
-        return {**outputs, NOVELTY: novelty(found, self._calibration.distance_scales)}
+        scales = self._calibration.distance_scales
+        assert scales is not None
+        return {**outputs, NOVELTY: novelty(found, scales)}
 
     def _in_units(self, standardized: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: value[0] for name, value in self._units(standardized[None], lattice[None]).items()}

@@ -65,6 +65,14 @@ def test_calibration_knows_where_labels_are_too_few_and_survives_json():
     assert Calibration.from_dict(calibration.to_dict()) == calibration
 
 
+def test_under_nineteen_crystals_nothing_can_be_called_novel():
+    distances = np.random.default_rng(6).random((19, 2))
+    assert fit_calibration(simulate(19), np.ones(19), distances).distance_scales is not None
+    calibration = fit_calibration(simulate(18), np.ones(18), distances[:18])
+    assert calibration.distance_scales is None
+    assert Calibration.from_dict(calibration.to_dict()) == calibration
+
+
 def test_five_percent_of_what_was_seen_before_are_novel():
     distances = np.random.default_rng(2).lognormal(size=(400, 2))
     calibration = fit_calibration(simulate(400), np.ones(400), distances)

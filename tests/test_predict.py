@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rhonet import predict
+from rhonet.answers import Answer
 from rhonet.serving import Predictor
 from tests.crystals import smooth_density
 from tests.synthetic import chgcar_text, cube_text, write_archive
@@ -132,3 +133,15 @@ def test_predictor_takes_any_grid(finished):
     for shape in ((3, 3, 3), (4, 3, 50)):
         values = predictor.predict(smooth_density(0, shape)).values
         assert all(np.isfinite(value).all() for value in values.values())
+
+
+def test_what_is_novel_is_said_with_the_other_warnings():
+    answer = Answer({}, {"band_gap": 0.0}, {"band_gap": 1.0}, novelty=1.234)
+    (note,) = predict._novelty_note(answer)
+    assert note.startswith("Unlike the training crystals: its novelty is 1.2, 95 % of unseen ones stay below 1")
+    assert note.endswith(" and its intervals do not hold.")
+    assert predict._novelty_note(Answer({}, {}, {}, novelty=1.234)) == (
+        note.replace(" and its intervals do not hold", ""),
+    )
+    assert predict._novelty_note(Answer({}, {}, {}, novelty=0.9)) == ()
+    assert predict._novelty_note(Answer({}, {}, {}, novelty=float("nan"))) == ()
