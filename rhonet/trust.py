@@ -60,7 +60,8 @@ def look_at_records(network: Network, builder: Any, rows: np.ndarray, view: View
     def look_at(_: tf.Tensor, waves: views.Spectrum) -> Look:
         return look(network, views.render_fixed(waves, view), tf.cast(waves.lattice, tf.float32))
 
-    found: list[Look] = list(spectra(builder, rows, view).map(look_at))  # pyright: ignore[reportArgumentType]
+    looks = spectra(builder, rows, view).map(look_at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    found: list[Look] = list(looks)  # pyright: ignore[reportArgumentType]
     return Looks(*(np.stack([getattr(one, name).numpy() for one in found]) for name in Look._fields))
 
 
