@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,10 @@ from rhonet.cli import run_command
 from rhonet.dataset import Index
 from rhonet.runs import Run
 from tests.crystals import Answer, Crystals, FinishedRun, run_code, run_module, train_and_kill, write_crystals
+from tests.tiny_model import write_tiny_model
+
+if TYPE_CHECKING:
+    from rhonet.attribution import DifferentiableModel
 
 
 @pytest.fixture(scope="session")
@@ -143,3 +147,19 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return Answer(int(done.value.code or 0), said.out, said.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model that nobody trained."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    write_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def differentiable(tiny_model: Path) -> DifferentiableModel:
+    """The same with derivatives, which are traced but once."""
+    from rhonet.attribution import DifferentiableModel
+
+    return DifferentiableModel(tiny_model)

@@ -10,7 +10,7 @@ from rhonet import cli
 from rhonet.cli import new_parser, run_command, user_errors
 from tests.crystals import REPOSITORY, run_module
 
-COMMANDS = ("train", "evaluate", "predict", "export", "inspect", "prepare")
+COMMANDS = ("train", "evaluate", "predict", "export", "explain", "inspect", "prepare")
 
 
 @pytest.mark.parametrize("error", user_errors())

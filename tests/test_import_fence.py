@@ -11,11 +11,13 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 
 BELOW_THE_TENSORFLOW_LINE = {
+    "rhonet.attribution",
     "rhonet.autoencoder",
     "rhonet.checkpoint",
     "rhonet.devices",
     "rhonet.evaluation",
     "rhonet.experiment",
+    "rhonet.grad_cam",
     "rhonet.inference",
     "rhonet.judgement",
     "rhonet.models",
@@ -26,7 +28,7 @@ BELOW_THE_TENSORFLOW_LINE = {
     "rhonet.trust",
     "rhonet.views",
 }
-COMMANDS = [name for name in ("train", "evaluate", "predict", "export", "inspect", "prepare", "study") if (REPOSITORY / f"rhonet/{name}.py").exists()]
+COMMANDS = [name for name in ("train", "evaluate", "predict", "export", "explain", "inspect", "prepare", "study") if (REPOSITORY / f"rhonet/{name}.py").exists()]
 # Each takes from half a second to seconds to import; --help and a mistyped option must answer within one.
 HEAVY = [
     "tensorflow",

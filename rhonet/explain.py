@@ -1,0 +1,239 @@
+"""Command: which places of a crystal a prediction comes from, as a field on the file's own grid and as a picture."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rhonet.cli import OK, CallError, new_parser, run_command, start_tensorflow
+from rhonet.density import ChargeDensity
+from rhonet.model_card import read_card
+from rhonet.path_integral import BASELINES, MOST_STEPS, Attribution, integrate_gradients
+from rhonet.predict import RELEASED, released_model
+from rhonet.properties import Property
+from rhonet.reading import FILE_HELP, add_reading_options, reader_for, report_failures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger("rhonet.explain")
+
+METHODS = ("integrated-gradients", "grad-cam")
+PICTURES = (".png", ".pdf", ".svg")
+# Above it the attributions are not said to explain the difference without a warning.
+LARGEST_GAP = 0.02
+SMOOTH = 0.3
+REFERENCES = {"mean": "the same electrons spread evenly over the cell", "zero": "an empty cell"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = new_parser(
+        "explain",
+        "Say which places of a crystal make a prediction what it is: attributions on the file's own grid, which\n"
+        "add up to what sets the prediction apart from that for a baseline (docs/explain.md).",
+        "python -m rhonet.explain CHGCAR --property bulk_modulus --save why.cube --plot why.png",
+    )
+    parser.add_argument("file", metavar="FILE", help=FILE_HELP)
+    add_reading_options(parser)
+    parser.add_argument("--property", required=True, metavar="NAME", help="the prediction to explain")
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help=f"model or run folder (default: saved_models/{RELEASED})"
+    )
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default=METHODS[0],
+        help=f"exact sums (default: {METHODS[0]}), or a coarse map in one step",
+    )
+    parser.add_argument(
+        "--baseline",
+        choices=BASELINES,
+        help="what the prediction is compared with: the same electrons spread evenly (mean, the default), or none "
+        "(zero); integrated gradients only",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help=f"steps from the baseline to the density at most; doubled from 64 until the attributions add up within "
+        f"1 %% (default: {MOST_STEPS}); integrated gradients only",
+    )
+    parser.add_argument(
+        "--smooth",
+        type=float,
+        metavar="ANGSTROM",
+        help=f"width of the Gaussian that blurs the attributions, which keeps what they add up to; 0 for none "
+        f"(default: {SMOOTH}); integrated gradients only",
+    )
+    parser.add_argument(
+        "--save", type=Path, metavar="OUT", help="write the field as OUT.cube or as CHGCAR (see inspect)"
+    )
+    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw it beside the density (png, pdf, svg)")
+    parser.add_argument("--force", action="store_true", help="let --plot and --save replace files that exist")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    _check_call(arguments)
+    folder = arguments.model or released_model()
+    if (folder / "model").is_dir():
+        folder = folder / "model"
+    properties = read_card(folder).properties
+    item = _find(properties, arguments.property, folder)
+    density = reader_for(arguments).read(arguments.file)
+    if isinstance(density, str):
+        return report_failures([density], n_files=1)
+    for warning in density.warnings:
+        log.warning("%s: warning: %s", arguments.file, warning)
+    start_tensorflow()
+    if arguments.method == "grad-cam":
+        _explain_coarsely(arguments, folder, density, properties=properties, item=item)
+    else:
+        _explain(arguments, folder, density, item=item)
+    return OK
+
+
+def _check_call(arguments: argparse.Namespace) -> None:
+    """Refuses what cannot be done before anything is read.
+
+    Raises:
+        CallError, WriteError: which, and why.
+    """
+    if arguments.method == "grad-cam":
+        for option in ("baseline", "steps", "smooth"):
+            if getattr(arguments, option) is not None:
+                raise CallError(f"--{option} belongs to integrated gradients; leave it out with --method grad-cam")
+    if arguments.steps is not None and arguments.steps < 2:
+        raise CallError(f"--steps {arguments.steps}: at least 2 are needed")
+    if arguments.smooth is not None and not 0 <= arguments.smooth < math.inf:
+        raise CallError(f"--smooth {arguments.smooth}: must be a width in Å, 0 or above")
+    if arguments.save is not None:
+        from rhonet.formats.writing import check_target
+
+        check_target(arguments.save, overwrite=arguments.force)
+    plot = arguments.plot
+    if plot is not None and plot.suffix.lower() not in PICTURES:
+        raise CallError(f"--plot {plot}: its suffix is none of {', '.join(PICTURES)}")
+    if plot is not None and plot.exists() and not arguments.force:
+        raise CallError(f"--plot {plot}: exists already; choose another name, or --force to replace it")
+
+
+def _find(properties: tuple[Property, ...], name: str, folder: Path) -> Property:
+    """The property of that name.
+
+    Raises:
+        CallError: the model does not predict it.
+    """
+    for item in properties:
+        if item.name == name:
+            return item
+    known = ", ".join(item.name for item in properties)
+    raise CallError(f"--property {name}: {folder} does not predict it; it predicts {known}")
+
+
+def _explain(arguments: argparse.Namespace, folder: Path, density: ChargeDensity, *, item: Property) -> None:
+    from rhonet.attribution import DifferentiableModel
+
+    baseline = arguments.baseline or BASELINES[0]
+    prediction = DifferentiableModel(folder).prediction(item, density)
+    found = integrate_gradients(density, prediction.slope_at, baseline=baseline, steps=arguments.steps or MOST_STEPS)
+    found = found.smoothed(SMOOTH if arguments.smooth is None else arguments.smooth)
+    what = _name_output(item, prediction.most_probable)
+    print(_summary(found, what, item.unit, REFERENCES[baseline]))
+    if found.gap > LARGEST_GAP:
+        raised, lowered = found.parts
+        log.warning(
+            "warning: the attributions miss %.2g of the difference (%.1f %% of it, %.1f %% of what places add and take "
+            "away); more --steps come closer",
+            abs(found.difference - found.attributed),
+            100 * found.gap,
+            100 * abs(found.difference - found.attributed) / (raised - lowered),
+        )
+    if arguments.plot is not None:
+        from rhonet.attribution_plots import attribution_figure
+
+        title = (
+            f"{arguments.file}\n{what}: {_number(found.prediction, item.unit)}, that is "
+            f"{_number(found.difference, item.unit, sign='+')} against {REFERENCES[baseline]}"
+        )
+        _write_figure(attribution_figure(found, item, title=title), arguments.plot)
+    if arguments.save is not None:
+        parts = "integrals of both fields add up to" if found.magnetization is not None else "integral"
+        title = f"attribution of {what} in {item.unit or '1'} per volume, {parts} {found.attributed:.6g},"
+        _write_field(found.as_density(), arguments, title=title)
+
+
+def _explain_coarsely(
+    arguments: argparse.Namespace,
+    folder: Path,
+    density: ChargeDensity,
+    *,
+    properties: tuple[Property, ...],
+    item: Property,
+) -> None:
+    from rhonet.grad_cam import grad_cam
+
+    found = grad_cam(folder, density, properties=properties, item=item)
+    print(f"{item.name}  Grad-CAM from {found.min():.3f} to {found.max():.3f} of its largest magnitude")
+    if arguments.plot is not None:
+        from rhonet.attribution_plots import map_figure
+
+        _write_figure(map_figure(density, found, title=f"{arguments.file}\nGrad-CAM of {item.name}"), arguments.plot)
+    if arguments.save is not None:
+        field = ChargeDensity(found, density.lattice, atoms=density.atoms)
+        _write_field(field, arguments, title=f"Grad-CAM of {item.name}, relative,")
+
+
+def _name_output(item: Property, most_probable: int | None) -> str:
+    if item.kind == "regression":
+        return item.name
+    return f"probability of {item.name}" + ("" if most_probable is None else f" {most_probable}")
+
+
+def _number(value: float, unit: str, *, sign: str = "") -> str:
+    return f"{value:{sign}.4g} {unit}".rstrip()
+
+
+def _summary(found: Attribution, what: str, unit: str, reference: str) -> str:
+    """What was explained, and whether it adds up, one line each."""
+    raised, lowered = found.parts
+    rows = [
+        (what, _number(found.prediction, unit)),
+        ("baseline", f"{_number(found.baseline, unit)}  ({reference})"),
+        ("difference", _number(found.difference, unit)),
+        ("attributed", f"{_number(found.attributed, unit)}  (gap {100 * found.gap:.2g} %, {found.steps} steps)"),
+        ("  raising it", _number(raised, unit)),
+        ("  lowering it", _number(lowered, unit)),
+    ]
+    if found.magnetization is not None:
+        rows.append(("  by the spin", _number(found.attributed_to_spin, unit)))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _write_figure(figure: Figure, path: Path) -> None:
+    """Raises CallError where the file cannot be written."""
+    from rhonet.plots import save_figure
+
+    try:
+        save_figure(figure, path)
+    except OSError as error:
+        raise CallError(f"--plot {path}: cannot be written: {error.strerror or error}") from error
+    log.info("wrote %s", path)
+
+
+def _write_field(field: ChargeDensity, arguments: argparse.Namespace, *, title: str) -> None:
+    """Raises WriteError where the file cannot be written."""
+    from rhonet.formats.writing import write_density
+
+    written = write_density(field, arguments.save, title=title, overwrite=arguments.force)
+    log.info("wrote %s", ", ".join(map(str, written.paths)))
+    for note in written.notes:
+        log.warning("note: %s", note)
+
+
+if __name__ == "__main__":
+    run_command(main, build_parser())
