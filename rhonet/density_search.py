@@ -8,48 +8,89 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rhonet.dataset_toml import SETTINGS_NAME, FolderError
+from rhonet.findings import NOTE, WARNING, Finding, some_of
 from rhonet.folder import ENTRY_MARK, Sample
 from rhonet.formats import FormatError, named_files
+from rhonet.formats.addition import PLUS
 from rhonet.formats.archive import crystal_names
 from rhonet.formats.source import open_source
 from rhonet.formats.table import choose_format
+from rhonet.phrases import is_printable, printable
 from rhonet.properties import PROPERTIES
 from rhonet.properties_csv import TABLE_NAME
 
 # Structures begin like a CHGCAR.
 _STRUCTURES = re.compile(r"POSCAR|CONTCAR|XDATCAR", re.IGNORECASE)
 _CHGCAR = re.compile(rb"poscar|Chgcar")
-_PACKED = re.compile(r"\.(gz|gzip|bz2|xz)$", re.IGNORECASE)
+_PACKED = re.compile(r"\.(gz|gzip|bz2|xz|zip)$", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.(cube?|xsf|json|h5|hdf5|nc|vasp|chgcar|den_fmt|gpw)$", re.IGNORECASE)
 # What else one VASP calculation writes; its CHGCAR is the density that counts.
 _VASP_PARTS = re.compile(r"(CHG|AECCAR[012]|PARCHG.*|vaspout\.h5|vaspwave\.h5)", re.IGNORECASE)
+_VASP_DENSITY = re.compile(r"CHGCAR|CHG|AECCAR[02]", re.IGNORECASE)
+# Names that promise a density, and endings of what is only about one.
+_DENSITY_NAME = re.compile(
+    r"(?<![A-Za-z])(CHGCAR|CHG|AECCAR|PARCHG)(?![A-Za-z])|\.(cube?|b?xsf|den_fmt|gpw|chgcar)$|\.RHO$|_DEN(-etsf)?\.nc$"
+    r"|Rho\.grid\.nc$|charge-density.*\.hdf5$|vasp(wave|out)\.h5$",
+    re.IGNORECASE,
+)
+_OTHER_KIND = re.compile(r"\.(png|pdf|svg|jpe?g|txt|md|log|out|csv|toml|ya?ml|py|sh|md5|sha\d+)$", re.IGNORECASE)
+_BY_NAME = "told by its name"
+_IN_NO_FORMAT = "is in no format that can be read"
+_UNNAMEABLE = "no table can name such a file; rename it to plain letters"
+_ONLY_A_PART = "is a part of a density only; list it in properties.csv if that part is what you mean"
 _ALL_ELECTRON = ("AECCAR0", "AECCAR2")
 # Names that every calculation of a code uses: its folder tells which one it is.
 _NAMELESS = re.compile(r"(CHGCAR|CHG|AECCAR.*|PARCHG.*|vaspout|vaspwave|charge-density|density|out|DEN)", re.IGNORECASE)
 
 
-def find_densities(folder: Path, *, skip: Collection[Path] = ()) -> tuple[Sample, ...]:
-    """One sample without labels for each density below a folder, in the order of their names.
+@dataclass(frozen=True)
+class Search:
+    """What lies below a folder.
+
+    samples: one without labels for each density, in the order of the files' names.
+    findings: what looks like a density and was passed by, one sentence for all files with the same reason.
+    """
+
+    samples: tuple[Sample, ...]
+    findings: tuple[Finding, ...]
+
+
+def find_densities(folder: Path, *, skip: Collection[Path] = ()) -> Search:
+    """Density files below a folder, told by how they begin or, where that fails, by names like CHGCAR or *.cube.
 
     Only the start of each file is looked at. Of one VASP calculation the CHGCAR is taken, else CHG, else
-    AECCAR0+AECCAR2. Hidden files and folders are passed by.
+    AECCAR0+AECCAR2. Links to folders are followed, each folder is visited once; hidden files and folders are
+    passed by.
 
     Args:
         folder: where to look.
         skip: files that are no candidates.
     """
     known = {path.resolve() for path in (*skip, folder / TABLE_NAME, folder / SETTINGS_NAME)}
-    entries = []
-    for root, names in _walk(folder):
-        for name in _without_parts(names):
-            path = root / name
-            if path.resolve() not in known and (format := _format_of(path)):
+    entries: list[tuple[Path, str | None]] = []
+    passed: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for root, names in _walk(folder, passed):
+        taken, parts = _without_parts(names)
+        for path in (root / name for name in taken):
+            inside = path.relative_to(folder).as_posix()
+            if path.resolve() in known:
+                continue
+            format, reason = _format_of(path)
+            if format and not is_printable(inside):
+                format, reason = "", (WARNING, _UNNAMEABLE)
+            if format:
                 entries += [(path, entry) for entry in _entries(path, format)]
+            if reason:
+                passed[reason].append(inside)
+        for path in (root / name for name in parts):
+            if path.resolve() not in known:
+                passed[NOTE, _ONLY_A_PART].append(path.relative_to(folder).as_posix())
     ids = _ids([_long_name(folder, path, entry) for path, entry in entries])
-    return tuple(
+    samples = tuple(
         Sample(
             name,
             path.relative_to(folder).as_posix() + (f"{ENTRY_MARK}{entry}" if entry not in (None, name) else ""),
@@ -60,6 +101,23 @@ def find_densities(folder: Path, *, skip: Collection[Path] = ()) -> tuple[Sample
         )
         for name, (path, entry) in zip(ids, entries, strict=True)
     )
+    findings = tuple(
+        Finding(level, "search", f"{some_of([printable(file) for file in files])}: {reason}")
+        for (level, reason), files in passed.items()
+    )
+    return Search(samples, findings)
+
+
+def other_parts(path: Path) -> list[str]:
+    """Names of the densities beside that of a VASP calculation which `find_densities` passes by for its sake."""
+    if not any(_VASP_DENSITY.fullmatch(_PACKED.sub("", file.name)) for file in named_files(path)):
+        return []
+    if not os.access(path.parent, os.R_OK):
+        return []
+    own = {file.name for file in named_files(path)}
+    names = sorted(file.name for file in path.parent.iterdir() if file.name not in own)
+    kept, _ = _without_parts(names)
+    return [name for name in kept if all(_VASP_DENSITY.fullmatch(_PACKED.sub("", one)) for one in name.split(PLUS))]
 
 
 def write_table(folder: Path, samples: Sequence[Sample]) -> Path:
@@ -86,38 +144,78 @@ def write_table(folder: Path, samples: Sequence[Sample]) -> Path:
     return path
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield Path(root), sorted(name for name in files if not name.startswith("."))
+def _walk(folder: Path, passed: dict[tuple[str, str], list[str]]) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder once with the names of its files; folders that cannot be read go to `passed`."""
+
+    def note(error: OSError) -> None:
+        inside = os.path.relpath(error.filename, folder)
+        passed[WARNING, f"cannot be read: {error.strerror}; allow reading it"].append(inside)
+
+    seen = {_identity(above) for above in folder.resolve().parents}
+    for root, folders, files in os.walk(folder, onerror=note, followlinks=True):
+        here = Path(root)
+        if (own := _identity(here)) in seen:
+            folders.clear()
+            continue
+        seen.add(own)
+        # Links last, so that what they lead to inside keeps its own name.
+        shown = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(shown, key=lambda name: (here / name).is_symlink())
+        yield here, sorted(name for name in files if not name.startswith("."))
 
 
-def _without_parts(names: Sequence[str]) -> list[str]:
-    """Names of one folder, of a VASP calculation only the density that counts."""
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _without_parts(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of one folder, of a VASP calculation only the density that counts; parts where none of it counts."""
     bare = {_PACKED.sub("", name).upper(): name for name in names}
-    parts = {name for name in names if _VASP_PARTS.fullmatch(_PACKED.sub("", name))}
+    parts = [name for name in names if _VASP_PARTS.fullmatch(_PACKED.sub("", name))]
     whole = [name for name in names if name not in parts and not _STRUCTURES.search(name)]
     if not parts or "CHGCAR" in bare:
-        return whole
+        return whole, []
     if "CHG" in bare:
-        return sorted([*whole, bare["CHG"]])
+        return sorted([*whole, bare["CHG"]]), []
     if set(_ALL_ELECTRON) <= set(bare):
-        return [*whole, "+".join(bare[name] for name in _ALL_ELECTRON)]
-    return sorted([*whole, *(name for name in parts if name.lower().endswith(".h5"))])
+        return [*whole, PLUS.join(bare[name] for name in _ALL_ELECTRON)], []
+    stored = [name for name in parts if name.lower().endswith(".h5")]
+    return sorted([*whole, *stored]), [] if stored else parts
 
 
-def _format_of(path: Path) -> str:
-    """Format that the file begins like, "" for none; whether it is a density is seen when it is read."""
+def _format_of(path: Path) -> tuple[str, tuple[str, str] | None]:
+    """Format that the file begins like or promises by its name, "" for none; else why not, where that is worth a word.
+
+    Whether it is a density is seen when it is read.
+
+    Returns:
+        format, and level and reason of a finding.
+    """
     first = named_files(path)[0]
+    is_named = bool(_DENSITY_NAME.search(_PACKED.sub("", first.name))) and not _OTHER_KIND.search(first.name)
+    if first.exists() and not first.is_file():
+        return "", None  # pipes and sockets
     try:
         source = open_source(first)
+    except FormatError as error:
+        if is_named:
+            return _BY_NAME, None
+        unreadable = isinstance(error.__cause__, PermissionError)
+        return "", (WARNING, _reason(error, first)) if unreadable else None
+    try:
         chosen = choose_format(source)
-    except FormatError:
-        return ""
+    except FormatError as error:
+        if _IN_NO_FORMAT not in str(error):
+            return "", (NOTE, _reason(error, first))
+        return _BY_NAME if is_named else "", None
     # Any object is JSON; what pymatgen writes names its structure before the long lists of values.
-    if not chosen.content(source) or (chosen.name == "chgcar_json" and not _CHGCAR.search(source.head)):
-        return ""
-    return chosen.name
+    begins_so = chosen.content(source) and (chosen.name != "chgcar_json" or _CHGCAR.search(source.head))
+    return chosen.name if begins_so or is_named else "", None
+
+
+def _reason(error: FormatError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")
 
 
 def _entries(path: Path, format: str) -> Sequence[str | None]:

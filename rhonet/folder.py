@@ -197,7 +197,8 @@ def check_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Chec
     folder = Path(path)
     file = folder / TABLE_NAME
     if not folder.is_dir():
-        raise FolderError(f"{folder}: no such folder; give a folder with density files and {TABLE_NAME}")
+        found = "is a file; give the folder that holds it" if folder.exists() else "no such folder; give one"
+        raise FolderError(f"{folder}: {found}: a folder with density files and {TABLE_NAME}")
     if not file.is_file():
         raise FolderError(
             f"{folder}: there is no {TABLE_NAME}; write one with the columns id,file,<property>..., "

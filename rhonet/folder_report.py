@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from rhonet.density_checks import (
     valence_electrons,
 )
 from rhonet.density_facts import DensityFacts
+from rhonet.density_search import Search, other_parts
 from rhonet.findings import ERROR, LEVELS, NOTE, WARNING, Finding, some_of
 from rhonet.folder import CheckedFolder, Folder, Sample
 from rhonet.label_checks import LabelSummary, check_labels, default_split, suggest_declarations, summarise_labels
+from rhonet.phrases import counted, printable
 from rhonet.properties_csv import TABLE_NAME
 from rhonet.splits import SPLITS
 
@@ -66,13 +68,13 @@ class FolderReport:
             parts.append(_label_table(self.labels))
         for level in LEVELS:
             found = [one for one in self.findings if one.level == level]
-            lines = [f"  {one.text}" for one in found[:_FINDINGS_TO_SHOW]]
+            lines = [f"  {printable(one.text)}" for one in found[:_FINDINGS_TO_SHOW]]
             if len(found) > len(lines):
                 lines.append(f"  ... and {len(found) - len(lines)} more in the report")
             if lines:
                 parts.append("\n".join([_HEADINGS[level], *lines, ""]))
         if self.declarations:
-            parts.append(f"suggested for {self.path / SETTINGS_NAME}:\n\n{self.declarations}")
+            parts.append(f"suggested for {printable(str(self.path / SETTINGS_NAME))}:\n\n{self.declarations}")
         if not self.has_problems:
             parts.append("No problem found.\n")
         return "\n".join(parts)
@@ -100,7 +102,8 @@ class FolderReport:
         spins = sum(one.sheet.blocks > 1 for one in usable if one.sheet)
         kinds = [f"{count} {name}" for name, count in formats.most_common()]
         kinds += [f"{spins} with magnetization"] if spins else []
-        lines = [f"{self.path}: {len(usable)} of {len(self.facts)} densities can be used ({', '.join(kinds) or '-'})"]
+        number = f"{len(usable)} of {counted(len(self.facts), 'density', 'densities')}"
+        lines = [f"{printable(str(self.path))}: {number} can be used ({', '.join(kinds) or '-'})"]
         if usable:
             sizes, n_groups = self._split_sizes(), len({one.chemical_system for one in usable})
             parts = ", ".join(f"{sizes[split]} {split}" for split in SPLITS)
@@ -115,26 +118,29 @@ class FolderReport:
         return {split: sizes[split] for split in SPLITS}
 
 
-def report_on_table(checked: CheckedFolder, facts: Sequence[DensityFacts], unlisted: Sequence[Sample]) -> FolderReport:
+def report_on_table(checked: CheckedFolder, facts: Sequence[DensityFacts], search: Search) -> FolderReport:
     """Report on a folder with a table.
 
     Args:
         checked: the table.
         facts: one per row of `checked.folder.samples`.
-        unlisted: densities in the folder that no row names.
+        search: what the folder holds besides.
     """
     folder = checked.folder
     samples = {sample.id: sample for sample in folder.samples}
     labels = summarise_labels(samples, facts, folder.properties)
     found = [Finding(ERROR, "table", mistake) for mistake in checked.mistakes]
     if checked.n_mistakes > len(found):
-        found.append(Finding(ERROR, "table", f"{checked.n_mistakes - len(found)} more mistakes in {TABLE_NAME}"))
+        found.append(
+            Finding(ERROR, "table", f"{counted(checked.n_mistakes - len(found), 'more mistake')} in {TABLE_NAME}")
+        )
     found += check_reading(facts)
     found += check_duplicates(samples, facts, folder.properties)
     found += check_electrons(facts)
     found += check_labels_by_density(samples, facts, folder.properties)
     found += check_labels(samples, facts, labels)
-    found += _check_coverage(folder, unlisted)
+    found += _check_coverage(folder, search.samples)
+    found += [*search.findings, *_other_choices(samples, facts)]
     bookkeeping = read_settings(folder.path / SETTINGS_NAME).bookkeeping
     return FolderReport(
         folder.path,
@@ -147,20 +153,21 @@ def report_on_table(checked: CheckedFolder, facts: Sequence[DensityFacts], unlis
 
 
 def report_on_files(
-    path: Path, samples: Sequence[Sample], facts: Sequence[DensityFacts], *, begun: Path | None = None
+    path: Path, search: Search, facts: Sequence[DensityFacts], *, begun: Path | None = None
 ) -> FolderReport:
     """Report on a folder without a table: its densities, and what they say about each other.
 
     Args:
         path: the folder.
-        samples: the densities found.
-        facts: one per sample.
+        search: the densities found.
+        facts: one per sample of `search`.
         begun: table that was written for them just now.
     """
-    by_id = {sample.id: sample for sample in samples}
+    by_id = {sample.id: sample for sample in search.samples}
     # No row names these files: what is no density stays out of the table and harms nobody.
     found = [replace(one, level=WARNING) if one.level == ERROR else one for one in check_reading(facts)]
     found += [*check_duplicates(by_id, facts, ()), *check_electrons(facts)]
+    found += [*search.findings, *_other_choices(by_id, facts)]
     if begun is not None:
         text = f"{begun}: written; fill in the labels you have, leave the other cells empty, and check again"
         found.append(Finding(NOTE, "table", text))
@@ -202,9 +209,18 @@ def _check_coverage(folder: Folder, unlisted: Sequence[Sample]) -> list[Finding]
         found.append(Finding(NOTE, "coverage", f"rows without any label: {some_of(bare)}", bare))
     if unlisted:
         files = some_of([sample.file for sample in unlisted])
-        text = f"{len(unlisted)} densities in the folder are not in {TABLE_NAME}: {files}"
+        number = counted(len(unlisted), "density file")
+        text = f"{number} in the folder {'is' if len(unlisted) == 1 else 'are'} not in {TABLE_NAME}: {files}"
         found.append(Finding(NOTE, "coverage", text))
     return found
+
+
+def _other_choices(samples: Mapping[str, Sample], facts: Sequence[DensityFacts]) -> Iterator[Finding]:
+    """Densities of VASP calculations that cannot be used, though others lie beside them."""
+    for one in facts:
+        if one.error and (others := other_parts(samples[one.id].path)):
+            text = f"{one.id}: {one.file} cannot be used, but {', '.join(others)} lies beside it; take that instead"
+            yield Finding(NOTE, "reading", text, (one.id,))
 
 
 def _label_table(labels: Sequence[LabelSummary]) -> str:

@@ -18,7 +18,9 @@ from rhonet.density_search import find_densities, write_table
 from rhonet.folder import Sample, check_folder
 from rhonet.folder_report import FolderReport, check_report_path, report_on_files, report_on_table
 from rhonet.formats import named_files
+from rhonet.phrases import counted
 from rhonet.properties_csv import TABLE_NAME
+from rhonet.runs import write_text
 
 log = logging.getLogger("rhonet.prepare")
 
@@ -51,21 +53,24 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> int:
     folder, report_path = arguments.folder, arguments.report or arguments.folder / REPORT_NAME
     if not folder.is_dir():
-        raise FolderError(f"{folder}: no such folder; give a folder with density files")
+        found = "is a file; give the folder that holds it" if folder.exists() else "no such folder; give one"
+        raise FolderError(f"{folder}: {found}: a folder with density files")
     check_report_path(report_path)
     if arguments.write_table and (folder / TABLE_NAME).exists():
         raise FolderError(f"{folder / TABLE_NAME}: exists and is not overwritten; leave --write-table out")
     if (folder / TABLE_NAME).exists():
         checked = check_folder(folder)
         listed = {file for sample in checked.folder.samples for file in named_files(sample.path)}
-        unlisted = find_densities(folder, skip=listed)
-        report = report_on_table(checked, _read_all(checked.folder.samples, arguments.workers), unlisted)
+        search = find_densities(folder, skip=listed)
+        report = report_on_table(checked, _read_all(checked.folder.samples, arguments.workers), search)
     else:
-        samples = find_densities(folder)
-        facts = _read_all(samples, arguments.workers)
+        search = find_densities(folder)
+        facts = _read_all(search.samples, arguments.workers)
         usable = {one.id for one in facts if not one.error}
-        begun = write_table(folder, [one for one in samples if one.id in usable]) if arguments.write_table else None
-        report = report_on_files(folder, samples, facts, begun=begun)
+        begun = (
+            write_table(folder, [one for one in search.samples if one.id in usable]) if arguments.write_table else None
+        )
+        report = report_on_files(folder, search, facts, begun=begun)
     sys.stdout.write(report.to_text())
     _write_report(report, report_path)
     return SOME_FAILED if report.has_problems else OK
@@ -75,14 +80,15 @@ def _read_all(samples: Sequence[Sample], workers: int) -> list[DensityFacts]:
     started = time.monotonic()
     # Terminals alone get a bar.
     facts = list(tqdm(gather_facts(samples, workers=workers), total=len(samples), unit="file", disable=None))
-    log.info("%d densities read in %.0f s", len(facts), time.monotonic() - started)
+    log.info("%s read in %.0f s", counted(len(facts), "density", "densities"), time.monotonic() - started)
     return facts
 
 
 def _write_report(report: FolderReport, path: Path) -> None:
     replaced = " (the older one is replaced)" if path.exists() else ""
     try:
-        path.write_text(report.to_json(), encoding="utf-8")
+        # File names that are no UTF-8 become JSON's own escapes.
+        write_text(path, report.to_json().encode("utf-8", "backslashreplace").decode())
     except OSError as error:
         raise FolderError(f"{path}: cannot be written: {error.strerror}; give another place with --report") from error
     log.info("report: %s%s", path, replaced)

@@ -6,6 +6,7 @@ import pytest
 
 from rhonet.dataset_toml import FolderError
 from rhonet.density_facts import gather_facts
+from rhonet.density_search import Search
 from rhonet.findings import Finding, some_of
 from rhonet.folder import check_folder
 from rhonet.folder_report import FolderReport, check_report_path, report_on_table
@@ -22,7 +23,7 @@ def report(tmp_path):
     (tmp_path / "properties.csv").write_text("\n".join(["id,file,band_gap,hardness,note,is_metal", *rows, ""]))
     (tmp_path / "dataset.toml").write_text('bookkeeping = ["batch"]\n')
     checked = check_folder(tmp_path)
-    return report_on_table(checked, list(gather_facts(checked.folder.samples)), checked.folder.samples[:1])
+    return report_on_table(checked, list(gather_facts(checked.folder.samples)), Search(checked.folder.samples[:1], ()))
 
 
 def test_text_shows_labels_errors_first_and_what_to_declare(report):
@@ -36,7 +37,7 @@ def test_text_shows_labels_errors_first_and_what_to_declare(report):
     places = [text.find(f"\n{heading}") for heading in headings]
     assert places == sorted(places)
     assert "no label in is_metal: left out of training" in text
-    assert "1 densities in the folder are not in properties.csv: 0.cube" in text
+    assert "1 density file in the folder is not in properties.csv: 0.cube" in text
     assert 'bookkeeping = ["batch", "note"]' in text
     assert "[properties.hardness]" in text
     assert "No problem found" not in text

@@ -1,6 +1,7 @@
 """`python -m rhonet.prepare` on folders made in code."""
 
 import json
+import os
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_every_problem_is_listed_at_once(command, folder):
     assert f"NaCl: {folder / 'NaCl/CHGCAR'}:" in errors
     assert "byte for byte: CaO (CaO.cube), twin (twin.cube); keep one" in warnings
     assert "band_gap of one and the same density is 2 (CaO), 7 (twin)" in warnings
-    assert "1 densities in the folder are not in properties.csv: LiF.cube" in warnings
+    assert "1 density file in the folder is not in properties.csv: LiF.cube" in warnings
 
 
 def test_folder_of_calculations_becomes_a_table(command, tmp_path):
@@ -96,6 +97,30 @@ def test_bad_calls_are_refused_before_anything_is_read(command, tmp_path):
     answer = command("prepare", tmp_path, "--workers", "0")
     assert answer.code == 2
     assert "must be a whole number of at least 1" in answer.stderr
+
+
+def test_what_is_passed_by_is_told_and_odd_names_harm_nothing(command, tmp_path):
+    for name in ("a/CHGCAR", "a/CHG", "LOCPOT"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(chgcar_text(crystal(0, "NaCl")))
+    (tmp_path / "a/CHGCAR").write_text(chgcar_text(crystal(0, "NaCl"))[:-200])
+    (tmp_path / os.fsdecode(b"bad\xff.cube")).write_text(cube_text(crystal(0, "NaCl")))
+    answer = command("prepare", tmp_path)
+    assert answer.code == 1
+    assert "a: a/CHGCAR cannot be used, but CHG lies beside it; take that instead" in answer.stdout
+    assert "LOCPOT: is a potential by its name" in answer.stdout
+    assert r"bad\xff.cube: no table can name such a file" in answer.stdout
+    assert command("prepare", tmp_path, "--write-table").says(2, "holds no readable density")
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    (folder / "si.cube").write_text(cube_text(crystal(0, "Si")))
+    for _ in range(2):
+        assert command("prepare", folder).stdout.startswith(f"{tmp_path}/\\xff: 1 of 1 density can be used")
+    assert json.loads((folder / "report.json").read_text())["folder"] == str(folder)
+
+
+def test_file_instead_of_a_folder_is_said_to_be_one(command, folder):
+    assert command("prepare", folder / "LiF.cube").says(2, "LiF.cube: is a file; give the folder that holds it")
 
 
 def test_folder_without_densities_is_an_error(command, tmp_path):
