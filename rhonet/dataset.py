@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +176,12 @@ def as_records(
     order = tfds.ReadConfig(interleave_cycle_length=1, shuffle_seed=0, add_tfds_id=False)
     read: Any = builder.as_dataset  # a decorator of TFDS hides its signature
     return read(split=SPLIT, shuffle_files=False, read_config=order, decoders=decoders)
+
+
+def records_at(builder: tfds.core.DatasetBuilder, rows: np.ndarray) -> Iterator[Any]:
+    """Records of the given numbers as numpy, ascending, one at a time."""
+    wanted = set(rows.tolist())
+    return (record for row, record in enumerate(as_records(builder).as_numpy_iterator()) if row in wanted)
 
 
 def _describe(item: Property) -> str:

@@ -25,6 +25,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=SPLITS, default="test", help="which split (default: test)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="another folder of density files")
     parser.add_argument(
+        "--baselines",
+        choices=("quick", "all"),
+        default="quick",
+        help="what stands beside the model: dummy, histogram and composition, or shape and scale of the grid and an "
+        "autoencoder as well, which trains for minutes (default: quick)",
+    )
+    parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the results (default: RUN_OR_MODEL/evaluation-SPLIT)"
     )
     return parser
@@ -43,6 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise RunError(f"{out}: exists already and is not an empty folder; give another --out")
     card = read_card(folder)
     start_tensorflow()
+    from rhonet.baselines import BASELINES, QUICK_BASELINES
     from rhonet.evaluation import evaluate_model
     from rhonet.experiment import open_data
 
@@ -53,7 +61,8 @@ def main(arguments: argparse.Namespace) -> int:
             "from the metrics on its card",
             sum(card.content["data"]["records"].values()),
         )
-    evaluate_model(folder, builder, index, data=config.data, out=out, split=arguments.split)
+    baselines = BASELINES if arguments.baselines == "all" else QUICK_BASELINES
+    evaluate_model(folder, builder, index, data=config.data, out=out, split=arguments.split, baselines=baselines)
     return OK
 
 

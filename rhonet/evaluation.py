@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rhonet.baselines import Samples, density_features, fit_predict_baselines
+from rhonet.baselines import QUICK_BASELINES
 from rhonet.config import ConfigError, DataConfig
-from rhonet.dataset import Index, as_records
+from rhonet.dataset import Index, records_at
 from rhonet.metrics import Evaluation, evaluate
 from rhonet.plots import save_figures
 from rhonet.predictions import Predictions
@@ -20,12 +21,20 @@ from rhonet.report import SplitSummary, format_report, write_metrics
 from rhonet.runs import explain_disk
 from rhonet.serving import Predictor
 from rhonet.splits import SPLITS
+from rhonet.stored_baselines import predict_baselines
 
 log = logging.getLogger(__name__)
 
 
 def evaluate_model(
-    folder: Path, builder: Any, index: Index, *, data: DataConfig, out: Path, split: str = "test"
+    folder: Path,
+    builder: Any,
+    index: Index,
+    *,
+    data: DataConfig,
+    out: Path,
+    split: str = "test",
+    baselines: Sequence[str] = QUICK_BASELINES,
 ) -> Evaluation:
     """Scores an exported model on one split; prints the table, writes metrics.json and plots/ to `out`.
 
@@ -37,6 +46,7 @@ def evaluate_model(
         builder: built data set; `index` is its index, `data` how it was split.
         out: folder for the results, made if missing.
         split: "train", "validation" or "test".
+        baselines: names of what stands beside the model (rhonet.baselines).
 
     Raises:
         ConfigError: the split is empty.
@@ -51,10 +61,9 @@ def evaluate_model(
             "give another --split, or other data.fractions or data.split_seed"
         )
     predictions = predict_records(Predictor(folder), builder, index, rows)
-    train, scored = (_samples(builder, index, index.rows(name)) for name in ("train", split))
-    baselines = fit_predict_baselines(index.properties, train, test=scored)
+    compared = predict_baselines(builder, index, data=data, split=split, names=baselines)
     evaluation = evaluate(predictions)
-    others = {name: evaluate(item) for name, item in baselines.items()}
+    others = {name: evaluate(item) for name, item in compared.items()}
     summary = SplitSummary(split, data.split_by, data.split_seed, data.fractions, counts)
     with explain_disk(out, "give another folder"):
         out.mkdir(parents=True, exist_ok=True)
@@ -67,7 +76,7 @@ def evaluate_model(
 
 def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.ndarray) -> Predictions:
     """Predictions for stored records, each on its own, beside their labels."""
-    answers = [predictor.predict(decode_record(record)) for record in _selected(builder, rows)]
+    answers = [predictor.predict(decode_record(record)) for record in records_at(builder, rows)]
     return Predictions(
         properties=index.properties,
         ids=tuple(index.ids[rows].tolist()),
@@ -79,20 +88,3 @@ def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.n
             for item in index.properties
         },
     )
-
-
-def _samples(builder: Any, index: Index, rows: np.ndarray) -> Samples:
-    densities = map(decode_record, _selected(builder, rows))
-    features = [density_features(item.values, item.magnetization) for item in densities]
-    return Samples(
-        ids=tuple(index.ids[rows].tolist()),
-        features=np.stack(features),
-        volumes=index.volumes[rows],
-        labels={item.name: index.labels[rows, column] for column, item in enumerate(index.properties)},
-    )
-
-
-def _selected(builder: Any, rows: np.ndarray) -> Any:
-    """Stored records of the given numbers, ascending, as numpy."""
-    wanted = set(rows.tolist())
-    return (record for row, record in enumerate(as_records(builder).as_numpy_iterator()) if row in wanted)

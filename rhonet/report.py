@@ -12,8 +12,20 @@ from pathlib import Path
 from rhonet.metrics import LEVEL, Average, ClassMetrics, Evaluation, Metric, RegressionMetrics
 from rhonet.runs import write_text
 
-# Short names, for columns and rows of a table of 100 characters.
-_SHORT = {"histogram_gb": "hist-GB"}
+# Short names, for columns and rows of a table of 100 characters, and what they stand for.
+_SHORT = {
+    "grid_gb": "grid-GB",
+    "histogram_gb": "hist-GB",
+    "composition_rf": "comp-RF",
+    "autoencoder_gb": "AE-GB",
+}
+_MEANINGS = {
+    "dummy": "median, or class shares, of the training split",
+    "grid_gb": "gradient boosting on shape and scale of the stored grid",
+    "histogram_gb": "gradient boosting on the histogram of the density",
+    "composition_rf": "random forest on Magpie-like features of the composition",
+    "autoencoder_gb": "gradient boosting on the latent vector of an autoencoder of the density",
+}
 _NAME_WIDTH = 30
 _INTERVAL = f"[{LEVEL:.0%}]"
 _HEADINGS = 2
@@ -43,8 +55,8 @@ def format_report(
 ) -> str:
     """Tables of all scores as plain text of at most 100 columns, ending in a newline.
 
-    A block for regression, one for classes, one for averages over regression properties; then notes on what is
-    not available and on intervals that rest on fewer resamples.
+    A block for regression, one for classes, one that sets all predictors side by side, one for averages over
+    regression properties; then notes on what is not available and on intervals that rest on fewer resamples.
 
     Args:
         evaluation: scores of the model.
@@ -57,14 +69,16 @@ def format_report(
         f"{_INTERVAL} intervals: {evaluation.resamples} bootstrap resamples of these samples, the training fixed",
     ]
     blocks = (
-        (_regression_rows(evaluation, baselines), 1),
-        (_class_rows(evaluation, baselines), 1),
+        (_regression_rows(evaluation), 1),
+        (_class_rows(evaluation), 1),
+        (_comparison_rows({model: evaluation, **baselines}), 2),
         (_average_rows({model: evaluation, **baselines}), 2),
     )
     for rows, names in blocks:
         if len(rows) > _HEADINGS:
             lines += ["", *_align(rows, names=names)]
-    notes = _notes(evaluation)
+    notes = [f"{_SHORT.get(name, name)}: {_MEANINGS[name]}" for name in baselines if name in _MEANINGS]
+    notes += _notes(evaluation)
     return "\n".join([*lines, *([""] if notes else []), *notes, ""])
 
 
@@ -87,14 +101,12 @@ def write_metrics(
     write_text(path, json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _regression_rows(evaluation: Evaluation, baselines: Mapping[str, Evaluation]) -> list[list[str]]:
+def _regression_rows(evaluation: Evaluation) -> list[list[str]]:
     """Two rows of headings and one per regression property."""
-    short = [_SHORT.get(name, name) for name in baselines]
     rows = [
-        ["", "R²", "R²", "", "", "MAE/", *["MAE of"] * len(short), ""],
-        ["regression", _INTERVAL, "of log", "MAE", "RMSE", "MAD", *short, "n"],
+        ["", "R²", "R²", "", "", "MAE/", ""],
+        ["regression", _INTERVAL, "of log", "MAE", "RMSE", "MAD", "n"],
     ]
-    others = {name: {item.target.name: item for item in baseline.regression} for name, baseline in baselines.items()}
     for item in evaluation.regression:
         rows.append(
             [
@@ -104,21 +116,18 @@ def _regression_rows(evaluation: Evaluation, baselines: Mapping[str, Evaluation]
                 _significant(item.mae.value),
                 _significant(item.rmse.value),
                 _decimals(item.mae_over_mad.value),
-                *(_significant(other[item.target.name].mae.value) for other in others.values()),
                 str(item.n),
             ]
         )
     return rows
 
 
-def _class_rows(evaluation: Evaluation, baselines: Mapping[str, Evaluation]) -> list[list[str]]:
+def _class_rows(evaluation: Evaluation) -> list[list[str]]:
     """Two rows of headings and one per class property."""
-    short = [_SHORT.get(name, name) for name in baselines]
     rows = [
-        ["", "AUC", "balanced acc.", *["AUC of"] * len(short), "", ""],
-        ["classes", _INTERVAL, _INTERVAL, *short, "per class", "n"],
+        ["", "AUC", "balanced acc.", "", ""],
+        ["classes", _INTERVAL, _INTERVAL, "per class", "n"],
     ]
-    others = {name: {item.target.name: item for item in baseline.classes} for name, baseline in baselines.items()}
     for item in evaluation.classes:
         per_class = "/".join(str(count) for count in item.counts)
         rows.append(
@@ -126,11 +135,27 @@ def _class_rows(evaluation: Evaluation, baselines: Mapping[str, Evaluation]) -> 
                 _label(item),
                 _with_interval(item.auc),
                 _with_interval(item.balanced_accuracy),
-                *(_decimals(other[item.target.name].auc.value) for other in others.values()),
                 per_class if len(per_class) <= 12 else f"{len(item.counts)} classes",
                 str(item.n),
             ]
         )
+    return rows
+
+
+def _comparison_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
+    """Two rows of headings, then for each property the MAE, or the AUC, of every predictor; none for one predictor."""
+    if len(evaluations) < 2:
+        return []
+    rows = [["beside the", *[""] * (1 + len(evaluations))]]
+    rows.append(["baselines", "score", *(_SHORT.get(name, name) for name in evaluations)])
+    found = [{item.target.name: item for item in (*one.regression, *one.classes)} for one in evaluations.values()]
+    for name, first in found[0].items():
+        if isinstance(first, RegressionMetrics):
+            scores = [_significant(item.mae.value) for one in found if isinstance(item := one[name], RegressionMetrics)]
+            rows.append([_label(first), "MAE", *scores])
+        else:
+            scores = [_decimals(item.auc.value) for one in found if isinstance(item := one[name], ClassMetrics)]
+            rows.append([_label(first), "AUC", *scores])
     return rows
 
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 
+from rhonet.baselines import BASELINES, QUICK_BASELINES
 from rhonet.model_card import read_card
 from tests.crystals import DATASET_TOML
 
@@ -24,13 +26,28 @@ def test_evaluation_of_a_run_gives_the_metrics_of_its_training(command, finished
     assert again["baselines"] == first["baselines"]
     assert again["split"] == first["split"]
     assert first["model"]["n"] == 5
-    assert set(first["baselines"]) == {"dummy", "histogram_gb"}
+    assert list(first["baselines"]) == list(QUICK_BASELINES)
     assert set(first["model"]["regression"]) == {"band_gap", "magnetic_moment", "hardness"}
     assert set(first["model"]["classes"]) == {"is_metal", "phase"}
     names = {"overview", "band_gap", "magnetic_moment", "hardness", "is_metal", "phase"}
     assert {path.stem for path in (tmp_path / "out" / "plots").iterdir()} == names
     assert {path.stem for path in finished.run.plots.iterdir()} == {*names, "history"}
     assert read_card(finished.run.model).content["metrics"]["model"]["n"] == 5
+
+
+def test_all_baselines_stand_beside_the_model_on_request(command, finished, monkeypatch, tmp_path):
+    monkeypatch.setattr("rhonet.autoencoder.latent_vectors", latents_of_noise)
+    answer = command("evaluate", finished.run.path, "--baselines", "all", "--out", tmp_path / "out")
+    assert answer.code == 0, answer.stderr
+    assert "baselines score model dummy grid-GB hist-GB comp-RF AE-GB" in " ".join(answer.stdout.split())
+    assert max(map(len, answer.stdout.splitlines())) <= 100
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert list(metrics["baselines"]) == list(BASELINES)
+
+
+def latents_of_noise(_: object, __: object, rows: np.ndarray, **___: object) -> np.ndarray:
+    """In place of an autoencoder, which tests/test_autoencoder.py trains."""
+    return np.random.default_rng(0).random((len(rows), 3))
 
 
 def test_model_folder_can_be_evaluated_on_another_split(command, finished, tmp_path):

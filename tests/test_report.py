@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rhonet.baselines import BASELINES
 from rhonet.config import DEFAULT_PROPERTIES
 from rhonet.metrics import Evaluation, evaluate
 from rhonet.predictions import Predictions
@@ -34,7 +35,7 @@ def simulate(
 
 def report(predictions: Predictions, **others: Evaluation) -> str:
     evaluation = evaluate(predictions, resamples=100)
-    names = others or {"dummy": evaluation, "histogram_gb": evaluation}
+    names = others or dict.fromkeys(BASELINES, evaluation)
     return format_report(evaluation, baselines=names, split=SPLIT)
 
 
@@ -52,13 +53,12 @@ def test_the_report_fits_a_hundred_columns_however_bad_the_model(noise, size):
 def test_a_row_says_what_was_measured():
     predictions = simulate()
     scored = evaluate(predictions, resamples=100)
-    poor = evaluate(simulate(noise=1.0), resamples=0)
-    row = line_of(report(predictions, dummy=poor), "bulk_modulus (GPa)")
-    modulus, other = scored.regression[0], poor.regression[0]
+    row = line_of(report(predictions), "bulk_modulus (GPa)")
+    modulus = scored.regression[0]
     assert modulus.r2_log is not None
     for value in (modulus.r2.value, modulus.r2.lower, modulus.r2.upper, modulus.r2_log.value):
         assert f"{value:.2f}" in row
-    for value in (modulus.mae.value, modulus.rmse.value, other.mae.value):
+    for value in (modulus.mae.value, modulus.rmse.value):
         assert f"{value:.3g}" in row
     assert row.endswith(" 40")
     # No logarithm, no R² of it: one number fewer.
@@ -76,7 +76,21 @@ def test_classes_and_averages_have_blocks_of_their_own():
     assert f"{40 - metal.n_positive}/{metal.n_positive}" in row
     assert "all (9)" in text
     assert "without volume-like (7)" in text
-    assert text.count("hist-GB") == 4
+    assert text.count(" hist-GB") == 3
+
+
+def test_every_predictor_has_its_mae_or_auc_side_by_side():
+    predictions = simulate()
+    scored, poor = evaluate(predictions, resamples=10), evaluate(simulate(noise=1.0, seed=1), resamples=0)
+    text = report(predictions, dummy=poor, composition_rf=scored)
+    assert line_of(text, "baselines ").split() == ["baselines", "score", "model", "dummy", "comp-RF"]
+    block = text[text.index("beside the") :]
+    own, other = (f"{one.regression[0].mae.value:.3g}" for one in (scored, poor))
+    assert line_of(block, "bulk_modulus").split() == ["bulk_modulus", "(GPa)", "MAE", own, other, own]
+    own, other = (f"{one.classes[0].auc.value:.2f}" for one in (scored, poor))
+    assert line_of(block, "is_metal").split() == ["is_metal", "AUC", own, other, own]
+    assert "comp-RF: random forest on Magpie-like features of the composition" in text
+    assert "hist-GB" not in text
 
 
 def test_blocks_without_properties_do_not_appear():
@@ -102,6 +116,7 @@ def test_what_is_not_available_is_na_with_its_reason_below():
     predictions.values["bulk_modulus"][0] = -1
     text = report(predictions)
     assert line_of(text, "magnetic_moment").count("n/a") == 2
+    assert line_of(text[text.index("beside the") :], "band_gap").count("n/a") == 1 + len(BASELINES)
     assert "n/a: magnetic_moment, R², MAE/MAD: all labels are equal" in text
     assert "n/a: band_gap, R², MAE, RMSE, MAE/MAD: no labels" in text
     assert "n/a: is_metal, AUC, balanced acc.: labels of one class only" in text
