@@ -9,11 +9,15 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rhonet.cli import OK, new_parser, run_command, start_tensorflow
 from rhonet.config import DEFAULT_CONFIG, Config, ConfigError, load_config
 from rhonet.runs import explain_disk, git_commit, write_text
 from rhonet.study_plans import STUDIES
+
+if TYPE_CHECKING:
+    from rhonet.leaks import LeakAudit
 
 log = logging.getLogger("rhonet.study")
 
@@ -29,7 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
         "every crystal is predicted once per round of folds and the test split stays unseen. The variants and their\n"
         "paired differences to the first go to OUT/study.md and study.json. An interrupted study goes on where it\n"
         "stopped when the command is repeated.",
-        "python -m rhonet.study views --seeds 3 --only as-configured,paper,cell",
+        "python -m rhonet.study views --seeds 3 --only as-configured,paper,cell\n"
+        "  python -m rhonet.study leaks --only grid_gb        (no network: seconds)",
     )
     parser.add_argument("study", choices=STUDIES, help="what to compare")
     parser.add_argument("--config", default=DEFAULT_CONFIG, metavar="NAME|FILE", help="default: %(default)s")
@@ -61,7 +66,14 @@ def main(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path("runs") / f"study-{arguments.study}"
     trials = {
         variant.name: [
-            plan_trial(out, variant.name, config=changed_config(config, variant.changes), seed=seed, folds=folds)
+            plan_trial(
+                out,
+                variant.name,
+                config=changed_config(config, variant.changes),
+                seed=seed,
+                folds=folds,
+                baseline=variant.baseline,
+            )
             for seed in range(arguments.seeds)
         ]
         for variant in _chosen(study.variants(config), arguments.only)
@@ -69,7 +81,7 @@ def main(arguments: argparse.Namespace) -> int:
     _build_data(config)
     # Seed by seed, so that an interrupted study has something to say about every variant.
     run_trials([trials[name][seed] for seed in range(arguments.seeds) for name in trials], workers=arguments.workers)
-    _report(arguments, out, trials, paired=study.in_folds)
+    _report(arguments, out, trials, paired=study.in_folds, audit=_audit(config) if study.audits_leaks else None)
     return OK
 
 
@@ -92,7 +104,15 @@ def _build_data(config: Config) -> None:
     open_or_build(config.data)
 
 
-def _report(arguments: argparse.Namespace, out: Path, trials: dict, *, paired: bool) -> None:
+def _audit(config: Config) -> LeakAudit:
+    from rhonet.experiment import open_data
+    from rhonet.leaks import read_audit
+
+    return read_audit(*open_data(config))
+
+
+def _report(arguments: argparse.Namespace, out: Path, trials: dict, *, paired: bool, audit: LeakAudit | None) -> None:
+    from rhonet.leaks import format_audit
     from rhonet.study_report import compare, format_comparison, format_differences
     from rhonet.trials import read_result
 
@@ -104,9 +124,12 @@ def _report(arguments: argparse.Namespace, out: Path, trials: dict, *, paired: b
     text = head + format_comparison(comparisons)
     if paired and len(comparisons) > 1:
         text += f"\nPaired differences to {comparisons[0].name}:\n\n" + format_differences(comparisons)
+    if audit:
+        text += f"\n{format_audit(audit)}"
     with explain_disk(out, "give another --out"):
         write_text(out / TABLE_FILE, text)
         found = {"command": command, "commit": git_commit(), "variants": [one.to_dict() for one in comparisons]}
+        found |= {"leaks": audit.to_dict()} if audit else {}
         write_text(out / RESULT_FILE, json.dumps(found, indent=1, default=str) + "\n")
     print(text, end="")
 

@@ -12,10 +12,14 @@ from rhonet.splits import GROUP_KEYS
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to do it: a name and the settings that it changes, by section."""
+    """One way to do it: a name and the settings that it changes, by section.
+
+    baseline: of that name (rhonet.baselines), which answers instead of a network.
+    """
 
     name: str
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    baseline: str = ""
 
 
 def view_variants(config: Config) -> tuple[Variant, ...]:
@@ -76,6 +80,19 @@ def split_variants(_: Config) -> tuple[Variant, ...]:
     return tuple(Variant(key, {"data": {"split_by": key, "fractions": [0.8, 0.2, 0.0]}}) for key in GROUP_KEYS)
 
 
+def baseline_variants(_: Config) -> tuple[Variant, ...]:
+    """The network, the plain one, and everything that asks for no network."""
+    from rhonet.baselines import BASELINES  # takes scikit-learn, for which --help does not wait
+
+    networks = (Variant("as-configured"), Variant("plain3dcnn", {"model": {"name": "plain3dcnn"}}))
+    return (*networks, *(Variant(name, baseline=name) for name in BASELINES))
+
+
+def leak_variants(_: Config) -> tuple[Variant, ...]:
+    """The network beside trees that see nothing of the density but the shape and scale of its grid."""
+    return (Variant("as-configured"), Variant("grid_gb", baseline="grid_gb"))
+
+
 @dataclass(frozen=True)
 class Study:
     """A question, and how it is answered.
@@ -84,11 +101,13 @@ class Study:
     variants: what is compared; the first is the reference of all differences.
     in_folds: each seed predicts another fold of the records outside the test split; else each seed makes a split
         of its own.
+    audits_leaks: near-duplicates across the configured train, validation and test split are reported as well.
     """
 
     question: str
     variants: Callable[[Config], tuple[Variant, ...]]
     in_folds: bool = True
+    audits_leaks: bool = False
 
 
 STUDIES = {
@@ -96,5 +115,11 @@ STUDIES = {
     "models": Study("which network and optimisation serve best", model_variants),
     "tasks": Study("do more targets in one training make each better", task_variants),
     "learning-curve": Study("what would more data bring", share_variants),
+    "baselines": Study("is the network ahead of a plain one and of baselines without a network", baseline_variants),
+    "leaks": Study(
+        "what of it is trivial: near-duplicates across splits, shape and scale of the grid",
+        leak_variants,
+        audits_leaks=True,
+    ),
     "splits": Study("how far do predictions reach beyond the training crystals", split_variants, in_folds=False),
 }

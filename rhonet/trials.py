@@ -1,4 +1,7 @@
-"""Trials: many short trainings of variants of one configuration, each scored on crystals that it has not seen."""
+"""Trials: many short trainings of variants of one configuration, each scored on crystals that it has not seen.
+
+A baseline on the same crystals is a trial as well.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rhonet.config import Config, ConfigError, config_from_dict
+from rhonet.dataset import Index
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
 from rhonet.runs import Run, explain_disk, make_run, write_text
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +36,20 @@ COST_NAME = "cost.json"
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of one variant.
+    """One training of one variant, or one fit of a baseline.
 
     path: its run folder.
     variant: name of the variant.
     seed: of weights, order and augmentation; its fold validates.
     config: resolved configuration.
+    baseline: name of the baseline that answers instead of the network, "" for none.
     """
 
     path: Path
     variant: str
     seed: int
     config: Config
+    baseline: str = ""
 
     @property
     def is_done(self) -> bool:
@@ -56,7 +65,7 @@ class Result:
     cpu_seconds: float
 
 
-def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int) -> Trial:
+def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int, baseline: str = "") -> Trial:
     """Trial of a variant: trained to the last epoch; the last weights count, not the best on what is scored.
 
     With folds, all but number `seed` modulo `folds` train, that one is predicted, and the test split is not
@@ -68,7 +77,8 @@ def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int
     split = {"folds": folds, "fold": seed % folds} if folds else {"split_seed": seed}
     data = dataclasses.replace(config.data, **split)
     train = dataclasses.replace(config.train, seed=seed, patience=0)
-    trial = Trial(out / variant / f"seed-{seed}", variant, seed, dataclasses.replace(config, data=data, train=train))
+    resolved = dataclasses.replace(config, data=data, train=train)
+    trial = Trial(out / variant / f"seed-{seed}", variant, seed, resolved, baseline)
     if trial.path.exists() and Run(trial.path).config_file.is_file():
         before = Run(trial.path).config()
         if before != trial.config:
@@ -146,10 +156,37 @@ def _prepare_worker() -> None:
 
 
 def _run_trial(trial: Trial) -> str:
-    """Trains, predicts the fold and writes the result; one line for the log."""
+    """Trains or fits, predicts the fold and writes the result; one line for the log."""
     from rhonet.devices import prepare_devices
     from rhonet.experiment import open_data
     from rhonet.metrics import evaluate
+
+    strategy = prepare_devices(trial.config.train)
+    builder, index = open_data(trial.config)
+    run = Run(trial.path)
+    with explain_disk(trial.path, "free some space"):
+        if not run.config_file.is_file():
+            make_run(run, trial.config)
+        started = time.process_time()
+        predictions = (
+            _ask_baseline(trial, builder, index)
+            if trial.baseline
+            else _train(trial, builder, index, strategy=strategy, run=run)
+        )
+        write_result(trial, predictions, time.process_time() - started)
+    average = evaluate(predictions, resamples=0).averages["all"].r2.value
+    return f"mean R² {average:.3f}"
+
+
+def _ask_baseline(trial: Trial, builder: Any, index: Index) -> Predictions:
+    from rhonet.stored_baselines import predict_baselines
+
+    data, name = trial.config.data, trial.baseline
+    return predict_baselines(builder, index, data=data, split="validation", names=(name,), seed=trial.seed)[name]
+
+
+def _train(trial: Trial, builder: Any, index: Index, *, strategy: tf.distribute.Strategy, run: Run) -> Predictions:
+    """Answers of the last epoch's averaged weights."""
     from rhonet.training import Epoch, Trainer
 
     class LastEpoch:
@@ -161,18 +198,10 @@ def _run_trial(trial: Trial) -> str:
         def on_epoch(self, epoch: Epoch) -> None:
             self.predictions = epoch.predictions
 
-    strategy = prepare_devices(trial.config.train)
-    builder, index = open_data(trial.config)
-    run = Run(trial.path)
-    with explain_disk(trial.path, "free some space"):
-        if not run.config_file.is_file():
-            make_run(run, trial.config)
-        started, last = time.process_time(), LastEpoch()
-        Trainer(builder, index, trial.config, strategy=strategy, run=run).fit([last])
-        assert last.predictions is not None
-        write_result(trial, last.predictions, time.process_time() - started)
-    average = evaluate(last.predictions, resamples=0).averages["all"].r2.value
-    return f"mean R² {average:.3f}"
+    last = LastEpoch()
+    Trainer(builder, index, trial.config, strategy=strategy, run=run).fit([last])
+    assert last.predictions is not None
+    return last.predictions
 
 
 def changed_config(config: Config, changes: Mapping[str, Mapping[str, Any]]) -> Config:

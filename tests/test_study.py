@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 
+from rhonet.baselines import BASELINES
 from rhonet.config import ConfigError, load_config
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
@@ -34,10 +35,11 @@ def result_of(tmp_path, predictions: Predictions, *, variant: str = "all", seed:
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_variant_is_a_proper_and_different_configuration(name):
     variants = STUDIES[name].variants(BASE)
-    configs = [changed_config(BASE, variant.changes) for variant in variants]
+    configs = [(changed_config(BASE, variant.changes), variant.baseline) for variant in variants]
     assert len({variant.name for variant in variants}) == len(variants)
     assert all(a != b for at, a in enumerate(configs) for b in configs[:at])
-    assert name == "splits" or configs[0] == BASE
+    assert name == "splits" or configs[0] == (BASE, "")
+    assert {variant.baseline for variant in variants} <= {"", *BASELINES}
 
 
 def test_learning_curve_takes_as_many_steps_for_every_share():
@@ -165,3 +167,30 @@ def test_study_writes_its_table_and_is_done_at_once_when_repeated(crystals, tmp_
     assert len(stamps) == 4
     assert main(arguments) == 0
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+@pytest.mark.slow
+def test_baselines_answer_for_the_crystals_of_the_networks_folds(crystals, tmp_path, capsys):
+    command = ["baselines", *crystals.arguments(), "--seeds", "2", "--workers", "1", "--out", str(tmp_path / "study")]
+    assert main(study_parser().parse_args([*command, "--only", "dummy,grid_gb,composition_rf"])) == 0
+    assert "| grid_gb | 2 | " in capsys.readouterr().out
+    seen = {}
+    for name in ("dummy", "grid_gb", "composition_rf"):
+        for seed in range(2):
+            trial = plan_trial(tmp_path / "study", name, config=crystals.config(), seed=seed, folds=2, baseline=name)
+            assert trial.is_done
+            seen[name, seed] = read_result(trial).predictions.ids
+    assert seen["dummy", 0] == seen["grid_gb", 0] == seen["composition_rf", 0]
+    assert set(seen["dummy", 0]).isdisjoint(seen["dummy", 1])
+
+
+@pytest.mark.slow
+def test_study_of_leaks_lists_the_nearest_pairs(crystals, tmp_path, capsys):
+    out = tmp_path / "study"
+    command = ["leaks", *crystals.arguments(), "--seeds", "2", "--workers", "1", "--only", "grid_gb", "--out", str(out)]
+    assert main(study_parser().parse_args(command)) == 0
+    text = capsys.readouterr().out
+    assert text == (out / "study.md").read_text()
+    assert "| test to train | 5 | " in text
+    found = json.loads((out / "study.json").read_text())["leaks"]
+    assert {pair["split"] for pair in found["pairs"]} == {"validation", "test"}
