@@ -12,12 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.optimize
 import scipy.sparse
+import scipy.sparse.csgraph
 from ase.data import atomic_masses, atomic_numbers
 from ase.units import Bohr
 
 from rhonet.density_facts import DensityFacts
 from rhonet.findings import ERROR, NOTE, WARNING, Finding, some_of
 from rhonet.folder import Sample
+from rhonet.formats.check import WHOLE_ELECTRONS_TOLERANCE
+from rhonet.phrases import counted
 from rhonet.properties import Property
 
 SAME_DENSITY = 1e-3
@@ -41,6 +44,13 @@ _OTHER_UNITS = {
     "cell_volume": {Bohr**-3: "bohr³ instead of Å³", 1e-3: "nm³ instead of Å³"},
     "mass_density": {1e3: "kg/m³ instead of g/cm³", 1 / _GRAMS_PER_CM3: "u/Å³ instead of g/cm³"},
 }
+# By what powers of bohr (in Å) and of the volume the electrons change where values are not what their format says.
+_OTHER_FIELDS = (
+    ("values in e/Å³ where e/bohr³ is expected (6.748 times as many)", 3, 0),
+    ("values in e/bohr³ where e/Å³ is expected (6.748 times too few)", -3, 0),
+    ("values already divided by the cell volume, in e/Å³", 0, 1),
+    ("values already divided by the cell volume, in e/bohr³", -3, 1),
+)
 
 
 def check_reading(facts: Sequence[DensityFacts]) -> Iterator[Finding]:
@@ -70,12 +80,13 @@ def check_duplicates(
     """Densities that are there twice, and their labels where these differ."""
     by_id = {one.id: one for one in facts}
     for names in same_densities(facts):
-        how = (
-            "byte for byte"
-            if _have_equal_bytes([samples[name] for name in names])
-            else "the same field, perhaps in another format, cell or origin"
-        )
+        copies = _equal_files([samples[name] for name in names])
+        how = "the same field, perhaps in another format, cell or origin"
         files = some_of([f"{name} ({by_id[name].file})" for name in names])
+        if [names] == copies:
+            how = "byte for byte"
+        elif copies:
+            files += f" (byte for byte: {', '.join(' = '.join(equal) for equal in copies)})"
         yield Finding(WARNING, "duplicates", f"the same density more than once, {how}: {files}; keep one", names)
         for declared in properties:
             labels = {name: samples[name].labels[declared.name] for name in names}
@@ -95,27 +106,41 @@ def _differ(declared: Property, labels: Mapping[str, float], volumes: Mapping[st
     return max(scaled) - min(scaled) > tolerance
 
 
-def _have_equal_bytes(samples: Sequence[Sample]) -> bool:
-    first, *others = (sample.path for sample in samples)
-    return all(path.is_file() and path != first and filecmp.cmp(first, path, shallow=False) for path in others)
+def _equal_files(samples: Sequence[Sample]) -> list[tuple[str, ...]]:
+    """Ids whose files are copies of each other; entries of one archive are none."""
+    groups: list[list[Sample]] = []
+    for one in (sample for sample in samples if sample.path.is_file()):
+        same = (group for group in groups if filecmp.cmp(group[0].path, one.path, shallow=False))
+        group = next(same, [])
+        if not group:
+            groups.append(group)
+        if one.path not in {other.path for other in group}:
+            group.append(one)
+    return [tuple(one.id for one in group) for group in groups if len(group) > 1]
 
 
 def same_densities(facts: Sequence[DensityFacts]) -> list[tuple[str, ...]]:
-    """Groups of ids whose densities are the same up to shift, rotation, choice of cell, grid and rounding."""
+    """Groups of ids whose densities are the same up to shift, rotation, choice of cell, grid and rounding.
+
+    What is the same as one of a group belongs to it.
+    """
     usable = sorted((one for one in facts if not one.error), key=lambda one: one.spectrum[0])
     if len(usable) < 2:
         return []
     spectra = np.array([one.spectrum for one in usable])
     means, (waves, spins) = spectra[:, 0], np.split(spectra[:, 1:], 2, axis=1)
     scales = np.linalg.norm(waves, axis=1) + SAME_DENSITY * means
-    group = list(range(len(usable)))
+    pairs: list[tuple[int, int]] = []
     for at in range(len(usable)):
         end = int(np.searchsorted(means, means[at] * (1 + SAME_DENSITY), side="right"))
         far = np.maximum(*(np.linalg.norm(one[at + 1 : end] - one[at], axis=1) for one in (waves, spins)))
-        for other in at + 1 + np.flatnonzero(far <= SAME_DENSITY * scales[at]):
-            group[other] = group[at]
+        pairs += [(at, int(other)) for other in at + 1 + np.flatnonzero(far <= SAME_DENSITY * scales[at])]
+    if not pairs:
+        return []
+    links = scipy.sparse.coo_array((np.ones(len(pairs)), np.transpose(pairs)), shape=(len(usable), len(usable)))
+    _, group = scipy.sparse.csgraph.connected_components(links, directed=False)
     members = defaultdict(list)
-    for number, one in zip(group, usable, strict=True):
+    for number, one in zip(group.tolist(), usable, strict=True):
         members[number].append(one.id)
     order = {one.id: at for at, one in enumerate(facts)}
     found = [tuple(sorted(names, key=order.__getitem__)) for names in members.values() if len(names) > 1]
@@ -123,7 +148,7 @@ def same_densities(facts: Sequence[DensityFacts]) -> list[tuple[str, ...]]:
 
 
 def check_electrons(facts: Sequence[DensityFacts]) -> Iterator[Finding]:
-    """Formulas whose files hold different numbers of electrons, and formulas that fit no common valences."""
+    """Formulas whose files hold different numbers of electrons or fit no common valences, and impossible numbers."""
     formulas = _by_formula(facts)
     for formula, files in formulas.items():
         usual, *odd = _clusters(files)
@@ -141,6 +166,44 @@ def check_electrons(facts: Sequence[DensityFacts]) -> Iterator[Finding]:
                 "valence electrons that the other formulas give its elements: other pseudopotentials or a damaged file?"
             )
             yield Finding(WARNING, "electrons", text, tuple(files))
+    impossible = _impossible_counts(facts)
+    if impossible is not None:
+        yield impossible
+        return
+    odd = {symbol: count for symbol, count in fitted.valences.items() if count < 0.9 or not _is_whole(count, 0.05)}
+    if odd:
+        said = some_of([f"{symbol} {count:.2f}" for symbol, count in odd.items()])
+        text = (
+            f"electrons per atom should be whole numbers of at least 1, but are {said}: damaged files or another unit?"
+        )
+        yield Finding(WARNING, "electrons", text)
+
+
+def _impossible_counts(facts: Sequence[DensityFacts]) -> Finding | None:
+    """Are most files' electrons no whole number, fewer than atoms or more than protons? Would a unit explain it?"""
+    known = [one for one in facts if one.n_atoms]
+    odd = [one for one in known if not _is_possible(one, one.n_electrons)]
+    if len(odd) < 2 or 2 * len(odd) < len(known):
+        return None
+    reason = "damaged files or another unit?"
+    for what, bohr_power, volume_power in _OTHER_FIELDS:
+        counts = [one.n_electrons * Bohr**bohr_power * one.volume**volume_power for one in odd]
+        if all(map(_is_possible, odd, counts)):
+            reason = f"{what}, which would make it {some_of([f'{count:.2f}' for count in counts])}?"
+            break
+    cases = some_of([f"{one.n_electrons:.4g} in {one.id} of {counted(one.n_atoms, 'atom')}" for one in odd])
+    text = f"electrons should be whole numbers, from one per atom to its protons, but are {cases}: {reason}"
+    return Finding(WARNING, "electrons", text, tuple(one.id for one in odd))
+
+
+def _is_possible(one: DensityFacts, count: float) -> bool:
+    """Could the cell hold that many electrons?"""
+    protons = sum(atomic_numbers[symbol] * atoms for symbol, atoms in one.elements.items())
+    return _is_whole(count) and one.n_atoms - 0.5 < count < protons + 1.5
+
+
+def _is_whole(count: float, tolerance: float = 0.0) -> bool:
+    return abs(count - round(count)) <= max(tolerance or WHOLE_ELECTRONS_TOLERANCE, 5e-4 * count)
 
 
 def valence_electrons(facts: Sequence[DensityFacts]) -> dict[str, float]:

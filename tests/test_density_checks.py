@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from ase.data import atomic_masses, atomic_numbers
+from ase.units import Bohr
 
 from rhonet.density_checks import (
     check_duplicates,
@@ -77,6 +78,35 @@ def test_formula_that_fits_no_common_valence_is_found():
     assert list(check_electrons([facts_of(one, one) for one in symbols])) == []
 
 
+@pytest.mark.parametrize(
+    ("factor", "says"),
+    [
+        (lambda volume: Bohr**-3, "values in e/Å³ where e/bohr³ is expected"),
+        (lambda volume: Bohr**3, "values in e/bohr³ where e/Å³ is expected"),
+        (
+            lambda volume: 1 / volume,
+            "values already divided by the cell volume, in e/Å³, which would make it 8.00, 16.",
+        ),
+        (lambda volume: Bohr**3 / volume, "values already divided by the cell volume, in e/bohr³"),
+        (lambda volume: 0.777, "damaged files or another unit?"),
+    ],
+)
+def test_impossible_counts_across_a_folder_are_a_warning_with_the_unit(factor, says):
+    counts = {"NaCl": 8, "KCl": 16, "MgO": 8}
+    facts = [facts_of(one, one, electrons=count * factor(VOLUME)) for one, count in counts.items()]
+    (found,) = check_electrons(facts)
+    assert (found.level, found.ids) == ("warning", tuple(counts))
+    assert says in found.text
+    lone, *_ = check_electrons([facts[0], facts_of("a", "NaCl"), facts_of("b", "NaCl")])
+    assert lone.text.startswith("ClNa: electrons per formula unit differ")
+
+
+@pytest.mark.parametrize("electrons", [0.5, 1.5])
+def test_valence_that_is_no_whole_number_is_a_warning(electrons):
+    (found,) = check_electrons([facts_of("a", "Na2", electrons=2 * electrons), facts_of("b", "Mg")])
+    assert "electrons per atom should be whole numbers of at least 1, but are Na" in found.text
+
+
 def test_valences_are_given_where_they_are_determined():
     assert valence_electrons([facts_of("a", "NaCl"), facts_of("b", "Mg")]) == pytest.approx({"Mg": 2})
     full = valence_electrons([facts_of(one, one) for one in ("NaCl", "Na2O", "MgO", "MgCl2", "KCl", "Na")])
@@ -119,6 +149,29 @@ def test_copied_file_is_called_a_copy(twins):
     )
     assert "byte for byte: a (one.cube), b (copy.cube); keep one" in same.text
     assert "band_gap of one and the same density is 1 (a), 2 (b)" in conflict.text
+
+
+def test_copies_among_other_forms_are_named(twins):
+    table = "id,file,band_gap\na,CHGCAR,1\nb,one.cube,1\nstored,many.h5,1\nd,copy.cube,1\n"
+    (twins / "properties.csv").write_text(table)
+    folder = read_folder(twins)
+    samples = {one.id: one for one in folder.samples}
+    (same,) = check_duplicates(samples, list(gather_facts(folder.samples)), folder.properties)
+    assert "perhaps in another format, cell or origin: a (CHGCAR), b (one.cube)" in same.text
+    assert same.text.endswith("(byte for byte: b = d); keep one")
+
+
+def test_what_is_near_one_of_a_group_belongs_to_it():
+    """A is like C and B is like C, but A is not like B; also where the order by mean puts C between or outside."""
+    first = facts_of("a", "NaCl")
+    mean, *waves = first.spectrum
+    length = np.linalg.norm(waves[: len(waves) // 2])
+    facts = []
+    for name, mean_step, wave_step in (("a", 0, -0.7e-3), ("b", 1e-5, 0.7e-3), ("c", 2e-5, 0.0)):
+        spectrum = (mean * (1 + mean_step), waves[0] + wave_step * length, *waves[1:])
+        facts.append(dataclasses.replace(first, id=name, spectrum=spectrum))
+    assert same_densities(facts[:2]) == []
+    assert same_densities(facts) == [("a", "b", "c")]
 
 
 def test_spin_tells_ferromagnet_from_antiferromagnet():
