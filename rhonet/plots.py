@@ -16,6 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from rhonet.metrics import ClassMetrics, Evaluation, Metric, RegressionMetrics
+from rhonet.phrases import printable
 from rhonet.plot_style import GUIDE, MAIN, OTHERS, STYLE, TEXT
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
@@ -35,7 +36,8 @@ def property_figure(
 ) -> Figure:
     """One property: predicted against reference values, the ROC curve (binary) or the confusion matrix (multiclass).
 
-    Axes are logarithmic where the property is learned in its logarithm. The largest errors carry their ids.
+    Axes are logarithmic where the property is learned in its logarithm. Intervals are bars; the largest errors carry
+    their ids.
 
     Args:
         evaluation: scores of `predictions`; intervals are shown where it holds them.
@@ -100,7 +102,18 @@ def history_figure(
     """
     figure = Figure(figsize=(6.8 if validation_r2 else 3.6, 2.8), layout="constrained")
     panels = figure.subplots(1, 2 if validation_r2 else 1, squeeze=False)[0]
-    axes = panels[0]
+    draw_losses(panels[0], training_loss, validation_loss)
+    panels[0].set_title("Loss")
+    panels[0].legend()
+    if validation_r2:
+        draw_r2(panels[1], validation_r2)
+        panels[1].set_title("Validation R²")
+        panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def draw_losses(axes: Axes, training_loss: Sequence[float], validation_loss: Sequence[float]) -> None:
+    """Losses per epoch with the best epoch marked; several networks may share the axes."""
     axes.plot(range(1, len(training_loss) + 1), training_loss, color=GUIDE, label="training")
     axes.plot(range(1, len(validation_loss) + 1), validation_loss, color=MAIN, label="validation")
     finite = [loss for loss in (*training_loss, *validation_loss) if math.isfinite(loss)]
@@ -110,21 +123,24 @@ def history_figure(
         best = int(np.nanargmin(validation_loss))
         label = f"best: epoch {best + 1}"
         axes.plot([best + 1], [validation_loss[best]], "o", color=MAIN, markersize=4, label=label)
-    axes.set(xlabel="epoch", ylabel="loss", title="Loss")
-    axes.legend()
+    axes.set(xlabel="epoch", ylabel="loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if validation_r2:
-        axes = panels[1]
-        colors = matplotlib.colormaps["tab20"](np.arange(20))
-        for at, (name, values) in enumerate(validation_r2.items()):
-            color = colors[(2 * at + at // 10) % 20]
-            axes.plot(range(1, len(values) + 1), values, color=color, linewidth=1, label=_title(name))
-        axes.axhline(0, color=GUIDE, linewidth=0.6)
-        # R² of the first epochs falls to minus hundreds; what matters is what is better than the mean.
-        axes.set(xlabel="epoch", ylabel="R²", title="Validation R²", ylim=(-0.5, 1.02))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
+
+
+def draw_r2(axes: Axes, validation_r2: Mapping[str, Sequence[float]]) -> None:
+    """R² per property and epoch."""
+    for (name, values), color in zip(validation_r2.items(), line_colors(len(validation_r2)), strict=True):
+        axes.plot(range(1, len(values) + 1), values, color=color, linewidth=1, label=display_name(name))
+    axes.axhline(0, color=GUIDE, linewidth=0.6)
+    # R² of the first epochs falls to minus hundreds; what matters is what is better than the mean.
+    axes.set(xlabel="epoch", ylabel="R²", ylim=(-0.5, 1.02))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def line_colors(count: int) -> list[tuple[float, ...]]:
+    """Colours that tell lines apart: ten strong ones first."""
+    colors = matplotlib.colormaps["tab20"](np.arange(20))
+    return [tuple(colors[(2 * at + at // 10) % 20]) for at in range(count)]
 
 
 def figure_to_image(figure: Figure, *, dpi: int = 110) -> np.ndarray:
@@ -172,7 +188,7 @@ def _draw_panel(
     detailed: bool,
 ) -> None:
     """Panel of one property; `layers` by split, from back to front, of which `split` is scored."""
-    axes.set_title(_title(item.name))
+    axes.set_title(display_name(item.name))
     axes.set_box_aspect(1)
     if item.is_class:
         scores = next(scores for scores in evaluation.classes if scores.target.name == item.name)
@@ -191,11 +207,22 @@ def _draw_panel(
         return
     everything = np.concatenate([np.concatenate(pair) for pair in pairs.values()])
     logarithmic = item.transform == "log" and bool((everything > 0).all())
+    if item.name in layers[split].lower:
+        _draw_intervals(axes, layers[split], item)
     _draw_parity(axes, pairs, split=split, item=item, logarithmic=logarithmic)
     text = _regression_text(scores, logarithmic=logarithmic, detailed=detailed)
     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=7)
     if detailed:
         _name_worst(axes, layers[split], item=item, logarithmic=logarithmic)
+
+
+def _draw_intervals(axes: Axes, predictions: Predictions, item: Property) -> None:
+    """A vertical bar per labelled sample; those that miss the reference value stand out."""
+    labels, lower, upper = (of[item.name] for of in (predictions.labels, predictions.lower, predictions.upper))
+    inside, outside = (lower <= labels) & (labels <= upper), (labels < lower) | (labels > upper)
+    width = 0.9 if len(labels) <= 1000 else 0.3
+    for rows, color, alpha in ((inside, MAIN, 0.3), (outside, OTHERS[1], 0.8)):
+        axes.vlines(labels[rows], lower[rows], upper[rows], color=color, alpha=alpha, linewidth=width, zorder=1.5)
 
 
 def _pairs(predictions: Predictions, item: Property) -> tuple[np.ndarray, np.ndarray]:
@@ -243,7 +270,7 @@ def _draw_parity(
         axes.scatter(labels, values, color=color, edgecolors=edge, label=name, zorder=2 + (name == split), **style)
     axes.set_xlim(limits)
     axes.set_ylim(limits)
-    axes.set(xlabel=f"reference {_axis_label(item)}", ylabel=f"predicted {_axis_label(item)}")
+    axes.set(xlabel=f"reference {axis_label(item)}", ylabel=f"predicted {axis_label(item)}")
 
 
 def _name_worst(axes: Axes, predictions: Predictions, *, item: Property, logarithmic: bool) -> None:
@@ -258,7 +285,7 @@ def _name_worst(axes: Axes, predictions: Predictions, *, item: Property, logarit
         outwards, inwards = ("right", "left") if above else ("left", "right")
         room = (scale(labels[at]) - low) / (high - low) if above else (high - scale(labels[at])) / (high - low)
         note = axes.annotate(
-            predictions.ids[both[at]],
+            printable(predictions.ids[both[at]]),
             (labels[at], values[at]),
             xytext=(0, 4 if above else -4),
             textcoords="offset points",
@@ -267,6 +294,7 @@ def _name_worst(axes: Axes, predictions: Predictions, *, item: Property, logarit
             fontsize=5.5,
             color=TEXT,
             path_effects=[withStroke(linewidth=1.5, foreground="white")],
+            parse_math=False,
             zorder=4,
         )
         # A long id must not shrink the panel.
@@ -339,11 +367,12 @@ def _number(value: float, *, significant: int = 0) -> str:
     return text.replace("-", "−")
 
 
-def _title(name: str) -> str:
+def display_name(name: str) -> str:
+    """Name of a property as a title."""
     return name[:1].upper() + name[1:].replace("_", " ")
 
 
-def _axis_label(item: Property) -> str:
+def axis_label(item: Property) -> str:
     """Symbol and unit with single letters in italics and their subscripts, the name where there is no symbol."""
     unit = f" ({item.unit})" if item.unit else ""
     plain = (item.symbol or item.name.replace("_", " ")).replace("$", r"\$")

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from rhonet.metrics import evaluate
@@ -194,3 +195,24 @@ def test_drawing_changes_no_global_state_of_matplotlib():
     assert matplotlib.rcParams == before
     code = "import sys, rhonet.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_intervals_are_bars_and_those_that_miss_stand_out():
+    predictions = simulate()
+    labels, values = predictions.labels["band_gap"], predictions.values["band_gap"]
+    labels[3], labels[7] = np.nan, 4.9
+    values[7] = 0.1
+    half = np.full(len(labels), 0.5)
+    bounded = dataclasses.replace(predictions, lower={"band_gap": values - half}, upper={"band_gap": values + half})
+    outside = (~np.isnan(labels) & (np.abs(values - labels) > 0.5)).sum()
+    bars = [one for one in panel(bounded, "band_gap").collections if isinstance(one, LineCollection)]
+    assert [len(one.get_segments()) for one in bars] == [len(labels) - 1 - outside, outside]
+    assert outside >= 1
+    assert not [one for one in panel(bounded, "bulk_modulus").collections if isinstance(one, LineCollection)]
+
+
+def test_ids_are_never_read_as_formulas():
+    predictions = dataclasses.replace(simulate(), ids=tuple(f"$\\bad{at}$ \udcff" for at in range(40)))
+    figure = property_figure(predictions, evaluate(predictions, resamples=5), name="band_gap")
+    figure_to_image(figure)
+    assert r"$\bad" in texts(figure.axes[0])
