@@ -14,14 +14,16 @@ from rhonet.dataset_toml import ABOUT_KEYS, SETTINGS_NAME, FolderError, Settings
 from rhonet.formats import FormatError, named_files
 from rhonet.formats.source import open_source
 from rhonet.formats.table import choose_format
-from rhonet.properties import Property, find_property
+from rhonet.properties import PROPERTIES, Property, find_property
 from rhonet.properties_csv import (
     KEYS,
     TABLE_NAME,
     Mistakes,
     Row,
     Table,
+    are_numbers,
     naming_hint,
+    plain_name,
     read_formula,
     read_label,
     read_system,
@@ -208,6 +210,7 @@ def check_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Chec
     own = declared_properties(folder / SETTINGS_NAME, settings.properties, declared)
     mistakes = Mistakes()
     table = read_table(file, mistakes)
+    table = _respelled(table, settings, own, mistakes)
     properties, undeclared = _find_columns(table, settings, own, mistakes)
     samples = tuple(_read_samples(folder, table, properties, mistakes))
     if not table.rows and not mistakes.count:
@@ -221,7 +224,36 @@ def check_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Chec
         **{"name": folder.resolve().name, **settings.about},
     )
     texts = {name: tuple(row.cells[name] for row in table.rows) for name in undeclared}
+    for name in (name for name, cells in texts.items() if are_numbers(cells)):
+        _note_odd_cells(table, name, mistakes)
     return CheckedFolder(verified, tuple(mistakes.texts), mistakes.count, texts)
+
+
+def _respelled(table: Table, settings: Settings, declared: Sequence[Property], mistakes: Mistakes) -> Table:
+    """The table with known properties under their own names; those in another spelling are noted."""
+    names = {}
+    own = {*settings.bookkeeping, *(one.name for one in declared)}
+    for name in table.columns:
+        plain = plain_name(name)
+        if name not in own and plain != name and plain in PROPERTIES and plain not in (*table.columns, *names.values()):
+            mistakes.add(f"{table.path}:1: {naming_hint(name)}")
+            names[name] = plain
+    columns = tuple(names.get(name, name) for name in table.columns)
+    rows = tuple(
+        dataclasses.replace(row, cells={names.get(name, name): cell for name, cell in row.cells.items()})
+        for row in table.rows
+    )
+    return Table(table.path, columns, rows)
+
+
+def _note_odd_cells(table: Table, name: str, mistakes: Mistakes) -> None:
+    """Notes the cells of a column of numbers that are none."""
+    plain = name if name.isidentifier() else plain_name(name)
+    if not plain.isidentifier():
+        return
+    for row in table.rows:
+        with mistakes.noted():
+            read_label(row.at, Property(plain), row.cells[name])
 
 
 def _find_columns(
@@ -319,7 +351,8 @@ def _find_file(at: str, folder: Path, text: str, name: str) -> tuple[Path, str |
     file, mark, entry = text.partition(ENTRY_MARK)
     path = folder / file
     if not all(part.is_file() for part in named_files(path)):
-        raise FolderError(f"{at}: there is no file {path}; correct the name or remove the row")
+        remedy = "write / instead of \\" if "\\" in file else "correct the name or remove the row"
+        raise FolderError(f"{at}: there is no file {path}; {remedy}")
     return path, entry if mark else None
 
 

@@ -16,7 +16,7 @@ from rhonet.density_facts import DensityFacts
 from rhonet.findings import ERROR, NOTE, WARNING, Finding, some_of
 from rhonet.folder import Sample
 from rhonet.properties import PROPERTIES, Property
-from rhonet.properties_csv import plain_name
+from rhonet.properties_csv import are_numbers, is_missing_word, plain_name
 from rhonet.splits import SPLITS, assign_split
 from rhonet.standardize import learned_scale
 
@@ -29,7 +29,6 @@ _SEEDS_TO_TRY = 1000
 _MOST_CLASSES = 20
 _WIDE_RANGE = 100.0
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
-_SHARE_OF_NUMBERS = 0.9
 _WORDS_FOR_BITS = {"true", "false", "yes", "no", "t", "f", "y", "n"}
 
 
@@ -129,13 +128,13 @@ def suggest_declarations(undeclared: Mapping[str, Sequence[str]], bookkeeping: S
     """
     texts, tables = list(bookkeeping), []
     for column, cells in undeclared.items():
-        known = [cell for cell in cells if cell]
+        known = [cell for cell in cells if cell and not is_missing_word(cell)]
         name = column if column.isidentifier() else plain_name(column)
         if PROPERTIES.get(plain_name(column)) or not name.isidentifier() or not known:
             continue
         numbers = [cell for cell in known if _NUMBER.fullmatch(cell)]
-        if len(numbers) >= _SHARE_OF_NUMBERS * len(known) or {cell.lower() for cell in known} <= _WORDS_FOR_BITS:
-            tables.append(_declaration(name, column, numbers))
+        if are_numbers(known) or {cell.lower() for cell in known} <= _WORDS_FOR_BITS:
+            tables.append(_declaration(name, column, numbers, is_amount=are_numbers(known)))
         else:
             texts.append(name)
     lines = []
@@ -217,13 +216,21 @@ def _check_metals(samples: Mapping[str, Sample]) -> Iterator[Finding]:
         yield Finding(WARNING, "labels against each other", text, gapless)
 
 
-def _declaration(name: str, column: str, numbers: Sequence[str]) -> str:
-    """Table [properties.NAME] with kind and transform guessed from the numbers; without any these are yes and no."""
+def _declaration(name: str, column: str, numbers: Sequence[str], *, is_amount: bool) -> str:
+    """Table [properties.NAME] with kind and transform guessed from the numbers, if there are any.
+
+    Args:
+        name, column: of the property, and as the table spells it.
+        numbers: cells that are plain numbers.
+        is_amount: are the others numbers too, with units, rather than yes and no?
+    """
     lines = [f"[properties.{name}]"]
     values = np.array([float(cell.replace(",", ".")) for cell in numbers])
     distinct = set(values.tolist())
-    whole = bool((values == np.round(values)).all() and (values >= 0).all())
-    if not numbers:
+    whole = bool(len(values) and (values == np.round(values)).all() and (values >= 0).all())
+    if not numbers and is_amount:
+        lines += ['unit = ""   # fill in', 'kind = "regression"']
+    elif not numbers:
         lines.append('kind = "binary"   # write 1 for yes and 0 for no')
     elif distinct <= {0.0, 1.0}:
         lines.append('kind = "binary"')

@@ -22,6 +22,11 @@ from rhonet.properties import PROPERTIES, Property
 TABLE_NAME = "properties.csv"
 KEYS = ("id", "file")
 MAX_MISTAKES = 100
+_MISSING_WORDS = {"-", "--", "?", "n/a", "na", "nan", "none", "null", "unknown"}
+_NUMBER_AND_UNIT = re.compile(
+    r"(?P<number>[+-]?(\d{1,3}(,\d{3})+(\.\d*)?|\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?)(?P<unit>\s+[^\W\d]\S*|%)?"
+)
+_SHARE_OF_NUMBERS = 0.9
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
@@ -131,6 +136,31 @@ def naming_hint(name: str) -> str:
     return ""
 
 
+def is_missing_word(cell: str) -> bool:
+    """Is this how others write that a value is not known?"""
+    return cell.lower() in _MISSING_WORDS
+
+
+def are_numbers(cells: Sequence[str]) -> bool:
+    """Are all but a few of the cells numbers, perhaps with units, which the table does not take? Missing ones aside."""
+    known = [cell for cell in cells if cell and not is_missing_word(cell)]
+    numbers = [cell for cell in known if _NUMBER_AND_UNIT.fullmatch(cell)]
+    return bool(numbers) and len(numbers) >= _SHARE_OF_NUMBERS * len(known)
+
+
+def number_hint(text: str, unit: str = "") -> str:
+    """How to write a cell that is no number."""
+    if re.fullmatch(r"[+-]?\d{1,3},\d{3}", text):
+        return f"write {text.replace(',', '.')}, or {text.replace(',', '')} if the comma parts thousands"
+    if re.fullmatch(r"[+-]?\d+,\d+", text):
+        return f"write {text.replace(',', '.')}"
+    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text):
+        return f"remove the comma between thousands: {text.replace(',', '')}"
+    if (found := _NUMBER_AND_UNIT.fullmatch(text)) and found["unit"]:
+        return f"no units in cells{f' (it is read in {unit})' if unit else ''}: write {found['number']}"
+    return "leave the cell empty where it is not known"
+
+
 def read_label(at: str, declared: Property, text: str) -> float:
     """Label as a number, NaN for an empty cell.
 
@@ -142,10 +172,8 @@ def read_label(at: str, declared: Property, text: str) -> float:
     try:
         value = float(text.replace("_", "?"))
     except ValueError:
-        remedy = "leave the cell empty where it is not known"
-        if re.fullmatch(r"[+-]?\d+,\d+", text):
-            remedy = f"write {text.replace(',', '.')}"
-        elif declared.kind == "binary" and text.lower() in ("true", "false", "yes", "no"):
+        remedy = number_hint(text, declared.unit)
+        if declared.kind == "binary" and text.lower() in ("true", "false", "yes", "no"):
             remedy = "write 1 for yes and 0 for no"
         raise FolderError(f"{at}: {declared.name} is {text!r}, not a number; {remedy}") from None
     if not abs(value) <= np.finfo(np.float32).max:

@@ -8,6 +8,7 @@ import pytest
 
 from rhonet.dataset_toml import canonical_unit
 from rhonet.folder import FolderError, check_folder, read_folder
+from rhonet.label_checks import suggest_declarations
 from rhonet.properties import parse_declaration
 from tests.conftest import REPOSITORY
 from tests.synthetic import random_density, write_archive
@@ -143,6 +144,34 @@ def test_check_goes_on_behind_every_mistake(folder):
         read_folder(folder)
 
 
+def test_known_property_in_another_spelling_is_read_behind_the_mistake(folder):
+    write(folder, "id,file,Bulk_Modulus,Band gap (eV),band_gap\na,one.cube,20,1,2\nb,two.cube,0,,x\n")
+    checked = check_folder(folder)
+    assert checked.folder.samples[0].labels == {"bulk_modulus": 20.0, "band_gap": 2.0}
+    assert len(checked.mistakes) == 4
+    assert (
+        "'Bulk_Modulus' is not spelled as rhonet does; rename it to bulk_modulus and give it in GPa"
+        in (checked.mistakes[0])
+    )
+    assert "'Band gap (eV)' is not spelled" in checked.mistakes[1]
+    assert "properties.csv:3: bulk_modulus is 0, but" in checked.mistakes[2]
+    write(folder, "id,file,Bulk_Modulus\na,one.cube,20\n", '[properties.Bulk_Modulus]\nunit = "Mbar"\n')
+    assert check_folder(folder).mistakes == ()
+
+
+@pytest.mark.parametrize("odd", ["N/A", "-", "nan", "None", "70 GPa", '"1,234.5"'])
+def test_odd_cell_of_an_undeclared_column_of_numbers_is_named(folder, odd):
+    write(folder, f"id,file,hardness,batch\na,one.cube,20.5,x\nb,two.cube,{odd},-\n")
+    checked = check_folder(folder)
+    assert any(
+        f"properties.csv:3: hardness is {odd}" in text.replace("'", "").replace("1,234.5,", '"1,234.5",')
+        for text in checked.mistakes
+    )
+    assert not any("batch is" in text for text in checked.mistakes)
+    assert "[properties.hardness]" in suggest_declarations(checked.undeclared)
+    assert 'bookkeeping = ["batch"]' in suggest_declarations(checked.undeclared)
+
+
 def test_mistakes_are_counted_but_not_all_kept(folder):
     rows = "".join(f"{at},gone.cube,1\n" for at in range(500))
     checked = check_folder(write(folder, "id,file,band_gap\n" + rows))
@@ -208,6 +237,14 @@ MISTAKES = {
     "nameless column": ("id,file,,band_gap\na,one.cube,x,1\n", r":1: column 3 has no name; name or remove it"),
     "no labels": ("id,file,band_gap,is_metal\na,one.cube,,\n", r"none of the columns band_gap, is_metal holds a label"),
     "decimal comma": (ROW + 'a,one.cube,"1,5",0\n', r":2: band_gap is '1,5', not a number; write 1.5"),
+    "missing word": (ROW + "a,one.cube,N/A,0\n", r":2: band_gap is 'N/A', not a number; leave the cell empty"),
+    "thousands": (ROW + 'a,one.cube,"1,234.5",0\n', r"is '1,234.5', .*remove the comma between thousands: 1234.5"),
+    "thousands or not": (ROW + 'a,one.cube,"1,234",0\n', r"; write 1.234, or 1234 if the comma parts thousands"),
+    "unit": (
+        ROW + "a,one.cube,1.5 eV,0\n",
+        r"'1.5 eV', not a number; no units in cells \(it is read in eV\): write 1.5",
+    ),
+    "backslash": (ROW + "a,sub\\one.cube,1,0\n", r"there is no file .*one.cube; write / instead of \\"),
     "true and false": (ROW + "a,one.cube,1,True\n", r":2: is_metal is 'True', not a number; write 1 for yes and 0"),
     "structure": (
         "id,file,structure,band_gap\na,one.cube,a.cif,1\n",
