@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from rhonet.config import Config, load_config
 from rhonet.density import ChargeDensity
@@ -65,8 +66,12 @@ def smooth_density(seed: int, shape: tuple[int, int, int] = (12, 10, 15), *, spi
         field = np.fft.ifftn(waves).real
         fields.append(field / np.abs(field).max())
     values = 1.2 + fields[0]
-    symbols = "".join(rng.choice(ELEMENTS, 2, replace=False))
-    density = density_of(values, lattice=lattice, symbols=symbols, n_electrons=float(rng.integers(4, 40)))
+    chosen = rng.choice(ELEMENTS, 2, replace=False)
+    symbols = "".join(chosen)
+    # As many electrons as a pseudopotential may leave: from one per atom on, fewer than there are protons.
+    protons = sum(atomic_numbers[symbol] for symbol in chosen)
+    n_electrons = float(rng.integers(4, max(5, protons * 3 // 4)))
+    density = density_of(values, lattice=lattice, symbols=symbols, n_electrons=n_electrons)
     if not spin:
         return density
     magnetization = 0.3 * density.values * (0.4 + fields[1])
