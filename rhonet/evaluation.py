@@ -75,8 +75,13 @@ def evaluate_model(
 
 
 def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.ndarray) -> Predictions:
-    """Predictions for stored records, each on its own, beside their labels."""
+    """Predictions for stored records, each on its own, beside their labels.
+
+    With intervals and novelty where the model has them.
+    """
     answers = [predictor.predict(decode_record(record)) for record in records_at(builder, rows)]
+    bounded = [item.name for item in index.properties if answers and item.name in answers[0].lower]
+    novelty = np.array([answer.novelty for answer in answers], np.float64)
     return Predictions(
         properties=index.properties,
         ids=tuple(index.ids[rows].tolist()),
@@ -87,4 +92,7 @@ def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.n
             )
             for item in index.properties
         },
+        lower={name: np.array([answer.lower[name] for answer in answers], np.float64) for name in bounded},
+        upper={name: np.array([answer.upper[name] for answer in answers], np.float64) for name in bounded},
+        novelty=None if np.isnan(novelty).any() else novelty,
     )

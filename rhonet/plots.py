@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -137,10 +138,10 @@ def draw_r2(axes: Axes, validation_r2: Mapping[str, Sequence[float]]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def line_colors(count: int) -> list[tuple[float, ...]]:
+def line_colors(count: int) -> list[str]:
     """Colours that tell lines apart: ten strong ones first."""
     colors = matplotlib.colormaps["tab20"](np.arange(20))
-    return [tuple(colors[(2 * at + at // 10) % 20]) for at in range(count)]
+    return [to_hex(colors[(2 * at + at // 10) % 20]) for at in range(count)]
 
 
 def figure_to_image(figure: Figure, *, dpi: int = 110) -> np.ndarray:

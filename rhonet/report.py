@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rhonet.metrics import LEVEL, Average, ClassMetrics, Evaluation, Metric, RegressionMetrics
+from rhonet.calibration import LEVEL as PREDICTION_LEVEL
+from rhonet.metrics import LEVEL, ClassMetrics, Evaluation, RegressionMetrics
 from rhonet.runs import write_text
+from rhonet.score_text import MEANINGS, SHORT_NAMES, decimals, label_of, notes_on, significant, with_interval
 
-# Short names, for columns and rows of a table of 100 characters, and what they stand for.
-_SHORT = {
-    "grid_gb": "grid-GB",
-    "histogram_gb": "hist-GB",
-    "composition_rf": "comp-RF",
-    "autoencoder_gb": "AE-GB",
-}
-_MEANINGS = {
-    "dummy": "median, or class shares, of the training split",
-    "grid_gb": "gradient boosting on shape and scale of the stored grid",
-    "histogram_gb": "gradient boosting on the histogram of the density",
-    "composition_rf": "random forest on Magpie-like features of the composition",
-    "autoencoder_gb": "gradient boosting on the latent vector of an autoencoder of the density",
-}
 _NAME_WIDTH = 30
 _INTERVAL = f"[{LEVEL:.0%}]"
 _HEADINGS = 2
@@ -56,7 +43,8 @@ def format_report(
     """Tables of all scores as plain text of at most 100 columns, ending in a newline.
 
     A block for regression, one for classes, one that sets all predictors side by side, one for averages over
-    regression properties; then notes on what is not available and on intervals that rest on fewer resamples.
+    regression properties, one for prediction intervals where there are some; then notes on what is not available
+    and on intervals that rest on fewer resamples.
 
     Args:
         evaluation: scores of the model.
@@ -73,12 +61,13 @@ def format_report(
         (_class_rows(evaluation), 1),
         (_comparison_rows({model: evaluation, **baselines}), 2),
         (_average_rows({model: evaluation, **baselines}), 2),
+        (_interval_rows(evaluation), 1),
     )
     for rows, names in blocks:
         if len(rows) > _HEADINGS:
             lines += ["", *_align(rows, names=names)]
-    notes = [f"{_SHORT.get(name, name)}: {_MEANINGS[name]}" for name in baselines if name in _MEANINGS]
-    notes += _notes(evaluation)
+    notes = [f"{SHORT_NAMES.get(name, name)}: {MEANINGS[name]}" for name in baselines if name in MEANINGS]
+    notes += notes_on(evaluation)
     return "\n".join([*lines, *([""] if notes else []), *notes, ""])
 
 
@@ -110,12 +99,12 @@ def _regression_rows(evaluation: Evaluation) -> list[list[str]]:
     for item in evaluation.regression:
         rows.append(
             [
-                _label(item),
-                _with_interval(item.r2),
-                "" if item.r2_log is None else _decimals(item.r2_log.value),
-                _significant(item.mae.value),
-                _significant(item.rmse.value),
-                _decimals(item.mae_over_mad.value),
+                label_of(item),
+                with_interval(item.r2),
+                "" if item.r2_log is None else decimals(item.r2_log.value),
+                significant(item.mae.value),
+                significant(item.rmse.value),
+                decimals(item.mae_over_mad.value),
                 str(item.n),
             ]
         )
@@ -132,9 +121,9 @@ def _class_rows(evaluation: Evaluation) -> list[list[str]]:
         per_class = "/".join(str(count) for count in item.counts)
         rows.append(
             [
-                _label(item),
-                _with_interval(item.auc),
-                _with_interval(item.balanced_accuracy),
+                label_of(item),
+                with_interval(item.auc),
+                with_interval(item.balanced_accuracy),
                 per_class if len(per_class) <= 12 else f"{len(item.counts)} classes",
                 str(item.n),
             ]
@@ -147,15 +136,15 @@ def _comparison_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
     if len(evaluations) < 2:
         return []
     rows = [["beside the", *[""] * (1 + len(evaluations))]]
-    rows.append(["baselines", "score", *(_SHORT.get(name, name) for name in evaluations)])
+    rows.append(["baselines", "score", *(SHORT_NAMES.get(name, name) for name in evaluations)])
     found = [{item.target.name: item for item in (*one.regression, *one.classes)} for one in evaluations.values()]
     for name, first in found[0].items():
         if isinstance(first, RegressionMetrics):
-            scores = [_significant(item.mae.value) for one in found if isinstance(item := one[name], RegressionMetrics)]
-            rows.append([_label(first), "MAE", *scores])
+            scores = [significant(item.mae.value) for one in found if isinstance(item := one[name], RegressionMetrics)]
+            rows.append([label_of(first), "MAE", *scores])
         else:
-            scores = [_decimals(item.auc.value) for one in found if isinstance(item := one[name], ClassMetrics)]
-            rows.append([_label(first), "AUC", *scores])
+            scores = [decimals(item.auc.value) for one in found if isinstance(item := one[name], ClassMetrics)]
+            rows.append([label_of(first), "AUC", *scores])
     return rows
 
 
@@ -173,11 +162,22 @@ def _average_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
             rows.append(
                 [
                     f"{title} ({len(names)})" if at == 0 else "",
-                    _SHORT.get(name, name) + ("" if average.properties == names else f" ({len(average.properties)})"),
-                    _with_interval(average.r2),
-                    _with_interval(average.mae_over_mad),
+                    SHORT_NAMES.get(name, name)
+                    + ("" if average.properties == names else f" ({len(average.properties)})"),
+                    with_interval(average.r2),
+                    with_interval(average.mae_over_mad),
                 ]
             )
+    return rows
+
+
+def _interval_rows(evaluation: Evaluation) -> list[list[str]]:
+    """Two rows of headings and one per property with prediction intervals; none without any."""
+    if not evaluation.intervals:
+        return []
+    rows = [["", "median", "coverage", ""], [f"{PREDICTION_LEVEL:.0%} intervals", "width", _INTERVAL, "n"]]
+    for item in evaluation.intervals:
+        rows.append([label_of(item), significant(item.median_width), with_interval(item.coverage), str(item.n)])
     return rows
 
 
@@ -198,62 +198,3 @@ def _align(rows: Sequence[Sequence[str]], *, names: int) -> Iterator[str]:
             for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         yield " ".join(aligned).rstrip()
-
-
-def _notes(evaluation: Evaluation) -> list[str]:
-    """What is not available and why, what the averages leave out, and which intervals rest on fewer resamples."""
-    lines, thinned = [], []
-    for item in (*evaluation.regression, *evaluation.classes):
-        undefined: dict[str, list[str]] = {}
-        for title, metric in _metrics(item).items():
-            if math.isnan(metric.value):
-                undefined.setdefault(metric.reason, []).append(title)
-        lines += [f"n/a: {item.target.name}, {', '.join(titles)}: {reason}" for reason, titles in undefined.items()]
-    counted = evaluation.averages["all"].properties
-    missing = [item.target.name for item in evaluation.regression if item.target.name not in counted]
-    if missing:
-        lines.append(f"not in the averages: {', '.join(missing)}")
-    groups = [(item.target.name, item) for item in (*evaluation.regression, *evaluation.classes)]
-    for name, group in (*groups, ("averages", evaluation.averages["all"])):
-        most = max(metric.left_out for metric in _metrics(group).values())
-        thinned += [f"{name} {most}"] if most else []
-    if thinned:
-        lines.append(f"resamples left out, as a score is undefined there: {', '.join(thinned)}")
-    return lines
-
-
-def _metrics(group: RegressionMetrics | ClassMetrics | Average) -> dict[str, Metric]:
-    """Metrics of a group by the title of their column."""
-    titles = {"r2": "R²", "r2_log": "R² of log", "mae": "MAE", "rmse": "RMSE", "mae_over_mad": "MAE/MAD"}
-    titles |= {"auc": "AUC", "balanced_accuracy": "balanced acc."}
-    values = {title: getattr(group, name, None) for name, title in titles.items()}
-    return {title: value for title, value in values.items() if isinstance(value, Metric)}
-
-
-def _label(item: RegressionMetrics | ClassMetrics) -> str:
-    return f"{item.target.name} ({item.target.unit})" if item.target.unit else item.target.name
-
-
-def _with_interval(metric: Metric) -> str:
-    if math.isnan(metric.value):
-        return "n/a"
-    bounds = "n/a" if math.isnan(metric.lower) else f"{_decimals(metric.lower)}, {_decimals(metric.upper)}"
-    return f"{_decimals(metric.value)} [{bounds}]"
-
-
-def _decimals(value: float) -> str:
-    """Two decimals; beyond -10 and 100, where a score is only bad, the bound."""
-    if math.isnan(value):
-        return "n/a"
-    if not -10 < value < 100:
-        return "<-10" if value < 0 else ">100"
-    return f"{value:.2f}"
-
-
-def _significant(value: float) -> str:
-    """Three significant digits, with all digits before the point, and no exponent from 0.0001 to a million."""
-    if math.isnan(value):
-        return "n/a"
-    if value == 0 or not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.2g}"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"

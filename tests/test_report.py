@@ -177,3 +177,27 @@ def test_a_file_that_cannot_be_replaced_stays_whole(tmp_path: Path, monkeypatch)
     with pytest.raises(OSError, match="No space left"):
         write_metrics(path, evaluation, baselines={"dummy": evaluation}, split=SPLIT)
     assert path.read_bytes() == before
+
+
+def test_intervals_have_a_block_with_their_coverage():
+    predictions = simulate()
+    assert "intervals  " not in report(predictions)
+    gap = predictions.values["band_gap"]
+    bounded = dataclasses.replace(
+        predictions, lower={"band_gap": gap - 0.4}, upper={"band_gap": gap + 0.4}, novelty=np.linspace(0, 1.3, 40)
+    )
+    text = report(bounded)
+    (scored,) = evaluate(bounded, resamples=0).intervals
+    block = text[text.index("90% intervals") :]
+    row = line_of(block, "band_gap (eV)")
+    coverage = scored.coverage
+    assert row.split(" ", 2)[2].split() == [
+        "0.800",
+        f"{coverage.value:.2f}",
+        f"[{coverage.lower:.2f},",
+        f"{coverage.upper:.2f}]",
+        "40",
+    ]
+    assert "bulk_modulus" not in block
+    assert "novelty above 1: 0.23 [0.12, 0.38] of the samples" in text
+    assert max(map(len, text.splitlines())) <= 100

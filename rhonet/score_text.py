@@ -1,0 +1,88 @@
+"""Scores as people read them, on the terminal and on a page."""
+
+from __future__ import annotations
+
+import math
+
+from rhonet.metrics import LEVEL, Average, ClassMetrics, Evaluation, IntervalMetrics, Metric, RegressionMetrics
+from rhonet.predictions import NOVEL
+
+# Short names, for columns and rows of a table of 100 characters, and what they stand for.
+SHORT_NAMES = {
+    "grid_gb": "grid-GB",
+    "histogram_gb": "hist-GB",
+    "composition_rf": "comp-RF",
+    "autoencoder_gb": "AE-GB",
+}
+MEANINGS = {
+    "dummy": "median, or class shares, of the training split",
+    "grid_gb": "gradient boosting on shape and scale of the stored grid",
+    "histogram_gb": "gradient boosting on the histogram of the density",
+    "composition_rf": "random forest on Magpie-like features of the composition",
+    "autoencoder_gb": "gradient boosting on the latent vector of an autoencoder of the density",
+}
+
+
+def notes_on(evaluation: Evaluation) -> list[str]:
+    """What is not available and why, what the averages leave out, and which intervals rest on fewer resamples."""
+    lines, thinned = [], []
+    for item in (*evaluation.regression, *evaluation.classes):
+        undefined: dict[str, list[str]] = {}
+        for title, metric in _metrics(item).items():
+            if math.isnan(metric.value):
+                undefined.setdefault(metric.reason, []).append(title)
+        lines += [f"n/a: {item.target.name}, {', '.join(titles)}: {reason}" for reason, titles in undefined.items()]
+    counted = evaluation.averages["all"].properties
+    missing = [item.target.name for item in evaluation.regression if item.target.name not in counted]
+    if missing:
+        lines.append(f"not in the averages: {', '.join(missing)}")
+    groups = [(item.target.name, item) for item in (*evaluation.regression, *evaluation.classes)]
+    for name, group in (*groups, ("averages", evaluation.averages["all"])):
+        most = max(metric.left_out for metric in _metrics(group).values())
+        thinned += [f"{name} {most}"] if most else []
+    if thinned:
+        lines.append(f"resamples left out, as a score is undefined there: {', '.join(thinned)}")
+    if evaluation.intervals or evaluation.novel is not None:
+        lines.append(f"[{LEVEL:.0%}] of a share of the samples: Wilson's score interval")
+    if evaluation.novel is not None:
+        lines.append(f"novelty above {NOVEL:g}: {with_interval(evaluation.novel)} of the samples")
+    return lines
+
+
+def label_of(item: RegressionMetrics | ClassMetrics | IntervalMetrics) -> str:
+    """Name of the property with its unit."""
+    return f"{item.target.name} ({item.target.unit})" if item.target.unit else item.target.name
+
+
+def with_interval(metric: Metric) -> str:
+    """Score and interval with two decimals each."""
+    if math.isnan(metric.value):
+        return "n/a"
+    bounds = "n/a" if math.isnan(metric.lower) else f"{decimals(metric.lower)}, {decimals(metric.upper)}"
+    return f"{decimals(metric.value)} [{bounds}]"
+
+
+def decimals(value: float) -> str:
+    """Two decimals; beyond -10 and 100, where a score is only bad, the bound."""
+    if math.isnan(value):
+        return "n/a"
+    if not -10 < value < 100:
+        return "<-10" if value < 0 else ">100"
+    return f"{value:.2f}"
+
+
+def significant(value: float) -> str:
+    """Three significant digits, with all digits before the point, and no exponent from 0.0001 to a million."""
+    if math.isnan(value):
+        return "n/a"
+    if value == 0 or not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.2g}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def _metrics(group: RegressionMetrics | ClassMetrics | Average) -> dict[str, Metric]:
+    """Metrics of a group by the title of their column."""
+    titles = {"r2": "R²", "r2_log": "R² of log", "mae": "MAE", "rmse": "RMSE", "mae_over_mad": "MAE/MAD"}
+    titles |= {"auc": "AUC", "balanced_accuracy": "balanced acc."}
+    values = {title: getattr(group, name, None) for name, title in titles.items()}
+    return {title: value for title, value in values.items() if isinstance(value, Metric)}
