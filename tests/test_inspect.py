@@ -68,7 +68,7 @@ def test_json_is_one_object_per_file_in_order(command, folder):
 
 def test_entries_and_sums_are_named_like_everywhere(command, folder):
     write_archive(folder / "all.h5", {"one": PLAIN, "two": SPIN})
-    (folder / "AECCAR0").write_text(chgcar_text(PLAIN))
+    (folder / "AECCAR0").write_text(chgcar_text(random_density((5, 4, 6), symbols="Si")))
     (folder / "AECCAR2").write_text(chgcar_text(PLAIN))
     answer = command("inspect", "--json", f"{folder}/all.h5::two", f"{folder}/AECCAR0+AECCAR2")
     assert answer.code == 0, answer.stderr

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rhonet.density import ChargeDensity
+from rhonet.density import ChargeDensity, ElectronCount
 from rhonet.formats.check import build_density
 from rhonet.formats.source import FormatError, Source
 
 PLUS = "+"
+_SUPERPOSED = "AECCAR1"
+_CORE = "AECCAR0"
 
 
 def named_files(path: Path) -> tuple[Path, ...]:
@@ -31,9 +34,16 @@ def add_densities(parts: Sequence[ChargeDensity], sources: Sequence[Source]) -> 
         sources: those files.
 
     Raises:
-        FormatError: grids or cells differ, or only some parts are spin-polarised.
+        FormatError: one part is there twice or is no part of a density (AECCAR1), grids or cells differ, or only
+            some parts are spin-polarised.
     """
     first, *others = parts
+    for number, (part, source) in enumerate(zip(parts, sources, strict=True)):
+        if re.search(_SUPERPOSED, source.name):
+            raise source.error("AECCAR1 holds overlapping atomic densities, no part of ρ; add AECCAR0+AECCAR2")
+        for earlier, other in zip(parts[:number], sources[:number], strict=True):
+            if other.path.samefile(source.path) or np.array_equal(earlier.values, part.values):
+                raise source.error(f"is the same density as {other.path.name}; a density is not added to itself")
     for part, source in zip(others, sources[1:], strict=True):
         if part.shape != first.shape or not np.allclose(part.lattice, first.lattice, rtol=0, atol=1e-4):
             raise source.error(f"has another grid or cell than {sources[0].path.name}, so they cannot be added")
@@ -49,8 +59,16 @@ def add_densities(parts: Sequence[ChargeDensity], sources: Sequence[Source]) -> 
         magnetization=np.sum(magnetizations, axis=0) if magnetizations else None,
         atoms=first.atoms,
         format=first.format,
+        expected_electrons=_all_electrons(first, sources),
         warnings=(f"Sum of {names}.", *shared),
     )
+
+
+def _all_electrons(part: ChargeDensity, sources: Sequence[Source]) -> ElectronCount | None:
+    """As many electrons as protons, where the core's are among the parts and the atoms are known."""
+    if part.atoms is None or not any(re.search(_CORE, source.name) for source in sources):
+        return None
+    return ElectronCount(float(part.atoms.numbers.sum()), "the protons of its nuclei, core and valence together")
 
 
 def check_parts(path: Path, files: Sequence[Path]) -> None:

@@ -28,6 +28,27 @@ def test_core_and_valence_are_added(folder):
     assert not any("core electrons only" in warning for warning in density.warnings)
 
 
+@pytest.mark.parametrize("name", ["AECCAR2", "copy"])
+def test_density_is_not_added_to_itself(folder, name):
+    (folder / "copy").write_text((folder / "AECCAR2").read_text())
+    with pytest.raises(FormatError, match=rf"{name}: is the same density as AECCAR2"):
+        read_density(folder / f"AECCAR2+{name}")
+
+
+def test_overlapping_atoms_are_no_part(folder):
+    (folder / "AECCAR1").write_text(chgcar_text(VALENCE))
+    with pytest.raises(FormatError, match=r"no part of ρ; add AECCAR0\+AECCAR2"):
+        read_density(folder / "AECCAR0+AECCAR1")
+
+
+def test_core_and_valence_must_make_up_for_the_protons(folder):
+    (folder / "AECCAR2").write_text(chgcar_text(random_density(n_electrons=10, seed=1)))
+    density = read_density(folder / "AECCAR0+AECCAR2")
+    assert density.expected_electrons is not None
+    assert density.expected_electrons.count == 28
+    assert any("30 electrons, but there are 28" in warning for warning in density.warnings)
+
+
 def test_parts_must_exist(folder):
     with pytest.raises(FormatError, match=r"AECCAR0\+AECCAR1: .*AECCAR1 is missing"):
         read_density(folder / "AECCAR0+AECCAR1")
