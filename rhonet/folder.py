@@ -348,7 +348,9 @@ def _sample_bytes(path: Path) -> str:
 def _find_file(at: str, folder: Path, text: str, name: str) -> tuple[Path, str | None]:
     if not text:
         raise FolderError(f"{at}: the file of {name!r} is empty; name its density file")
-    file, mark, entry = text.partition(ENTRY_MARK)
+    file, mark, entry = text.rpartition(ENTRY_MARK)
+    if not mark or (folder / text).exists():
+        file, mark, entry = text, "", ""
     path = folder / file
     if not all(part.is_file() for part in named_files(path)):
         remedy = "write / instead of \\" if "\\" in file else "correct the name or remove the row"

@@ -58,6 +58,8 @@ class Reader:
             return read_density(file, structure=self.structure, format=self.format)
         except (FormatError, OSError) as error:
             return str(error)
+        except MemoryError:
+            return f"{file}: its grid does not fit into memory"
 
 
 def reader_for(arguments: argparse.Namespace) -> Reader:

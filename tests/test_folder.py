@@ -90,6 +90,14 @@ def test_archive_entry_is_the_id_unless_named(folder):
     assert [sample.entry for sample in read_folder(folder).samples] == ["a", "other", None]
 
 
+def test_file_whose_name_holds_the_mark_of_entries_is_itself(folder):
+    shutil.copy(folder / "one.cube", folder / "with::colons.cube")
+    write_archive(folder / "with::colons.h5", {"b": random_density()})
+    write(folder, "id,file,band_gap\na,with::colons.cube,1\nb,with::colons.h5::b,2\n")
+    samples = read_folder(folder).samples
+    assert [(one.path.name, one.entry) for one in samples] == [("with::colons.cube", None), ("with::colons.h5", "b")]
+
+
 def test_hdf5_file_of_one_density_has_no_entry(folder):
     write(folder, "id,file,band_gap\na,many.h5,1\n")
     assert read_folder(folder).samples[0].entry is None

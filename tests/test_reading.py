@@ -33,6 +33,14 @@ def test_reader_gives_the_density_or_the_reason(tmp_path):
     assert reader.read(str(tmp_path / "none")) == f"{tmp_path / 'none'}: cannot be read: No such file or directory"
 
 
+def test_file_that_fills_the_memory_fails_alone(monkeypatch):
+    def read_density(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("rhonet.reading.read_density", read_density)
+    assert reader_for(parsed("x")).read("x") == "x: its grid does not fit into memory"
+
+
 def test_structure_is_read_once_and_must_be_one(tmp_path):
     lines = chgcar_text(DENSITY).splitlines(keepends=True)
     (tmp_path / "CHGCAR").write_text("".join(lines[:5] + lines[6:]))

@@ -13,7 +13,7 @@ from rhonet.formats.source import FormatError, Source, open_source
 SEARCHED_BYTES = 16 << 20
 _PIECE = 1 << 20
 _LONGEST_MATCH = 200
-_PACKED = ("", ".gz", ".bz2", ".xz")
+_PACKED = ("", ".gz", ".bz2", ".xz", ".zip")
 _VASP_VALENCE = re.compile(r"(?<![A-Za-z])(CHGCAR|CHG|AECCAR2)(?![A-Za-z0-9])")
 _OUTCAR = re.compile(rb"NELECT\s*=\s*([0-9.]+)\s")
 _VASPRUN = re.compile(rb'<i name="NELECT">\s*([0-9.]+)\s*</i>')

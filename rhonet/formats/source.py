@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import re
+import stat
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -136,13 +137,18 @@ def open_source(path: Path, *, structure: ase.Atoms | None = None) -> Source:
         structure: its cell and atoms, if the caller knows them from elsewhere.
 
     Raises:
-        FormatError: it does not exist, is a folder, cannot be read, is empty, damaged, or packed with something
-            else than gzip, bzip2, xz or zip.
+        FormatError: it does not exist, is a folder or a pipe, cannot be read, is empty, damaged, or packed with
+            something else than gzip, bzip2, xz or zip.
     """
     try:
         if path.is_dir():
             raise FormatError(f"{path}: is a folder, expected a density file")
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise FormatError(
+                f"{path}: is a pipe; give the file itself, packed files (gzip, bzip2, xz, zip) need no unpacking"
+            )
+        size = status.st_size
         with path.open("rb") as file:
             magic = file.read(8)
     except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ase
 import ase.io
+import ase.io.formats
 import numpy as np
 
 from rhonet.density import ChargeDensity
@@ -23,6 +24,8 @@ def read_structure(path: Path) -> ase.Atoms:
     """
     try:
         found = ase.io.read(path)
+    except ase.io.formats.UnknownFileTypeError as error:
+        raise FormatError(f"{path}: gives no structure: ASE knows no such format; give a CIF or a POSCAR") from error
     except Exception as error:  # ASE's readers raise whatever their format's parser meets.
         reason = str(error) or type(error).__name__
         raise FormatError(f"{path}: gives no structure (CIF, POSCAR, ... as ASE reads them): {reason}") from error

@@ -131,21 +131,23 @@ def choose_format(source: Source, *, format: str | None = None, formats: Sequenc
 
     Args:
         source: the file.
-        format: name of the format, if the caller knows it; then nothing is guessed.
+        format: name of the format, if the caller knows it; then nothing is guessed, and no name refused.
         formats: the table.
 
     Raises:
         FormatError: a file that is no density by its name, a format that does not exist, content and name that fit
             none or several.
     """
-    for refused in REFUSED:
-        if re.search(rf"(?<![A-Za-z])(?:{refused.file_name})(?![A-Za-z])", source.name):
-            raise source.error(f"is {refused.what} by its name, not a density (rename it if it does hold one)")
     by_name = {row.name: row for row in formats}
     if format is not None:
         if format not in by_name:
             raise source.error(f"there is no format {format!r}; there are {', '.join(by_name)}")
         return by_name[format]
+    for refused in REFUSED:
+        if re.search(rf"(?<![A-Za-z])(?:{refused.file_name})(?![A-Za-z])", source.name):
+            raise source.error(
+                f"is {refused.what} by its name, not a density (rename it if it does hold one, or give --input-format)"
+            )
     fitting = [row for row in formats if row.content(source)]
     if len(fitting) == 1:
         return fitting[0]
@@ -159,8 +161,7 @@ def choose_format(source: Source, *, format: str | None = None, formats: Sequenc
     if fitting:
         names = " and ".join(row.name for row in fitting)
         raise source.error(f"could be {names}; say which, e.g. --input-format {fitting[0].name}")
-    known = "; ".join(f"{row.name}: {row.title}" for row in formats)
-    raise source.error(f"is in no format that can be read ({known})")
+    raise source.error(f"is in no format that can be read ({', '.join(by_name)})")
 
 
 def _explain_unreadable(source: Source) -> None:

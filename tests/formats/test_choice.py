@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import subprocess
 import sys
 import zipfile
@@ -70,7 +71,7 @@ def test_content_that_fits_two_formats_is_left_to_the_name_or_the_caller(tmp_pat
 def test_unknown_format_lists_the_known_ones(tmp_path, texts):
     path = tmp_path / "x"
     path.write_bytes(b"no density\n")
-    with pytest.raises(FormatError, match=r"vasp: .*; cube: .*; archive: "):
+    with pytest.raises(FormatError, match=r"\(vasp, cube, xsf, .*archive\)$"):
         read_density(path)
     with pytest.raises(FormatError, match="no format 'xyz'; there are vasp, cube, xsf, "):
         read_density(path, format="xyz")
@@ -95,6 +96,14 @@ def test_files_that_are_no_densities_by_name_are_refused(tmp_path, texts, name, 
     path.write_bytes(texts["vasp"])
     with pytest.raises(FormatError, match=what):
         read_density(path)
+
+
+def test_format_that_the_caller_names_is_read_whatever_the_name_says(tmp_path, texts):
+    path = tmp_path / "LOCPOT_but_not"
+    path.write_bytes(texts["vasp"])
+    with pytest.raises(FormatError, match="rename it if it does hold one, or give --input-format"):
+        read_density(path)
+    assert read_density(path, format="vasp").n_electrons == pytest.approx(8)
 
 
 @pytest.mark.parametrize("name", ["SPOT.cube", "POTATO", "CHGCAR_elfcarpenter", "hotpot.cube"])
@@ -218,6 +227,12 @@ def test_files_without_a_density(tmp_path, content, message):
     with pytest.raises(FormatError, match=message) as caught:
         read_density(path)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "rho")
+    with pytest.raises(FormatError, match="rho: is a pipe; give the file itself"):
+        read_density(tmp_path / "rho")
 
 
 def test_missing_file_and_folder_are_format_errors(tmp_path):

@@ -1,6 +1,7 @@
 """Numbers of electrons from the files beside a density."""
 
 import gzip
+import zipfile
 
 import pytest
 
@@ -45,6 +46,12 @@ def test_vasprun_counts_them_too(tmp_path, other):
     density = read(tmp_path, "CHGCAR", **{other: content})
     assert density.expected_electrons == ElectronCount(9.0, other)
     assert density.warnings == (f"Integrates to 8 electrons, but there are 9 according to {other}.",)
+
+
+def test_zipped_outcar_counts_them_too(tmp_path):
+    with zipfile.ZipFile(tmp_path / "OUTCAR.zip", "w") as archive:
+        archive.writestr("OUTCAR", OUTCAR)
+    assert read(tmp_path, "CHGCAR").expected_electrons == ElectronCount(8.0, "OUTCAR.zip")
 
 
 @pytest.mark.parametrize("name", ["vasprun.xml.relax", "vasprun.relax.xml"])

@@ -48,6 +48,12 @@ def test_what_gives_no_cell_is_refused(nameless, tmp_path, content):
         read_density(nameless, structure=tmp_path / "h2.xyz")
 
 
+def test_structure_of_unknown_type_is_explained(nameless, tmp_path):
+    (tmp_path / "cell.foo").write_text("nonsense")
+    with pytest.raises(FormatError, match="ASE knows no such format"):
+        read_density(nameless, structure=tmp_path / "cell.foo")
+
+
 def test_other_electron_count_is_reported(nameless):
     source = open_source(nameless)
     fields = {"values": DENSITY.values, "lattice": DENSITY.lattice, "format": "vasp"}
