@@ -14,6 +14,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from rhonet.density import ChargeDensity
+from rhonet.formats.amount import times_volume
 from rhonet.formats.check import build_density, refuse_entry
 from rhonet.formats.crystal import LONGEST_ANGSTROM, check_lattice
 from rhonet.formats.json_numbers import JsonNumbers
@@ -57,6 +58,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         magnetization=None if len(fields) == 1 else fields[1] if len(fields) == 2 else np.stack(fields[1:]),
         atoms=atoms,
         format="chgcar_json",
+        convention=times_volume(volume),
         warnings=warnings,
     )
 

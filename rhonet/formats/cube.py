@@ -10,21 +10,23 @@ from ase.units import Bohr
 
 from rhonet.density import ChargeDensity, ElectronCount
 from rhonet.formats.check import build_density
-from rhonet.formats.numerals import parse_floats, shown
+from rhonet.formats.cube_unit import find_cube_unit
+from rhonet.formats.numerals import counted, parse_floats, shown
 from rhonet.formats.source import Source
 from rhonet.formats.text import TextScanner
-from rhonet.formats.wording import other_field, stated_unit
+from rhonet.formats.wording import other_field, with_article
 
 _PIECE = 1 << 18
 _HEAVIEST = 118
+_OUTSIDE = 0.01
 
 
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
     """Density of a cube file, the box taken as the periodic cell.
 
     Lengths are bohr when the voxel counts are positive and Å when they are negative. Values are e/bohr³ in both
-    cases, unless a comment line says e/Å³. The origin becomes the cell's corner; atoms move along. Of several
-    fields, `entry` ("1", "2", ...) names the one to read.
+    cases, unless a comment line says e/Å³ or pymatgen wrote them (`cube_unit`). The origin becomes the cell's corner;
+    atoms move along. Of several fields, `entry` ("1", "2", ...) names the one to read.
 
     Raises:
         FormatError: what does not fit, with the line; also orbitals, and fields that the comments call otherwise.
@@ -36,7 +38,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
             comments.append(text.next_line("a comment line"))
             if found := other_field(comments[-1]):
                 raise text.error(
-                    f"the comment {shown(comments[-1])} calls this a {found}, not a density (if it is one, "
+                    f"the comment {shown(comments[-1])} calls this {with_article(found)}, not a density (if it is one, "
                     f"change the comment)"
                 )
         n_atoms, origin, n_fields = _read_first_line(text)
@@ -51,21 +53,21 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
             raise text.error(f"more values than the {nx}x{ny}x{nz} grid of {n_fields} field(s) takes: {shown(rest)}")
 
     warnings = []
-    if any(stated_unit(comment) == "e/Å³" for comment in comments):
-        warnings.append("Values were taken as e/Å³, as a comment line says.")
-    else:
-        values /= Bohr**3
     if np.any(origin):
         shift = ", ".join(f"{x:.4f}" for x in origin * length_unit)
         warnings.append(f"The grid's origin ({shift}) Å was moved to the corner of the cell.")
     lattice = voxels * np.array([[nx], [ny], [nz]]) * length_unit
     if 0 in numbers:
-        warnings.append(f"{numbers.count(0)} atoms with atomic number 0 (ghosts) were left out.")
+        warnings.append(f"Left out {counted(numbers.count(0), 'atom')} with atomic number 0 (ghosts).")
     real = np.array(numbers) > 0
     atoms = None
     if real.any():
         moved = (positions - origin) * length_unit
         atoms = ase.Atoms(numbers=np.array(numbers)[real], positions=moved[real], cell=lattice, pbc=True)
+    unit = find_cube_unit(
+        source, mean=float(values.mean()), volume=abs(np.linalg.det(lattice)), comments=comments, atoms=atoms
+    )
+    values *= unit.factor
     return build_density(
         source,
         values=values,
@@ -73,7 +75,9 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         atoms=atoms,
         format="cube",
         expected_electrons=_valence_electrons(numbers, charges),
-        warnings=tuple(warnings),
+        convention=unit.convention,
+        is_partial=bool(np.any(origin)) and atoms is not None and _has_atoms_outside(atoms),
+        warnings=(*unit.warnings, *warnings),
     )
 
 
@@ -148,6 +152,12 @@ def _valence_electrons(numbers: list[int], charges: list[float]) -> ElectronCoun
     if not all(charge.is_integer() and 1 <= charge <= number for number, charge in zip(numbers, charges, strict=True)):
         return None
     return ElectronCount(sum(charges), "the atoms' charges in the file, if neutral")
+
+
+def _has_atoms_outside(atoms: ase.Atoms) -> bool:
+    """Do some lie outside of the box, as where it cuts a part out of a crystal?"""
+    positions = atoms.get_scaled_positions(wrap=False)
+    return bool(positions.min() < -_OUTSIDE or positions.max() > 1 + _OUTSIDE)
 
 
 def _read_field(text: TextScanner, count: int, *, n_fields: int, field: int) -> np.ndarray:

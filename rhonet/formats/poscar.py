@@ -9,7 +9,7 @@ import ase
 import numpy as np
 from ase.data import atomic_numbers
 
-from rhonet.formats.numerals import parse_float, parse_floats, parse_integers, shown
+from rhonet.formats.numerals import parse_float, parse_floats, parse_integers, shown, without_comment
 from rhonet.formats.text import TextScanner
 
 _MAX_SPECIES_LINES = 50
@@ -43,7 +43,7 @@ def read_poscar(text: TextScanner) -> PoscarHeader:
     """
     text.next_line("the title")
     scale_line = text.next_line("the scale factor")
-    scale = parse_floats(scale_line)
+    scale = parse_floats(without_comment(scale_line))
     if scale is None or len(scale) not in (1, 3) or not np.isfinite(scale).all() or 0 in scale:
         raise text.error(f"expected one scale factor or three, found {shown(scale_line)}; is this a VASP file?")
     if len(scale) == 3 and min(scale) < 0:

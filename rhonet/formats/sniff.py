@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rhonet.formats.numerals import parse_floats
+from rhonet.formats.numerals import parse_floats, without_comment
 from rhonet.formats.source import FormatError, Source
 
 _LINES_OF_COMMENTS = 100
@@ -115,4 +115,4 @@ def _lines(source: Source, count: int) -> list[str]:
 
 
 def _n_numbers(line: str) -> int:
-    return len(parse_floats(line) or ())
+    return len(parse_floats(without_comment(line)) or ())

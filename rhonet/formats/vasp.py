@@ -13,6 +13,7 @@ import re
 import numpy as np
 
 from rhonet.density import ChargeDensity
+from rhonet.formats.amount import times_volume
 from rhonet.formats.check import build_density, refuse_entry
 from rhonet.formats.neighbours import vasp_electrons
 from rhonet.formats.numerals import parse_floats, parse_integers, shown
@@ -25,6 +26,9 @@ _PARTIAL = {
     r"AECCAR1": "AECCAR1 holds overlapping atomic densities, not the self-consistent one.",
     r"PARCHG": "PARCHG holds the density of selected bands only.",
 }
+
+# VASP's names of fields that hold but a part of the valence electrons.
+_PARTS = r"AECCAR0|PARCHG"
 
 _BLOCKS = "1 (ρ), 2 (ρ, m) or 4 (ρ, mx, my, mz)"
 
@@ -71,6 +75,8 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         atoms=header.atoms,
         format="vasp",
         expected_electrons=expected,
+        convention=times_volume(volume),
+        is_partial=re.search(_PARTS, source.name) is not None,
         warnings=(*warnings, *doubts),
     )
 
@@ -78,7 +84,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
 def _read_grid(text: TextScanner, *, n_atoms: int) -> tuple[int, int, int]:
     """Grid line, behind the blank line and, in some files, a block of velocities."""
     line = text.next_filled_line()
-    if line is not None and parse_integers(line) is None:
+    if line is not None and not any(parse_integers(line) or ()):  # Velocities may be 0 0 0.
         if line.strip()[:1].lower() in ("d", "c"):
             line = text.next_filled_line()
         for atom in range(1, n_atoms + 1):
@@ -144,6 +150,6 @@ def _refuse_localisation_function(source: Source, values: np.ndarray) -> None:
     """ρ times volume averages to the number of electrons, so it is not below 1 everywhere; an ELF always is."""
     if values.min() >= 0 and values.max() <= 1:
         raise source.error(
-            "all values lie between 0 and 1, as in an ELFCAR; in a density file they are ρ times the cell volume and "
-            "average to the number of electrons"
+            "all values lie between 0 and 1, as those of an ELFCAR or of a density that was already divided by the "
+            "cell volume; in a density file they are ρ times the cell volume and average to the number of electrons"
         )

@@ -15,6 +15,7 @@ import ase
 import numpy as np
 
 from rhonet.density import ChargeDensity, ElectronCount
+from rhonet.formats.amount import times_volume
 from rhonet.formats.check import build_density, refuse_entry
 from rhonet.formats.crystal import atomic_number, build_atoms, check_lattice
 from rhonet.formats.hdf5 import Hdf5File, open_hdf5, shown_names
@@ -55,7 +56,8 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         raise source.error(f"charge/charge of shape {fields.shape}, expected (1, 2 or 4 components, nz, ny, nx)")
     if grid is not None and tuple(grid) != fields.shape[:0:-1]:
         raise source.error(f"charge/grid says {grid.tolist()}, but charge/charge is (nz, ny, nx) = {fields.shape[1:]}")
-    fields /= abs(np.linalg.det(crystal.lattice))
+    volume = abs(np.linalg.det(crystal.lattice))
+    fields /= volume
     density, *spin = fields.transpose(0, 3, 2, 1)
     return build_density(
         source,
@@ -64,6 +66,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         magnetization=None if not spin else spin[0] if len(spin) == 1 else fields.transpose(0, 3, 2, 1)[1:],
         atoms=crystal.atoms,
         expected_electrons=crystal.electrons,
+        convention=times_volume(volume),
         format="vasp_hdf5",
     )
 

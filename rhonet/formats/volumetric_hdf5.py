@@ -8,16 +8,15 @@ pymatgen read) are told by their values.
 
 from __future__ import annotations
 
-import ase
 import numpy as np
 
 from rhonet.density import ChargeDensity
+from rhonet.formats.amount import times_volume
 from rhonet.formats.check import build_density, refuse_entry
 from rhonet.formats.crystal import build_atoms, check_lattice
 from rhonet.formats.hdf5 import Hdf5File, open_hdf5
 from rhonet.formats.source import Source
 
-FEWEST_ELECTRONS_PER_ATOM = 0.5
 _COMPONENTS = ("diff_x", "diff_y", "diff_z")
 
 
@@ -35,7 +34,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         if "Z" in file and "fcoords" in file:
             atoms = build_atoms(source, file.read("Z"), file.read("fcoords"), lattice=lattice)
         values = _read_field(source, file, "total")
-        _check_unit(source, values, atoms)
+        _refuse_localisation_function(source, values)
         values /= volume
         fields = set(file.names("vdata"))
         names = _COMPONENTS if fields.issuperset(_COMPONENTS) else ("diff",) if "diff" in fields else ()
@@ -51,6 +50,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         magnetization=None if not spin else spin[0] if len(spin) == 1 else np.stack(spin),
         atoms=atoms,
         format="pymatgen_hdf5",
+        convention=times_volume(volume),
     )
 
 
@@ -61,13 +61,7 @@ def _read_field(source: Source, file: Hdf5File, name: str) -> np.ndarray:
     return values
 
 
-def _check_unit(source: Source, values: np.ndarray, atoms: ase.Atoms | None) -> None:
+def _refuse_localisation_function(source: Source, values: np.ndarray) -> None:
     """ρ times volume averages to the number of electrons; a localisation function stays within 0 and 1."""
     if values.min() >= 0 and values.max() <= 1:
         raise source.error("all values lie between 0 and 1, as in an Elfcar; expected ρ times the cell volume")
-    electrons = float(values.mean())
-    if atoms is not None and 0 < electrons < FEWEST_ELECTRONS_PER_ATOM * len(atoms):
-        raise source.error(
-            f"its values average to {electrons:.4g}, too little for {len(atoms)} atoms if they are ρ times the cell "
-            f"volume, as of a Chgcar; another unit (a cube that pymatgen read)? Give the original file"
-        )

@@ -2,31 +2,96 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import unicodedata
 
 from ase.units import Bohr
 
-_OTHER_FIELD = re.compile(
-    r"(?<![A-Za-z])(potential(?!\s+energy)|orbitals?|MO coefficients?|wave ?functions?|ELF|electron locali[sz]ation"
-    r"|laplacian|spin density|density difference|difference density|reduced density gradient)(?![A-Za-z])",
+UNITS = {"e/bohr³": 1 / Bohr**3, "e/Å³": 1.0}
+
+_GAP = r"[\s_-]+"
+_MAY_GAP = r"[\s_-]*"
+_DENSITY_WORDS = rf"(?:(?:charge|electron){_GAP})?densit(?:y|ies)"
+# Kinds of density that are not ρ: no mention of an electron density beside them changes that.
+_OTHER_DENSITY = re.compile(
+    rf"(?<![A-Za-z])(?:spin(?:{_GAP}polari[sz]ation)?{_GAP}density(?!{_GAP}functional)"
+    rf"|magneti[sz]ation{_GAP}density|(?:deformation|difference|transition|partial|induced|response){_GAP}{_DENSITY_WORDS}"
+    rf"|(?<!valence and )(?<!hard-)(?<!hard )core{_GAP}{_DENSITY_WORDS}|kinetic{_GAP}energy{_GAP}density"
+    rf"|(?:charge{_GAP}|electron{_GAP})?density{_GAP}difference|local{_GAP}density{_GAP}of{_GAP}states|LDOS"
+    rf"|(?:reduced{_GAP})density{_GAP}gradient|RDG|Fukui|laplacian"
+    rf"|(?:HOMO|LUMO|SOMO)(?!{_MAY_GAP}(?:LUMO{_GAP})?gap)|(?-i:MO)[\s_=#]+\d+)(?![A-Za-z])",
     re.IGNORECASE,
 )
-_PER = r"(?<![A-Za-z])(?:e(?:lectrons?)?|1)\s*(?:/|per)\s*"
-_CUBED = r"\s*(?:\^|\*\*)?\s*(?:3|³)"
-_PER_CUBIC_ANGSTROM = re.compile(rf"{_PER}(?:Å|Ã\x85|A|ang(?:strom)?s?){_CUBED}", re.IGNORECASE)
-_PER_CUBIC_BOHR = re.compile(rf"{_PER}(?:bohr|a_?0|a\.u\.){_CUBED}", re.IGNORECASE)
+# Words that titles of densities hold, too.
+_OTHER_FIELD = re.compile(
+    rf"(?<![A-Za-z])(?:potential(?!{_GAP}energy)|v{_MAY_GAP}hartree|electrostatic(?:{_GAP}potential)?|orbitals?|MO{_GAP}coefficients?"
+    rf"|wave{_MAY_GAP}functions?|ELF|electron{_GAP}locali[sz]ation(?:{_GAP}function)?|spin{_GAP}polari[sz]ation"
+    rf"|magneti[sz]ation(?:{_GAP}density)?)(?![A-Za-z])",
+    re.IGNORECASE,
+)
+# At the start, behind punctuation or with words that change nothing: "potential from electron density" is none.
+_PLAIN_DENSITY = re.compile(
+    rf"(?:^|[,;:.()\[\]|])[\s_#]*(?:(?:the|total|all-electron|valence|ground-state|self-consistent|SCF|DFT){_GAP})*"
+    rf"(?:electron(?:ic)?|charge){_GAP}(?:charge{_GAP})?density(?!{_GAP}(?:difference|gradient|laplacian))",
+    re.IGNORECASE,
+)
+_PATH = re.compile(r"(?:(?<=\s)|^)(?:~|\.{1,2}|[A-Za-z]:)?[/\\]\S*|\S*[/\\]\S*[/\\]\S*")
 
-UNITS = {"e/bohr³": 1 / Bohr**3, "e/Å³": 1.0}
+_E = r"(?<![A-Za-z0-9])(?:\|e\||el(?:ec(?:trons?)?)?|electrons?|e|1)\s*-?"
+_POWER = r"\)?\s*(?:\^|\*\*)?\s*"
+_WORD = r"[^\W\d]{1,12}(?:_?0)?|a\.u\."
+_DENSITY_UNIT = re.compile(
+    rf"{_E}\s*(?:/|\bper\b)\s*\(?\s*(?:({_WORD}){_POWER}3(?![0-9A-Za-z])|cubic\s+([^\W\d]+)|([^\W\d]+)\s+cubed)"
+    rf"|{_E}[\s.*·⋅]+({_WORD}){_POWER}\(?-3(?![0-9])"
+    rf"|(?<![\w.-])(Å|A(?=\s*[*^])|ang\w*|bohr|a_?0){_POWER}\(?-3(?![0-9])",
+    re.IGNORECASE,
+)
+_ANGSTROM = re.compile(r"Å|A|(?i:ang(?:str[oö]e?ms?|s)?)")
+_BOHR = re.compile(r"(?i:bohrs?|a_?0|a\.?u\.?|b)")
 
 
 def other_field(text: str) -> str | None:
-    """Field other than a density that the text names ("potential", "elf", ...), or None."""
-    found = _OTHER_FIELD.search(text)
-    return found[0].lower() if found else None
+    """Field other than an electron density that the text names ("potential", "elf", ...), or None.
+
+    Paths name none, and in a text that names the electron density as well, words like "potential" do not count.
+    """
+    text = _PATH.sub(" ", text)
+    found = _OTHER_DENSITY.search(text)
+    if found is None and _PLAIN_DENSITY.search(text) is None:
+        found = _OTHER_FIELD.search(text)
+    return re.sub(_GAP, " ", found[0].lower()) if found else None
+
+
+def with_article(noun: str) -> str:
+    """ "a potential", "an orbital"."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
 
 
 def stated_unit(text: str) -> str | None:
-    """Unit of a density that the text states, one of `UNITS` (their values: e/Å³), or None."""
-    if _PER_CUBIC_ANGSTROM.search(text):
-        return "e/Å³"
-    return "e/bohr³" if _PER_CUBIC_BOHR.search(text) else None
+    """Unit of a density that the text states, one of `UNITS` (their values: e/Å³); None where it states none.
+
+    Raises:
+        ValueError: the text states a unit, but it is none of `UNITS`, may be either, or both stand there; the message
+            quotes it.
+    """
+    units = {}
+    for found in _DENSITY_UNIT.finditer(_as_unicode(text)):
+        (length,) = filter(None, found.groups())
+        if _ANGSTROM.fullmatch(length):
+            units["e/Å³"] = found[0]
+        elif _BOHR.fullmatch(length):
+            units["e/bohr³"] = found[0]
+        else:
+            raise ValueError(found[0].strip())
+    if len(units) > 1:
+        raise ValueError(" and ".join(units.values()))
+    return next(iter(units), None)
+
+
+def _as_unicode(text: str) -> str:
+    """Text that was read as Latin-1, where it is UTF-8; raised digits and minus signs become plain ones."""
+    with contextlib.suppress(UnicodeError):
+        text = text.encode("latin-1").decode("utf-8")
+    # The bytes of "Å³" in Latin-1 are those of "ų" in UTF-8.
+    return unicodedata.normalize("NFKC", text).replace("−", "-").replace("ų", "Å3")

@@ -17,10 +17,10 @@ from ase.data import atomic_numbers
 from rhonet.density import ChargeDensity
 from rhonet.formats.check import build_density
 from rhonet.formats.crystal import LONGEST_ANGSTROM, check_lattice
-from rhonet.formats.numerals import parse_floats, parse_integers, shown
+from rhonet.formats.numerals import counted, parse_floats, parse_integers, shown
 from rhonet.formats.source import Source
 from rhonet.formats.text import TextScanner
-from rhonet.formats.wording import UNITS, other_field
+from rhonet.formats.wording import UNITS, other_field, with_article
 from rhonet.formats.xsf_cell import Grid, Periodic, as_periodic
 from rhonet.formats.xsf_unit import find_unit
 
@@ -64,7 +64,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         content = _read_content(text, entry)
     if not content.grids:
         wanted = "" if entry is None else f" {entry!r} (there are {', '.join(map(shown, content.names)) or 'none'})"
-        raise source.error(f"holds no grid of values{wanted}, only {len(content.numbers)} atoms")
+        raise source.error(f"holds no grid of values{wanted}, only {counted(len(content.numbers), 'atom')}")
     spin = len(content.grids) == 2
     if spin and not _is_spin_pair(*content.names):
         raise source.error(
@@ -231,7 +231,9 @@ def _read_grid(text: TextScanner, content: _Content, entry: str | None) -> None:
     name = content.names[-1]
     kept = entry is None or entry in (name, str(len(content.names)))
     if kept and (found := next(filter(None, map(other_field, content.words[-2:])), None)):
-        raise text.error(f"{shown(name)} or its block calls itself a {found}, not a density (rename it if it is one)")
+        raise text.error(
+            f"{shown(name)} or its block calls itself {with_article(found)}, not a density (rename it if it is one)"
+        )
     if kept and len(content.grids) == _MAX_GRIDS:
         names = ", ".join(map(shown, content.names))
         raise text.error(f"a third grid ({names}, ...); choose the density as FILE::1, FILE::2, ... or FILE::NAME")

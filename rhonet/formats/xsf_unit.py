@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import ase
 
+from rhonet.formats.amount import is_plausible
+from rhonet.formats.numerals import shown
 from rhonet.formats.source import Source
 from rhonet.formats.wording import UNITS, stated_unit
 
-# A wrong unit gives a whole number by chance in one file of a hundred.
-WHOLE_TOLERANCE = 0.005
-WHOLE_RELATIVE_TOLERANCE = 5e-5
 _WRITERS = {"critic2": "e/bohr³", "pwscf": "e/bohr³"}
 
 
@@ -32,30 +31,30 @@ def find_unit(
     Raises:
         FormatError: none of these tells; the message says how to state the unit.
     """
-    stated = {unit for unit in map(stated_unit, words) if unit}
-    if len(stated) == 1:
+    stated, unclear = set(), []
+    for word in words:
+        try:
+            stated.add(stated_unit(word))
+        except ValueError as error:
+            unclear.append(str(error))
+    stated.discard(None)
+    if len(stated) == 1 and not unclear:
         (unit,) = stated
         return unit, f"Values were taken as {unit}, as the file says."
     if not mean_times_volume > 0:
         return "e/bohr³", "Values were taken as e/bohr³."  # No density in any unit: build_density says so.
     electrons = {unit: mean_times_volume * factor for unit, factor in UNITS.items()}
-    fitting = [unit for unit, count in electrons.items() if _is_plausible(count, atoms)]
+    fitting = [unit for unit, count in electrons.items() if is_plausible(count, atoms)]
     written = " ".join(words).lower()
     writer, unit = next(((name, unit) for name, unit in _WRITERS.items() if name in written), ("", ""))
     if len(fitting) == 1:
         return fitting[0], f"Values were taken as {fitting[0]}: in no other unit the electrons make a whole number."
-    if unit:
+    if unit and not stated and not unclear:
         return unit, f"Values were taken as {unit}, the unit of {writer}."
     found = " and ".join(f"{count:.6g} electrons in {unit}" for unit, count in electrons.items())
+    said = f" (it says {' and '.join(map(shown, unclear))})" if unclear else ""
     doubt = "both of which are possible" if fitting else "neither of them a whole number that the atoms can have"
     raise source.error(
-        f"the unit of its values cannot be told: they integrate to {found}, {doubt}; state it in a first line "
+        f"the unit of its values cannot be told{said}: they integrate to {found}, {doubt}; state it in a first line "
         f"'# e/bohr^3' or '# e/A^3'"
     )
-
-
-def _is_plausible(electrons: float, atoms: ase.Atoms | None) -> bool:
-    whole = round(electrons)
-    if whole < 1 or abs(electrons - whole) > max(WHOLE_TOLERANCE, WHOLE_RELATIVE_TOLERANCE * whole):
-        return False
-    return atoms is None or len(atoms) <= whole <= atoms.numbers.sum()

@@ -43,7 +43,7 @@ def test_lengths_in_bohr_or_angstrom_give_the_same_density(cube, shape, lattice,
 
 
 def test_values_are_per_cubic_bohr(cube):
-    read = read_density(cube(cube_text(density_of(np.full((2, 2, 2), 1 / Bohr**3), lattice=CUBIC, symbols="U"))))
+    read = read_density(cube(cube_text(density_of(np.full((2, 2, 2), 1 / Bohr**3), lattice=CUBIC / 2, symbols="U"))))
     assert read.values == pytest.approx(6.748334, rel=1e-5)
 
 

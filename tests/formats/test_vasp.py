@@ -118,6 +118,19 @@ def test_selective_dynamics_and_velocities_are_passed_over(chgcar):
     assert_same(read_density(chgcar(chgcar_text(density, header=header))), density)
 
 
+def test_velocities_written_as_whole_numbers_are_no_grid(chgcar):
+    density = random_density()
+    header = poscar_text(density) + "\n 0 0 0\n 0 0 0\n"
+    assert_same(read_density(chgcar(chgcar_text(density, header=header))), density)
+
+
+@pytest.mark.parametrize("comment", ["  ! scale", " # scale"])
+def test_comment_behind_the_scale_factor_is_passed_over(chgcar, comment):
+    density = random_density()
+    header = poscar_text(density, scale="1.0" + comment)
+    assert_same(read_density(chgcar(chgcar_text(density, header=header), "rho")), density)
+
+
 def test_vasp_4_header_gives_no_atoms_even_if_the_title_names_some(chgcar):
     density = random_density()
     header = poscar_text(density, vasp4=True).replace("made by", "Na Cl")
@@ -136,7 +149,7 @@ def test_labels_of_vasp_6_name_elements_and_others_none(chgcar, names, symbols):
 
 
 def test_long_lists_of_species_wrap_over_lines(chgcar):
-    density = random_density(symbols="NaCl" * 15)
+    density = random_density(symbols="NaCl" * 15, n_electrons=120)
     lines = poscar_text(density).splitlines()
     lines[5:7] = ["  Na Cl" * 10, "  Na Cl" * 5, "  1  1" * 10, " 1 1" * 5]
     read = read_density(chgcar(chgcar_text(density, header="\n".join(lines) + "\n")))
@@ -303,10 +316,10 @@ def test_implausible_electron_counts_are_reported(chgcar, n_electrons, symbols, 
 
 def test_negative_values_are_kept_and_reported(chgcar):
     values = np.random.default_rng(0).random((6, 6, 6)) + 0.1
-    values[:2] *= -0.2
+    values[:2, :3] *= -0.2
     read = read_density(chgcar(chgcar_text(density_of(values, symbols="NaCl", n_electrons=8))))
     assert read.values.min() < 0
-    assert "33.3% of the grid points are negative" in read.warnings[0]
+    assert "16.7% of the grid points are negative" in read.warnings[0]
 
 
 def test_entry_is_refused(chgcar):

@@ -212,8 +212,8 @@ def edited(line: int, replacement: str | None) -> str:
         (10, "Xx 0.0 0.0 0.0", "atom 2 of 2"),
         (10, None, "atom 2 of 2"),
         (11, "BEGIN_BLOCK_DATAGRID_2D", "plane of values"),
-        (12, "electrostatic potential", "calls itself a potential"),
-        (13, "DATAGRID_3D_ELF", "calls itself a elf"),
+        (12, "electrostatic potential", "calls itself an electrostatic potential"),
+        (13, "DATAGRID_3D_ELF", "calls itself an elf"),
         (14, "6 5", "numbers of grid points"),
         (14, "6 5 0", "numbers of grid points"),
         (14, "6 5 999999999", "more than the file can hold"),
@@ -234,7 +234,7 @@ def test_error_says_what_is_wrong(xsf, line, replacement, message):
     [
         ("ANIMSTEPS 2\nCRYSTAL\n", "animation"),
         ("BEGIN_BLOCK_BANDGRID_3D\n", "energies of bands"),
-        ("CRYSTAL\nPRIMVEC\n1 0 0\n0 1 0\n0 0 1\nPRIMCOORD\n1 1\nSi 0 0 0\n", "no grid of values, only 1 atoms"),
+        ("CRYSTAL\nPRIMVEC\n1 0 0\n0 1 0\n0 0 1\nPRIMCOORD\n1 1\nSi 0 0 0\n", "no grid of values, only 1 atom"),
     ],
 )
 def test_other_contents_are_named(xsf, text, message):
