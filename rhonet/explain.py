@@ -156,7 +156,7 @@ def _explain(arguments: argparse.Namespace, folder: Path, density: ChargeDensity
         from rhonet.attribution_plots import attribution_figure
 
         title = (
-            f"{arguments.file}\n{what}: {_number(found.prediction, item.unit)}, that is "
+            f"{_shortened(arguments.file)}\n{what}: {_number(found.prediction, item.unit)}, that is "
             f"{_number(found.difference, item.unit, sign='+')} against {REFERENCES[baseline]}"
         )
         _write_figure(attribution_figure(found, item, title=title), arguments.plot)
@@ -181,7 +181,9 @@ def _explain_coarsely(
     if arguments.plot is not None:
         from rhonet.attribution_plots import map_figure
 
-        _write_figure(map_figure(density, found, title=f"{arguments.file}\nGrad-CAM of {item.name}"), arguments.plot)
+        _write_figure(
+            map_figure(density, found, title=f"{_shortened(arguments.file)}\nGrad-CAM of {item.name}"), arguments.plot
+        )
     if arguments.save is not None:
         field = ChargeDensity(found, density.lattice, atoms=density.atoms)
         _write_field(field, arguments, title=f"Grad-CAM of {item.name}, relative,")
@@ -195,6 +197,11 @@ def _name_output(item: Property, most_probable: int | None) -> str:
 
 def _number(value: float, unit: str, *, sign: str = "") -> str:
     return f"{value:{sign}.4g} {unit}".rstrip()
+
+
+def _shortened(file: str, width: int = 80) -> str:
+    """End of a long path: what tells files apart."""
+    return file if len(file) <= width else "…" + file[1 - width :]
 
 
 def _summary(found: Attribution, what: str, unit: str, reference: str) -> str:
