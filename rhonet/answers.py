@@ -125,7 +125,7 @@ def _half_widths(card: Card) -> tuple[str, list[str]]:
     """Name and cells of the line that says how far off answers are: intervals, else errors on test crystals."""
     calibration = card.calibration
     if calibration is not None:
-        cells = [_half_width(item, calibration.spreads[item.name].half_width) for item in card.properties]
+        cells = [half_width_text(item, calibration.spreads[item.name].half_width) for item in card.properties]
         if any(cells):
             return f"{calibration.level:.0%} of unseen crystals within", cells
     errors = card.test_errors
@@ -133,7 +133,8 @@ def _half_widths(card: Card) -> tuple[str, list[str]]:
     return ("mean error on test crystals" if errors else ""), cells
 
 
-def _half_width(item: Property, width: float) -> str:
+def half_width_text(item: Property, width: float) -> str:
+    """How far off unseen crystals are: "±0.4", "×÷1.3"; "" where there is no interval."""
     if item.is_class or not math.isfinite(width):
         return ""
     return f"×÷{math.exp(width):.2f}" if item.transform == "log" else f"±{width:.2g}{'' if item.intensive else '/Å³'}"

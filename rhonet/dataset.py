@@ -184,5 +184,14 @@ def records_at(builder: tfds.core.DatasetBuilder, rows: np.ndarray) -> Iterator[
     return (record for row, record in enumerate(as_records(builder).as_numpy_iterator()) if row in wanted)
 
 
+def read_formulas(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
+    """Reduced formula of every record whose species are known, by id; reads no density."""
+    import tensorflow_datasets as tfds
+
+    records: Any = as_records(builder, tfds.decode.PartialDecoding({"id": True, "formula": True}))
+    found = {record["id"].decode(): record["formula"].decode() for record in records.as_numpy_iterator()}
+    return {name: formula for name, formula in found.items() if formula}
+
+
 def _describe(item: Property) -> str:
     return f"{item.kind}{item.classes or ''} {f'in {item.unit}' if item.unit else 'without unit'}"

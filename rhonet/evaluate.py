@@ -17,7 +17,8 @@ log = logging.getLogger("rhonet.evaluate")
 def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(
         "evaluate",
-        "Score a run or an exported model on one split: table on the terminal, metrics.json, parity plots.\n"
+        "Score a run or an exported model on one split: table on the terminal, metrics.json,\n"
+        "parity plots and report.html, a page with all of it that needs nothing else.\n"
         "The data set and the split are the model's own unless another folder is given.",
         "python -m rhonet.evaluate runs/mine --split validation --out /tmp/mine",
     )
@@ -44,6 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
             f"{arguments.model}: neither a finished run nor a model folder; "
             "python -m rhonet.export RUN --to DIR makes one"
         )
+    is_run = folder != arguments.model and Run(arguments.model).config_file.is_file()
     config = Run(folder).config().with_folder(arguments.data)
     out = arguments.out or arguments.model / f"evaluation-{arguments.split}"
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -62,7 +64,16 @@ def main(arguments: argparse.Namespace) -> int:
             sum(card.content["data"]["records"].values()),
         )
     baselines = BASELINES if arguments.baselines == "all" else QUICK_BASELINES
-    evaluate_model(folder, builder, index, data=config.data, out=out, split=arguments.split, baselines=baselines)
+    evaluate_model(
+        folder,
+        builder,
+        index,
+        data=config.data,
+        out=out,
+        split=arguments.split,
+        baselines=baselines,
+        run=Run(arguments.model) if is_run else None,
+    )
     return OK
 
 

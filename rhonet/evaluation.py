@@ -12,13 +12,16 @@ import numpy as np
 
 from rhonet.baselines import QUICK_BASELINES
 from rhonet.config import ConfigError, DataConfig
-from rhonet.dataset import Index, records_at
+from rhonet.dataset import Index, read_formulas, records_at
+from rhonet.html_report import REPORT, Findings, write_report
 from rhonet.metrics import Evaluation, evaluate
+from rhonet.model_card import read_card
 from rhonet.plots import save_figures
 from rhonet.predictions import Predictions
 from rhonet.records import decode_record
 from rhonet.report import SplitSummary, format_report, write_metrics
-from rhonet.runs import explain_disk
+from rhonet.report_facts import describe_evaluation, histories_of
+from rhonet.runs import Run, explain_disk
 from rhonet.serving import Predictor
 from rhonet.splits import SPLITS
 from rhonet.stored_baselines import predict_baselines
@@ -35,8 +38,9 @@ def evaluate_model(
     out: Path,
     split: str = "test",
     baselines: Sequence[str] = QUICK_BASELINES,
+    run: Run | None = None,
 ) -> Evaluation:
-    """Scores an exported model on one split; prints the table, writes metrics.json and plots/ to `out`.
+    """Scores an exported model on one split; prints the table, writes metrics.json, report.html and plots/ to `out`.
 
     The model is the very SavedModel that is served, fed with the stored grids. The baselines are fitted on
     the training split of the same data.
@@ -47,6 +51,7 @@ def evaluate_model(
         out: folder for the results, made if missing.
         split: "train", "validation" or "test".
         baselines: names of what stands beside the model (rhonet.baselines).
+        run: where the model was trained, for the learning curves; None if that is not at hand.
 
     Raises:
         ConfigError: the split is empty.
@@ -60,6 +65,7 @@ def evaluate_model(
             f"nothing to evaluate: {counts[split]} {split} and {counts['train']} train records; "
             "give another --split, or other data.fractions or data.split_seed"
         )
+    card = read_card(folder)
     predictions = predict_records(Predictor(folder), builder, index, rows)
     compared = predict_baselines(builder, index, data=data, split=split, names=baselines)
     evaluation = evaluate(predictions)
@@ -69,8 +75,22 @@ def evaluate_model(
         out.mkdir(parents=True, exist_ok=True)
         write_metrics(out / "metrics.json", evaluation, baselines=others, split=summary)
         save_figures(out / "plots", predictions, evaluation, split=split)
+        findings = Findings(
+            model=(folder if run is None else run.path).resolve().name,
+            facts=describe_evaluation(folder, card, data_name=builder.info.full_name, fingerprint=index.fingerprint()),
+            split=summary,
+            predictions=predictions,
+            volumes=index.volumes[rows],
+            formulas=read_formulas(builder),
+            baselines=compared,
+            evaluation=evaluation,
+            baseline_evaluations=others,
+            calibration=card.calibration,
+            histories=() if run is None else histories_of(run),
+        )
+        write_report(out / REPORT, findings)
     print(format_report(evaluation, baselines=others, split=summary), end="", flush=True)
-    log.info("evaluated %d %s records in %.0f s; plots in %s", len(rows), split, time.monotonic() - started, out)
+    log.info("evaluated %d %s records in %.0f s; see %s", len(rows), split, time.monotonic() - started, out / REPORT)
     return evaluation
 
 

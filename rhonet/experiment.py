@@ -106,7 +106,7 @@ def _train_members(
     if not run.model.exists():
         export_run(run, run.model)
     if len(index.rows("test")):
-        evaluate_model(run.model, builder, index, data=config.data, out=run.path)
+        evaluate_model(run.model, builder, index, data=config.data, out=run.path, run=run)
         with explain_disk(run.model, "free some space"):
             write_card(run, run.model)
     log.info("TensorBoard: tensorboard --logdir %s", run.path)

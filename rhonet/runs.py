@@ -90,6 +90,19 @@ class Run:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self.calibration_file}: cannot be read: {error}; start a new run") from error
 
+    def history(self) -> list[dict[str, Any]]:
+        """What `write_history` wrote: one entry per epoch; [] before the first one is over.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        if not self.history_file.is_file():
+            return []
+        try:
+            return [json.loads(line) for line in self.history_file.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.history_file}: cannot be read: {error}; start a new run") from error
+
     def record(self) -> dict[str, Any]:
         """What `write_record` wrote: versions, commit, data.
 
@@ -150,7 +163,7 @@ def write_record(run: Run, *, data: dict[str, Any], scales: dict[str, Any]) -> N
     """
     record = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", f"rhonet.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "command": command_line(),
         "rhonet": __version__,
         "commit": git_commit(),
         "versions": package_versions(),
@@ -170,6 +183,11 @@ def write_history(run: Run, epochs: Sequence[dict[str, Any]]) -> None:
     """
     with explain_disk(run.history_file, "free some space"):
         write_text(run.history_file, "".join(json.dumps(_without_nan(epoch)) + "\n" for epoch in epochs))
+
+
+def command_line() -> str:
+    """The command that runs, as one would type it."""
+    return shlex.join(["python", "-m", f"rhonet.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def package_versions() -> dict[str, str]:

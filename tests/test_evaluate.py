@@ -33,6 +33,13 @@ def test_evaluation_of_a_run_gives_the_metrics_of_its_training(command, finished
     assert {path.stem for path in (tmp_path / "out" / "plots").iterdir()} == names
     assert {path.stem for path in finished.run.plots.iterdir()} == {*names, "history"}
     assert read_card(finished.run.model).content["metrics"]["model"]["n"] == 5
+    for folder in (finished.run.path, tmp_path / "out"):
+        page = (folder / "report.html").read_text()
+        assert f"<h1>Evaluation of {finished.run.path.name} on the test split</h1>" in page
+        assert all(f'id="property-{name}"' in page for name in names - {"overview"})
+        assert "Loss per epoch" in page
+    assert "python -m rhonet.train " in (finished.run.path / "report.html").read_text()
+    assert "python -m rhonet.evaluate" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_all_baselines_stand_beside_the_model_on_request(command, finished, monkeypatch, tmp_path):
@@ -56,6 +63,8 @@ def test_model_folder_can_be_evaluated_on_another_split(command, finished, tmp_p
     assert answer.code == 0, answer.stderr
     assert answer.stdout.startswith("validation split: 5 samples")
     assert (tmp_path / "model" / "evaluation-validation" / "metrics.json").is_file()
+    page = (tmp_path / "model" / "evaluation-validation" / "report.html").read_text()
+    assert "history does not lie beside the model" in page
     again = command("evaluate", tmp_path / "model", "--split", "validation")
     assert again.says(2, "evaluation-validation: exists already and is not an empty folder; give another --out")
 

@@ -1,0 +1,248 @@
+"""Tables of the evaluation report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rhonet import html_page as html
+from rhonet.calibration import LEVEL as PREDICTION_LEVEL
+from rhonet.coverage import learned_errors
+from rhonet.html_page import Html
+from rhonet.metrics import LEVEL, ClassMetrics, Evaluation, Metric, RegressionMetrics
+from rhonet.predictions import NOVEL, Predictions
+from rhonet.properties import Property
+from rhonet.score_text import decimals, label_of, significant, with_interval
+
+_INTERVAL = f"[{LEVEL:.0%}]"
+_WORST = 5
+
+
+def regression_table(evaluation: Evaluation) -> Html | None:
+    """Scores of regression properties; None without any."""
+    if not evaluation.regression:
+        return None
+    rows = [
+        [
+            label_of(item),
+            with_interval(item.r2),
+            "" if item.r2_log is None else with_interval(item.r2_log),
+            _significant_interval(item.mae),
+            significant(item.rmse.value),
+            decimals(item.mae_over_mad.value),
+            str(item.n),
+        ]
+        for item in evaluation.regression
+    ]
+    return html.table(
+        "Regression: scores of the model. MAE/MAD: error relative to that of always answering the mean.",
+        heads=[
+            "property",
+            f"R² {_INTERVAL}",
+            f"R² of log {_INTERVAL}",
+            f"MAE {_INTERVAL}",
+            "RMSE",
+            "MAE/MAD",
+            "n",
+        ],
+        rows=rows,
+    )
+
+
+def class_table(evaluation: Evaluation) -> Html | None:
+    """Scores of class properties; None without any."""
+    if not evaluation.classes:
+        return None
+    rows = [
+        [
+            label_of(item),
+            with_interval(item.auc),
+            with_interval(item.balanced_accuracy),
+            " / ".join(map(str, item.counts)) if len(item.counts) <= 8 else f"{len(item.counts)} classes",
+            str(item.n),
+        ]
+        for item in evaluation.classes
+    ]
+    return html.table(
+        "Classes: scores of the model.",
+        heads=["property", f"AUC {_INTERVAL}", f"balanced accuracy {_INTERVAL}", "per class", "n"],
+        rows=rows,
+    )
+
+
+def comparison_table(evaluations: Mapping[str, Evaluation]) -> Html | None:
+    """MAE or AUC of every predictor, the best one strong; None for one predictor alone."""
+    if len(evaluations) < 2:
+        return None
+    found = [_by_name(one) for one in evaluations.values()]
+    rows, strong = [], set()
+    for at, (name, first) in enumerate(found[0].items()):
+        scores = [_main_score(one[name]).value for one in found]
+        is_class = isinstance(first, ClassMetrics)
+        rows.append(
+            [label_of(first), "AUC" if is_class else "MAE", *map(decimals if is_class else significant, scores)]
+        )
+        strong |= {(at, 2 + column) for column in _best(scores, largest=is_class)}
+    return html.table(
+        "Beside the baselines, fitted on the same training split and scored on the same samples; best in bold.",
+        heads=["property", "score", *evaluations],
+        rows=rows,
+        names=2,
+        strong=strong,
+    )
+
+
+def average_table(evaluations: Mapping[str, Evaluation]) -> Html | None:
+    """Averages over regression properties per predictor; None where nothing can be averaged."""
+    model = next(iter(evaluations.values()))
+    titles = {"all": "all", "without_volume_like": "without volume-like"}
+    rows: list[list[str]] = []
+    for key, title in titles.items():
+        names = model.averages[key].properties
+        # Without a volume-like property both averages are the same.
+        if not names or (key != "all" and names == model.averages["all"].properties):
+            continue
+        for predictor, evaluation in evaluations.items():
+            average = evaluation.averages[key]
+            counted = f"{title} ({len(average.properties)})"
+            rows.append([counted, predictor, with_interval(average.r2), with_interval(average.mae_over_mad)])
+    if not rows:
+        return None
+    return html.table(
+        "Averages over regression properties; R² on the scale that was learned. Volume-like properties can nearly be "
+        "read off the cell.",
+        heads=["properties", "predictor", f"R² {_INTERVAL}", f"MAE/MAD {_INTERVAL}"],
+        rows=rows,
+        names=2,
+    )
+
+
+def interval_table(evaluation: Evaluation, half_widths: Mapping[str, str]) -> Html:
+    """Coverage and width of the prediction intervals.
+
+    Args:
+        half_widths: what is added to a prediction, as text, by property.
+    """
+    rows = [
+        [
+            label_of(item),
+            half_widths[item.target.name],
+            significant(item.median_width),
+            with_interval(item.coverage),
+            str(item.n),
+        ]
+        for item in evaluation.intervals
+    ]
+    return html.table(
+        f"{PREDICTION_LEVEL:.0%} prediction intervals: what they add to a prediction, their median width from end to "
+        "end, and the share of reference values that they hold.",
+        heads=["property", "interval", "median width", f"coverage {_INTERVAL}", "n"],
+        rows=rows,
+    )
+
+
+def scores_of_property(evaluations: Mapping[str, Evaluation], item: Property) -> Html:
+    """Scores of one property for every predictor."""
+    found = {predictor: _by_name(one)[item.name] for predictor, one in evaluations.items()}
+    rows = []
+    for predictor, scores in found.items():
+        if isinstance(scores, ClassMetrics):
+            rows.append([predictor, with_interval(scores.auc), with_interval(scores.balanced_accuracy)])
+        else:
+            logarithm = [] if scores.r2_log is None else [with_interval(scores.r2_log)]
+            errors = [_significant_interval(scores.mae), significant(scores.rmse.value)]
+            rows.append([predictor, with_interval(scores.r2), *logarithm, *errors])
+    unit = f" ({item.unit})" if item.unit else ""
+    heads = ["predictor", f"AUC {_INTERVAL}", f"balanced accuracy {_INTERVAL}"]
+    if not item.is_class:
+        logarithm = [f"R² of log {_INTERVAL}"] if item.transform == "log" else []
+        heads = ["predictor", f"R² {_INTERVAL}", *logarithm, f"MAE{unit} {_INTERVAL}", f"RMSE{unit}"]
+    n = next(iter(found.values())).n
+    return html.table(f"{item.name}: model and baselines on {n} samples.", heads=heads, rows=rows)
+
+
+def worst_table(predictions: Predictions, item: Property, *, volumes: np.ndarray, formulas: Mapping[str, str]) -> Html:
+    """The samples that the model is most wrong about, on the scale that was learned.
+
+    Args:
+        volumes: (n,) Å³. formulas: by id, where known.
+    """
+    errors = learned_errors(item, predictions, volumes)
+    order = np.argsort(-np.nan_to_num(errors, nan=-np.inf), kind="stable")[
+        : min(_WORST, int((~np.isnan(errors)).sum()))
+    ]
+    with_formula = any(formulas.get(predictions.ids[at]) for at in order)
+    describe = _class_cells if item.is_class else _regression_cells
+    rows, strong = [], set()
+    for row, at in enumerate(map(int, order)):
+        cells, outside = describe(predictions, item, at)
+        name = predictions.ids[at]
+        head = [name, formulas.get(name, "")] if with_formula else [name]
+        novelty = [] if predictions.novelty is None else [_novelty(float(predictions.novelty[at]))]
+        rows.append([*head, *cells, *novelty])
+        strong |= {(row, len(head) + column) for column in outside}
+    unit = f" ({item.unit})" if item.unit else ""
+    heads = ["id", *(["formula"] if with_formula else [])]
+    if item.is_class:
+        heads += ["class", "predicted", "probability of the class"]
+    else:
+        bounded = [f"{PREDICTION_LEVEL:.0%} interval"] if item.name in predictions.lower else []
+        heads += [f"reference{unit}", f"predicted{unit}", *bounded, "error"]
+    caption = f"{item.name}: the largest errors"
+    caption += "" if item.is_class or item.name not in predictions.lower else "; bold: outside of the interval"
+    return html.table(
+        f"{caption}.",
+        heads=heads + ([] if predictions.novelty is None else ["novelty"]),
+        rows=rows,
+        names=2 if with_formula else 1,
+        strong=strong,
+    )
+
+
+def _regression_cells(predictions: Predictions, item: Property, at: int) -> tuple[list[str], list[int]]:
+    """Reference, prediction, interval and error of a sample; columns that stand out."""
+    label, value = (float(one[item.name][at]) for one in (predictions.labels, predictions.values))
+    error = f"{100 * (value / label - 1):+.0f}%" if item.transform == "log" else _signed(value - label)
+    if item.name not in predictions.lower:
+        return [significant(label), significant(value), error], []
+    lower, upper = (float(one[item.name][at]) for one in (predictions.lower, predictions.upper))
+    cells = [significant(label), significant(value), f"{significant(lower)} to {significant(upper)}", error]
+    return cells, [] if lower <= label <= upper else [0]
+
+
+def _class_cells(predictions: Predictions, item: Property, at: int) -> tuple[list[str], list[int]]:
+    """Class, predicted class and probability of the true one."""
+    label, value = int(predictions.labels[item.name][at]), predictions.values[item.name][at]
+    chances = np.array([1 - value, value]) if item.kind == "binary" else value
+    return [str(label), str(int(chances.argmax())), decimals(float(chances[label]))], []
+
+
+def _by_name(evaluation: Evaluation) -> dict[str, RegressionMetrics | ClassMetrics]:
+    return {item.target.name: item for item in (*evaluation.regression, *evaluation.classes)}
+
+
+def _main_score(item: RegressionMetrics | ClassMetrics) -> Metric:
+    return item.auc if isinstance(item, ClassMetrics) else item.mae
+
+
+def _best(scores: Sequence[float], *, largest: bool) -> list[int]:
+    """Positions of the best score; none where all are undefined."""
+    known = [score for score in scores if not math.isnan(score)]
+    best = (max if largest else min)(known, default=math.nan)
+    return [at for at, score in enumerate(scores) if score == best]
+
+
+def _significant_interval(metric: Metric) -> str:
+    if math.isnan(metric.value) or math.isnan(metric.lower):
+        return significant(metric.value)
+    return f"{significant(metric.value)} [{significant(metric.lower)}, {significant(metric.upper)}]"
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value >= 0 else ''}{significant(value)}"
+
+
+def _novelty(value: float) -> str:
+    return f"{value:.2f}{' !' if value > NOVEL else ''}"
