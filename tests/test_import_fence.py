@@ -28,7 +28,7 @@ BELOW_THE_TENSORFLOW_LINE = {
     "rhonet.trust",
     "rhonet.views",
 }
-COMMANDS = [name for name in ("train", "evaluate", "predict", "export", "explain", "inspect", "prepare", "study") if (REPOSITORY / f"rhonet/{name}.py").exists()]
+COMMANDS = ["train", "evaluate", "predict", "export", "explain", "inspect", "prepare", "study"]
 # Each takes from half a second to seconds to import; --help and a mistyped option must answer within one.
 HEAVY = [
     "tensorflow",
