@@ -76,6 +76,7 @@ def test_under_nineteen_crystals_nothing_can_be_called_novel():
 def test_five_percent_of_what_was_seen_before_are_novel():
     distances = np.random.default_rng(2).lognormal(size=(400, 2))
     calibration = fit_calibration(simulate(400), np.ones(400), distances)
+    assert calibration.distance_scales is not None
     novel = (distances / calibration.distance_scales).max(axis=1) > 1
     assert novel.mean() == pytest.approx(0.05, abs=0.01)
 

@@ -46,11 +46,11 @@ def test_held_out_elements_are_in_no_training_crystal(crystals, builder, index):
     data = dataclasses.replace(crystals.config().data, split_by="element", fractions=(0.4, 0.3, 0.3))
     found = read_index(builder, data, index.properties)
     elements = {
-        split: {symbol for row in found.rows(split) for symbol in found.groups[row].split("-")} for split in SPLITS
+        split: {symbol for row in found.rows(split) for symbol in str(found.groups[row]).split("-")} for split in SPLITS
     }
     for split in ("validation", "test"):
         assert len(found.rows(split))
-        assert all(set(found.groups[row].split("-")) - elements["train"] for row in found.rows(split))
+        assert all(set(str(found.groups[row]).split("-")) - elements["train"] for row in found.rows(split))
 
 
 def test_folds_share_out_everything_but_the_test_split(crystals, builder, index):

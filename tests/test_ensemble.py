@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from rhonet.calibration import Surroundings
 from rhonet.dataset import as_records
+from rhonet.density import ChargeDensity
 from rhonet.export import network_of_run
 from rhonet.members import members_of
 from rhonet.records import decode_record
@@ -42,6 +44,11 @@ def predictor(ensemble) -> Predictor:
     return Predictor(ensemble.model)
 
 
+def stored_densities(builder: Any) -> list[ChargeDensity]:
+    records: Any = as_records(builder).as_numpy_iterator()
+    return [decode_record(record) for record in records]
+
+
 def test_every_crystal_outside_the_test_split_has_one_member_that_did_not_see_it(ensemble, index):
     members = members_of(ensemble, ensemble.config())
     records = [member.run.record()["data"]["records"] for member in members]
@@ -54,7 +61,7 @@ def test_every_crystal_outside_the_test_split_has_one_member_that_did_not_see_it
 
 def test_answer_is_the_mean_of_the_members_on_the_learned_scale(ensemble, predictor, builder, index):
     config = ensemble.config()
-    record = next(iter(as_records(builder).as_numpy_iterator()))
+    density = stored_densities(builder)[0]
     learned = []
     for member in members_of(ensemble, config):
         network = network_of_run(member.run)
@@ -63,7 +70,7 @@ def test_answer_is_the_mean_of_the_members_on_the_learned_scale(ensemble, predic
         learned.append(standardized[0] * scale.std + scale.mean)
     item = index.properties[0]
     expected = np.mean(learned)
-    answer = predictor.predict(decode_record(record)).values[item.name]
+    answer = predictor.predict(density).values[item.name]
     assert answer == pytest.approx(math.exp(expected) if item.transform == "log" else expected, rel=1e-4)
 
 
@@ -81,7 +88,7 @@ def test_intervals_hold_their_half_width_around_the_value(ensemble, predictor):
 
 
 def test_novelty_grows_with_damage_and_is_small_for_training_crystals(ensemble, predictor, builder, index):
-    densities = {row: decode_record(record) for row, record in enumerate(as_records(builder).as_numpy_iterator())}
+    densities = stored_densities(builder)
     known = [predictor.predict(densities[int(row)]).novelty for row in index.rows("train")]
     damaged = [
         predictor.predict(dataclasses.replace(densities[int(row)], values=densities[int(row)].values * 1000)).novelty
@@ -98,8 +105,7 @@ def test_novelty_is_the_same_in_the_graph_and_outside(ensemble, predictor, build
         looks = look_at_records(network_of_run(member.run), builder, rows, config.view)
         found.append(distances_of(Surroundings.load(member.run.surroundings_file), looks))
     expected = (np.mean(found, axis=0) / calibration.distance_scales).max(axis=1)
-    records = [decode_record(record) for record in as_records(builder).take(4).as_numpy_iterator()]
-    served = [predictor.predict(density).novelty for density in records]
+    served = [predictor.predict(density).novelty for density in stored_densities(builder)[:4]]
     np.testing.assert_allclose(served, expected, rtol=1e-3)
 
 

@@ -81,7 +81,8 @@ def read_with_pymatgen(path: Path) -> list[np.ndarray]:
         (grid,) = file.grids.values()
         return verified(np.asarray(grid.data)[0, :-1, :-1, :-1] / Bohr**3)
     if path.suffix == ".json":
-        data = Chgcar.from_dict(json.loads(path.read_text())).data
+        loaded: Any = Chgcar.from_dict(json.loads(path.read_text()))
+        data = loaded.data
         return verified(*(np.asarray(data[key]) / EDGE**3 for key in ("total", "diff") if key in data))
     data = Chgcar.from_file(str(path)).data
     return verified(*(data[key] / EDGE**3 for key in ("total", "diff") if key in data))
