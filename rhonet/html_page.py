@@ -99,8 +99,8 @@ def table(
         lines.append(f'<tr><th scope="row"{_name_class(0, names)}>{first}</th>{tail}</tr>')
     body = "\n".join(lines)
     return Html(
-        f'<div class="wide"><table>\n<caption>{text(caption)}</caption>\n<thead><tr>{top}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody>\n</table></div>"
+        f'<figure class="table">\n<figcaption>{text(caption)}</figcaption>\n<div class="wide"><table>\n'
+        f"<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div></figure>"
     )
 
 
@@ -108,7 +108,7 @@ def figure(svg: bytes, *, alt: str, caption: str) -> Html:
     """Picture with a numbered caption; `alt` says what it shows to those who cannot see it."""
     data = base64.b64encode(svg).decode("ascii")
     return Html(
-        f'<figure><img alt="{text(alt)}" src="data:image/svg+xml;base64,{data}">\n'
+        f'<figure class="picture"><img alt="{text(alt)}" src="data:image/svg+xml;base64,{data}">\n'
         f"<figcaption>{text(caption)}</figcaption></figure>"
     )
 
@@ -140,25 +140,27 @@ nav ul { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1.2rem; margin: .8rem 0; }
 dt { color: #555; }
 dd { margin: 0; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; margin: 1rem 0 1.4rem; }
+figure { margin: 0; }
+figcaption { font-size: .86rem; line-height: 1.4; color: #444; max-width: 46rem; overflow-wrap: anywhere; }
+figcaption::before { font-weight: 600; color: #222; }
+.table { margin: 1rem 0 1.4rem; }
+.table figcaption { margin-bottom: .4rem; }
+.table figcaption::before { counter-increment: table; content: "Table " counter(table) ". "; }
+.picture { max-width: 29rem; }
+.picture img { display: block; width: 100%; height: auto; }
+.picture figcaption { margin-top: .3rem; }
+.picture figcaption::before { counter-increment: figure; content: "Figure " counter(figure) ". "; }
+.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; line-height: 1.35; font-variant-numeric: tabular-nums;
   border-bottom: 1.5px solid #222; }
-caption, figcaption { font-size: .86rem; line-height: 1.4; color: #444; text-align: left; max-width: 46rem; }
-caption { padding: 0 0 .4rem; }
-caption::before { counter-increment: table; content: "Table " counter(table) ". "; font-weight: 600; color: #222; }
-figcaption::before { counter-increment: figure; content: "Figure " counter(figure) ". "; font-weight: 600;
-  color: #222; }
 th, td { padding: .22rem .9rem .22rem 0; text-align: right; font-weight: 400; white-space: nowrap;
   vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
 thead th { border-top: 1.5px solid #222; border-bottom: 1px solid #222; font-weight: 600; vertical-align: bottom; }
 tbody tr + tr > * { border-top: 1px solid #eee; }
-.name { text-align: left; max-width: 22rem; overflow-wrap: anywhere; white-space: normal; }
+.name { text-align: left; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); gap: 1.2rem 2rem;
   margin: 1rem 0; align-items: start; }
-figure { margin: 0; max-width: 29rem; }
-figure img { display: block; width: 100%; height: auto; }
-figcaption { margin-top: .3rem; }
 @media (max-width: 36rem) {
   dl { grid-template-columns: minmax(0, 1fr); gap: 0; }
   dd { margin-bottom: .4rem; }
@@ -169,8 +171,8 @@ figcaption { margin-top: .3rem; }
   main { max-width: none; padding: 0; }
   nav { display: none; }
   a { color: inherit; text-decoration: none; }
-  figure, tr, dl { break-inside: avoid; }
-  h2, h3, caption { break-after: avoid; }
+  section section, .picture, tr, dl { break-inside: avoid; }
+  h2, h3, .table figcaption { break-after: avoid; }
   .wide { overflow: visible; }
   .gallery { grid-template-columns: 1fr 1fr; }
 }

@@ -285,7 +285,10 @@ def _half_width(findings: Findings, item: Property) -> str:
     """What is added to a prediction: "±0.4 eV", "×÷1.3"; "" where it is not known."""
     spread = None if findings.calibration is None else findings.calibration.spreads.get(item.name)
     width = "" if spread is None else half_width_text(item, spread.half_width)
-    return f"{width} {item.unit}" if item.unit and width.startswith("±") and "/" not in width else width
+    if not item.unit or not width.startswith("±"):
+        return width
+    number, per, volume = width.partition("/")
+    return f"{number} {item.unit}{per}{volume}"
 
 
 def _curves(findings: Findings, calibration: Calibration) -> dict[str, CoverageCurve]:

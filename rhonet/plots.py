@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -118,8 +119,9 @@ def draw_losses(axes: Axes, training_loss: Sequence[float], validation_loss: Seq
     axes.plot(range(1, len(training_loss) + 1), training_loss, color=GUIDE, label="training")
     axes.plot(range(1, len(validation_loss) + 1), validation_loss, color=MAIN, label="validation")
     finite = [loss for loss in (*training_loss, *validation_loss) if math.isfinite(loss)]
-    if finite and min(finite) > 0:
+    if finite and 0 < 5 * min(finite) < max(finite):
         axes.set_yscale("log")
+        plain_log_ticks(axes.yaxis)
     if np.isfinite(validation_loss).any():
         best = int(np.nanargmin(validation_loss))
         label = f"best: epoch {best + 1}"
@@ -136,6 +138,13 @@ def draw_r2(axes: Axes, validation_r2: Mapping[str, Sequence[float]]) -> None:
     # R² of the first epochs falls to minus hundreds; what matters is what is better than the mean.
     axes.set(xlabel="epoch", ylabel="R²", ylim=(-0.5, 1.02))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def plain_log_ticks(axis: Axis, *, subs: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
+    """Ticks of a logarithmic axis as plain numbers, at each power of ten times `subs`."""
+    axis.set_major_locator(LogLocator(subs=subs, numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def line_colors(count: int) -> list[str]:
@@ -252,9 +261,7 @@ def _draw_parity(
         limits = low / margin, high * margin
         axes.set(xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 30 * low else (1.0,)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.set_minor_formatter(NullFormatter())
+            plain_log_ticks(axis, subs=(1.0, 2.0, 5.0) if high < 30 * low else (1.0,))
     else:
         margin = 0.06 * (high - low) or 0.5
         limits = low - margin, high + margin

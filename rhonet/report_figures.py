@@ -14,21 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import Collection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import (
-    FixedFormatter,
-    FixedLocator,
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    PercentFormatter,
-)
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, PercentFormatter
 
 from rhonet.calibration import LEVELS
 from rhonet.coverage import CoverageCurve, expected_coverage
 from rhonet.phrases import printable
 from rhonet.plot_style import GUIDE, MAIN, OTHERS, STYLE, TEXT
-from rhonet.plots import display_name, draw_losses, draw_r2, line_colors
+from rhonet.plots import display_name, draw_losses, draw_r2, line_colors, plain_log_ticks
 from rhonet.predictions import NOVEL, Predictions
 from rhonet.properties import Property
 
@@ -69,7 +61,7 @@ def error_figure(predictions: Predictions, *, name: str, others: Mapping[str, Pr
 @matplotlib.rc_context(STYLE)
 def calibration_figure(curves: Mapping[str, CoverageCurve]) -> Figure:
     """Nominal against measured coverage per property and on average, with what chance alone would do to it."""
-    figure = Figure(figsize=(3.4, 3.4 + 0.16 * math.ceil((len(curves) + 2) / 2)), layout="constrained")
+    figure = Figure(figsize=(3.4, 3.15 + 0.15 * math.ceil((len(curves) + 2) / 2)), layout="constrained")
     axes = figure.subplots()
     axes.set_box_aspect(1)
     n, n_calibration = (
@@ -111,9 +103,7 @@ def novelty_figure(novelty: np.ndarray, errors: np.ndarray, ids: Sequence[str]) 
         positive = values[values > 0]
         if len(positive) == len(values) and positive.max() > 20 * positive.min():
             getattr(axes, f"set_{axis.axis_name}scale")("log")
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.set_minor_formatter(NullFormatter())
+            plain_log_ticks(axis)
     low, high = axes.get_xlim()
     for at in np.argsort(-novelty, kind="stable")[:_NAMED]:
         note = axes.annotate(
@@ -184,7 +174,7 @@ def figure_to_svg(figure: Figure) -> bytes:
 def _draw_signed(axes: Axes, predictions: Predictions, item: Property) -> None:
     errors, unit = _errors(predictions, item)
     # A few errors far out would leave one bin for all others: they are counted at the edge.
-    edge = max(float(np.quantile(np.abs(errors), 0.98)), 1e-12)
+    edge = max(min(float(np.abs(errors).max()), 2 * float(np.quantile(np.abs(errors), 0.9))), 1e-12)
     bins = np.linspace(-edge, edge, 2 * round(np.clip(len(errors) ** 0.5, 4, 20)) + 2)
     axes.hist(np.clip(errors, -edge, edge), bins=list(bins), color=MAIN, alpha=0.75, edgecolor="white", linewidth=0.5)
     axes.axvline(0, color=TEXT, linewidth=0.6)
@@ -206,9 +196,7 @@ def _draw_cumulative(axes: Axes, lines: Sequence[tuple[str, Predictions, str]], 
         width = 1.8 if color == MAIN else 1.0
         axes.step(steps, np.append(shares, 1.0), where="post", color=color, label=name, linewidth=width)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=8))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_log_ticks(axes.xaxis, subs=(1.0, 3.0))
     axes.set(xlim=(least, largest), ylim=(0, 1.03))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     unit = _errors(lines[0][1], item)[1]

@@ -68,7 +68,7 @@ def decimals(value: float) -> str:
         return "n/a"
     if not -10 < value < 100:
         return "<-10" if value < 0 else ">100"
-    return f"{value:.2f}"
+    return f"{value:z.2f}"
 
 
 def significant(value: float) -> str:
