@@ -101,6 +101,16 @@ def test_history_has_a_line_per_epoch_and_null_for_what_is_not_defined(tmp_path)
     assert read == [{"epoch": 1, "loss": {"train": 0.5, "validation": None}}, epochs[1]]
 
 
+def test_history_is_read_back_and_missing_before_the_first_epoch(tmp_path):
+    run = Run(tmp_path)
+    assert run.history() == []
+    write_history(run, [{"epoch": 1, "r2": {"gap": float("nan")}}, {"epoch": 2, "r2": {"gap": 0.5}}])
+    assert run.history() == [{"epoch": 1, "r2": {"gap": None}}, {"epoch": 2, "r2": {"gap": 0.5}}]
+    run.history_file.write_text('{"epoch": 1')
+    with pytest.raises(RunError, match=r"history.jsonl: cannot be read: .*; start a new run"):
+        run.history()
+
+
 def test_full_disk_is_one_clear_line_and_leaves_no_halves(tmp_path, full_disk):
     run = Run(tmp_path)
     run.history_file.write_text("old\n")
