@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from rhonet.metrics import LEVEL, ClassMetrics, Evaluation, RegressionMetrics
 from rhonet.runs import write_text
 from rhonet.score_text import MEANINGS, SHORT_NAMES, decimals, label_of, notes_on, significant, with_interval
 
+WIDTH = 100
 _NAME_WIDTH = 30
 _INTERVAL = f"[{LEVEL:.0%}]"
 _HEADINGS = 2
@@ -68,7 +70,8 @@ def format_report(
             lines += ["", *_align(rows, names=names)]
     notes = [f"{SHORT_NAMES.get(name, name)}: {MEANINGS[name]}" for name in baselines if name in MEANINGS]
     notes += notes_on(evaluation)
-    return "\n".join([*lines, *([""] if notes else []), *notes, ""])
+    wrapped = [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+    return "\n".join([*lines, *([""] if notes else []), *wrapped, ""])
 
 
 def write_metrics(

@@ -123,7 +123,7 @@ def spoil_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (spoil_nothing, "toy: no such folder; give a folder with density files and properties.csv"),
+        (spoil_nothing, "toy: no such folder; give one: a folder with density files and properties.csv"),
         (spoil_table, "toy: there is no properties.csv; write one with the columns id,file,<property>..."),
         (spoil_column, "unknown property 'hardnes'"),
         (spoil_file, "1 of 24 density files cannot be used, 0 may be skipped"),
@@ -202,5 +202,5 @@ def test_data_set_of_another_version_is_refused(command, crystals, tmp_path):
     for path in copy.data_dir.glob("*/*/*/metadata.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"record_version": 0}))
     answer = command("train", *copy.arguments(), "--run-dir", tmp_path / "run")
-    assert answer.says(2, "was built with records of version 0, this rhonet reads 1"), answer
+    assert answer.says(2, "was built with records of version 0, this rhonet reads 2"), answer
     assert not (tmp_path / "run").exists()
