@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from string import ascii_uppercase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import spglib
 
@@ -25,7 +25,7 @@ def structure_type(atoms: ase.Atoms | None) -> str:
     """
     if atoms is None or not 0 < len(atoms) <= MOST_ATOMS:
         return ""
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     with warnings.catch_warnings():
         # Until spglib 3 a failure is None, with a note that it will be an error.
         warnings.simplefilter("ignore", DeprecationWarning)
