@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from typing import cast
 
 import numpy as np
 import pytest
 
+from rhonet.answers import Answer
 from rhonet.baselines import BASELINES, QUICK_BASELINES
+from rhonet.density import ChargeDensity
+from rhonet.evaluation import predict_records
 from rhonet.model_card import read_card
+from rhonet.serving import Predictor
 from tests.crystals import DATASET_TOML
 
 pytest_plugins = ("tests.fixtures",)
@@ -103,3 +109,26 @@ def test_what_is_no_model_is_refused(command, finished, tmp_path):
     assert answer.says(2, "file: exists already and is not an empty folder")
     answer = command("evaluate", finished.run.path, "--out", tmp_path / "file" / "out")
     assert answer.says(2, "out: cannot be written: Not a directory; give another folder")
+
+
+class Bounded:
+    """In place of a served model: answers with an interval for the band gap, and a novelty."""
+
+    def predict(self, density: ChargeDensity) -> Answer:
+        gap = np.array(density.n_electrons)
+        values = {"band_gap": gap, "is_metal": np.array(0.5)}
+        return Answer(values, {"band_gap": float(gap) - 1}, {"band_gap": float(gap) + 2}, 0.25)
+
+
+def test_intervals_and_novelty_of_the_model_reach_the_predictions(builder, index):
+    gap_and_metal = [at for at, item in enumerate(index.properties) if item.name in ("band_gap", "is_metal")]
+    few = dataclasses.replace(
+        index, properties=tuple(index.properties[at] for at in gap_and_metal), labels=index.labels[:, gap_and_metal]
+    )
+    predictions = predict_records(cast(Predictor, Bounded()), builder, few, np.array([1, 4]))
+    gap = predictions.values["band_gap"]
+    assert set(predictions.lower) == set(predictions.upper) == {"band_gap"}
+    np.testing.assert_array_equal(predictions.lower["band_gap"], gap - 1)
+    np.testing.assert_array_equal(predictions.upper["band_gap"], gap + 2)
+    assert predictions.novelty is not None
+    assert predictions.novelty.tolist() == [0.25, 0.25]
