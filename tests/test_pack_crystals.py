@@ -147,3 +147,20 @@ def test_bundled_crystals_are_small():
     archive = REPOSITORY / "tfds_builders/dft_crystals/archive"
     n_bytes = sum(path.stat().st_size for path in archive.iterdir())
     assert n_bytes / len(read_folder(archive).samples) < 15_000
+
+
+def test_crystal_with_an_impossible_energy_is_left_out_and_named(source, tmp_path, capsys):
+    table = (source / "properties.csv").read_text().splitlines()
+    energies = ("formation_energy_per_atom", "-52.17", "")
+    (source / "properties.csv").write_text(
+        "".join(f"{row},{cell}\n" for row, cell in zip(table, energies, strict=True))
+    )
+    assert pack_crystals.main([str(source), str(tmp_path / "dest")]) == 0
+    assert capsys.readouterr().err == "left out one: no crystal has such a formation energy\n"
+    assert [sample.id for sample in read_folder(tmp_path / "dest").samples] == ["two"]
+
+
+def test_energies_of_the_bundled_crystals_are_possible():
+    samples = read_folder(REPOSITORY / "tfds_builders" / "dft_crystals" / "archive").samples
+    energies = np.array([sample.labels["formation_energy_per_atom"] for sample in samples])
+    assert np.nanmax(np.abs(energies)) < 5

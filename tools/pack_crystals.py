@@ -7,7 +7,8 @@ SOURCE is a folder as rhonet.folder reads it, DEST such a folder with parts dens
 created if need be. Densities go to the 0.25 Å storage grid in float16; plane waves beyond it are dropped.
 Parts that exist are never touched: what is new, or was computed anew under the same id, goes into further
 parts, and its row is added or replaced (never settings B by settings A). The version in dataset.toml rises by
-a major step where rows were replaced, by a minor one where rows were only added.
+a major step where rows were replaced, by a minor one where rows were only added. A crystal whose formation energy is
+beyond any chemistry (over 10 eV per atom either way: its calculation ended in a ghost state) is left out and named.
 
 Exit code: 0 packed or nothing new, 1 refused, 2 bad call.
 """
@@ -37,6 +38,8 @@ from rhonet.records import to_float16
 from rhonet.regrid import storage_grid
 
 CRYSTALS_PER_PART = 250
+# eV per atom. The most stable compounds reach -5; an element in the worst of structures a few.
+MOST_FORMATION_ENERGY = 10.0
 PART_NAME = "densities-{:03d}.h5"
 NOTE = f"stored on grids of at most {DEFAULT_SPACING:g} Å: shorter plane waves were dropped; float16"
 
@@ -76,12 +79,14 @@ class Packed:
     """What a run did.
 
     added, replaced: rows; parts: files written, with their sizes in bytes; version: of the archive now.
+    left_out: ids of crystals with an impossible formation energy.
     """
 
     added: int
     replaced: int
     parts: tuple[tuple[Path, int], ...]
     version: str
+    left_out: tuple[str, ...] = ()
 
 
 def pack(source: Path, dest: Path) -> Packed:
@@ -106,7 +111,10 @@ def pack(source: Path, dest: Path) -> Packed:
     stored = {sample.id: sample for sample in archive.samples} if archive else {}
     fresh: list[Crystal] = []
     before = dict(table)
+    left_out = tuple(sample.id for sample in folder.samples if not _has_possible_energy(sample))
     for sample in folder.samples:
+        if sample.id in left_out:
+            continue
         if rows[sample.id].get("settings", "") < table.get(sample.id, {}).get("settings", ""):
             continue
         crystal = _compress(sample.id, storage_grid(read_density(sample.path, entry=sample.entry), DEFAULT_SPACING))
@@ -132,7 +140,7 @@ def pack(source: Path, dest: Path) -> Packed:
         version = _next_version(version, replaced=bool(replaced))
         _replace(dest / SETTINGS_NAME, _settings_text(archive or folder, version))
         _replace(dest / TABLE_NAME, _table_text(header, table.values()))
-    return Packed(added, replaced, tuple(parts), version)
+    return Packed(added, replaced, tuple(parts), version, left_out)
 
 
 def is_reserved(system: str) -> bool:
@@ -153,6 +161,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for path, size in packed.parts:
         print(f"{path}: {size / 1e3:.0f} kB")
+    for name in packed.left_out:
+        print(f"left out {name}: no crystal has such a formation energy", file=sys.stderr)
     n_new = packed.added + packed.replaced
     print(
         f"{packed.added} crystals added, {packed.replaced} replaced, version {packed.version}"
@@ -171,6 +181,11 @@ def _check_not_reserved(samples: Iterable[Sample]) -> None:
                 f"{TABLE_NAME}:{sample.line}: {sample.id}: the chemical system {sample.chemical_system} is reserved "
                 "for blind evaluation; leave it out"
             )
+
+
+def _has_possible_energy(sample: Sample) -> bool:
+    """False for a formation energy that only a failed calculation gives; a missing one says nothing."""
+    return not abs(sample.labels.get("formation_energy_per_atom", 0.0)) > MOST_FORMATION_ENERGY
 
 
 def _compress(name: str, density: ChargeDensity) -> Crystal:
