@@ -19,7 +19,7 @@ from rhonet.density import ChargeDensity
 log = logging.getLogger(__name__)
 
 BASELINES = ("mean", "zero")
-FEWEST_STEPS, MOST_STEPS = 64, 1024
+FEWEST_STEPS, MOST_STEPS = 32, 1024
 # Asked for before the steps are doubled no more, as a share of f(ρ) - f(ρ0).
 TOLERANCE = 0.01
 # What is left of a difference between two outputs of float32 arithmetic, as a share of the larger one.
@@ -128,7 +128,7 @@ def integrate_gradients(
         density: ρ, and the magnetization if any; a non-collinear one is projected on its total moment.
         slope_at: f and its derivatives at a density (nx, ny, nz) and magnetization (likewise, or None).
         baseline: "mean" (the same electrons and moment spread evenly over the cell) or "zero" (nothing at all).
-        steps: n at most, at least 2; from 64 on, doubled.
+        steps: n at most, at least 2; from 32 on, doubled.
         tolerance: gap that is small enough, as a share of f(ρ) - f(ρ0).
     """
     fields = _stack_fields(density)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rhonet.density import ChargeDensity
-from rhonet.path_integral import Attribution, Slope, integrate_gradients
+from rhonet.path_integral import FEWEST_STEPS, Attribution, Slope, integrate_gradients
 from tests.synthetic import LEFT_HANDED, density_of, random_density
 
 SHAPES = [(4, 6, 5), (1, 1, 7), (3, 3, 3)]
@@ -41,7 +41,7 @@ def test_attributions_of_a_quadratic_function_are_its_summands(shape):
     found = integrate_gradients(density, quadratic, baseline="zero")
     cell = density.volume / density.values.size
     np.testing.assert_allclose(found.values * cell, density.values**2, rtol=1e-12)
-    assert found.steps == 64
+    assert found.steps == FEWEST_STEPS
 
 
 @pytest.mark.parametrize("baseline", ["mean", "zero"])
@@ -84,7 +84,7 @@ def test_kinks_ask_for_more_steps_up_to_the_limit():
     density = dataclasses.replace(density, values=density.values / density.values.sum())
     fine = integrate_gradients(density, bent, baseline="zero", tolerance=1e-3)
     assert fine.gap <= 1e-3
-    assert fine.steps > 64
+    assert fine.steps > FEWEST_STEPS
     coarse = integrate_gradients(density, bent, baseline="zero", tolerance=1e-3, steps=20)
     assert coarse.steps == 20
     assert coarse.gap > fine.gap
