@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -191,18 +190,3 @@ class Surroundings:
             spaces = ("trunk", "statistics")
             names = ("mean", "directions", "points")
             return cls(*(Reference(*(stored[f"{space}/{name}"] for name in names)) for space in spaces))
-
-
-def merge_predictions(parts: Sequence[Predictions]) -> Predictions:
-    """Labels and predictions for disjoint sets of samples as one, without intervals and novelty.
-
-    Raises:
-        ValueError: a sample occurs twice.
-    """
-    properties = parts[0].properties
-    return Predictions(
-        properties,
-        tuple(name for part in parts for name in part.ids),
-        {item.name: np.concatenate([part.labels[item.name] for part in parts]) for item in properties},
-        {item.name: np.concatenate([part.values[item.name] for part in parts]) for item in properties},
-    )

@@ -17,7 +17,7 @@ from rhonet.folder import ENTRY_MARK, Sample
 from rhonet.formats import FormatError, named_files
 from rhonet.formats.addition import PLUS
 from rhonet.formats.archive import crystal_names
-from rhonet.formats.source import open_source
+from rhonet.formats.source import open_source, unpacked_name
 from rhonet.formats.table import choose_format
 from rhonet.phrases import is_printable, printable
 from rhonet.properties import PROPERTIES
@@ -26,7 +26,6 @@ from rhonet.properties_csv import TABLE_NAME
 # Structures begin like a CHGCAR.
 _STRUCTURES = re.compile(r"POSCAR|CONTCAR|XDATCAR", re.IGNORECASE)
 _CHGCAR = re.compile(rb"poscar|Chgcar")
-_PACKED = re.compile(r"\.(gz|gzip|bz2|xz|zip)$", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.(cube?|xsf|json|h5|hdf5|nc|vasp|chgcar|den_fmt|gpw)$", re.IGNORECASE)
 # What else one VASP calculation writes; its CHGCAR is the density that counts.
 _VASP_PARTS = re.compile(r"(CHG|AECCAR[012]|PARCHG.*|vaspout\.h5|vaspwave\.h5)", re.IGNORECASE)
@@ -110,14 +109,14 @@ def find_densities(folder: Path, *, skip: Collection[Path] = ()) -> Search:
 
 def other_parts(path: Path) -> list[str]:
     """Names of the densities beside that of a VASP calculation which `find_densities` passes by for its sake."""
-    if not any(_VASP_DENSITY.fullmatch(_PACKED.sub("", file.name)) for file in named_files(path)):
+    if not any(_VASP_DENSITY.fullmatch(unpacked_name(file.name)) for file in named_files(path)):
         return []
     if not os.access(path.parent, os.R_OK):
         return []
     own = {file.name for file in named_files(path)}
     names = sorted(file.name for file in path.parent.iterdir() if file.name not in own)
     kept, _ = _without_parts(names)
-    return [name for name in kept if all(_VASP_DENSITY.fullmatch(_PACKED.sub("", one)) for one in name.split(PLUS))]
+    return [name for name in kept if all(_VASP_DENSITY.fullmatch(unpacked_name(one)) for one in name.split(PLUS))]
 
 
 def write_table(folder: Path, samples: Sequence[Sample]) -> Path:
@@ -171,8 +170,8 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 def _without_parts(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names of one folder, of a VASP calculation only the density that counts; parts where none of it counts."""
-    bare = {_PACKED.sub("", name).upper(): name for name in names}
-    parts = [name for name in names if _VASP_PARTS.fullmatch(_PACKED.sub("", name))]
+    bare = {unpacked_name(name).upper(): name for name in names}
+    parts = [name for name in names if _VASP_PARTS.fullmatch(unpacked_name(name))]
     whole = [name for name in names if name not in parts and not _STRUCTURES.search(name)]
     if not parts or "CHGCAR" in bare:
         return whole, []
@@ -193,7 +192,7 @@ def _format_of(path: Path) -> tuple[str, tuple[str, str] | None]:
         format, and level and reason of a finding.
     """
     first = named_files(path)[0]
-    is_named = bool(_DENSITY_NAME.search(_PACKED.sub("", first.name))) and not _OTHER_KIND.search(first.name)
+    is_named = bool(_DENSITY_NAME.search(unpacked_name(first.name))) and not _OTHER_KIND.search(first.name)
     if first.exists() and not first.is_file():
         return "", None  # pipes and sockets
     try:
@@ -225,7 +224,7 @@ def _entries(path: Path, format: str) -> Sequence[str | None]:
 
 def _long_name(folder: Path, path: Path, entry: str | None) -> tuple[str, ...]:
     """Parts of a name, the telling one last: folders, file without suffixes, entry."""
-    stem = _SUFFIX.sub("", _PACKED.sub("", path.name)) or path.name
+    stem = _SUFFIX.sub("", unpacked_name(path.name)) or path.name
     parts = [*path.relative_to(folder).parent.parts, stem]
     if entry is not None:
         return (*parts, entry)

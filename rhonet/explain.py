@@ -6,23 +6,19 @@ import argparse
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rhonet.cli import OK, CallError, new_parser, run_command, start_tensorflow
 from rhonet.density import ChargeDensity
 from rhonet.model_card import read_card
-from rhonet.path_integral import BASELINES, MOST_STEPS, Attribution, integrate_gradients
+from rhonet.outputs import add_output_options, check_outputs, write_field, write_picture
+from rhonet.path_integral import BASELINES, FEWEST_STEPS, MOST_STEPS, Attribution, integrate_gradients
 from rhonet.predict import RELEASED, released_model
 from rhonet.properties import Property
 from rhonet.reading import FILE_HELP, add_reading_options, reader_for, report_failures
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 log = logging.getLogger("rhonet.explain")
 
 METHODS = ("integrated-gradients", "grad-cam")
-PICTURES = (".png", ".pdf", ".svg")
 # Above it the attributions are not said to explain the difference without a warning.
 LARGEST_GAP = 0.02
 SMOOTH = 0.3
@@ -58,8 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--steps",
         type=int,
         metavar="N",
-        help=f"steps from the baseline to the density at most; doubled from 64 until the attributions add up within "
-        f"1 %% (default: {MOST_STEPS}); integrated gradients only",
+        help=f"steps from the baseline to the density at most; doubled from {FEWEST_STEPS} until the attributions add "
+        f"up within 1 %% (default: {MOST_STEPS}); integrated gradients only",
     )
     parser.add_argument(
         "--smooth",
@@ -68,11 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"width of the Gaussian that blurs the attributions, which keeps what they add up to; 0 for none "
         f"(default: {SMOOTH}); integrated gradients only",
     )
-    parser.add_argument(
-        "--save", type=Path, metavar="OUT", help="write the field as OUT.cube or as CHGCAR (see inspect)"
+    add_output_options(
+        parser,
+        plot="draw it beside the density (png, pdf, svg)",
+        save="write the field as OUT.cube or as CHGCAR (see inspect)",
     )
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw it beside the density (png, pdf, svg)")
-    parser.add_argument("--force", action="store_true", help="let --plot and --save replace files that exist")
     return parser
 
 
@@ -110,15 +106,7 @@ def _check_call(arguments: argparse.Namespace) -> None:
         raise CallError(f"--steps {arguments.steps}: at least 2 are needed")
     if arguments.smooth is not None and not 0 <= arguments.smooth < math.inf:
         raise CallError(f"--smooth {arguments.smooth}: must be a width in Å, 0 or above")
-    if arguments.save is not None:
-        from rhonet.formats.writing import check_target
-
-        check_target(arguments.save, overwrite=arguments.force)
-    plot = arguments.plot
-    if plot is not None and plot.suffix.lower() not in PICTURES:
-        raise CallError(f"--plot {plot}: its suffix is none of {', '.join(PICTURES)}")
-    if plot is not None and plot.exists() and not arguments.force:
-        raise CallError(f"--plot {plot}: exists already; choose another name, or --force to replace it")
+    check_outputs(arguments)
 
 
 def _find(properties: tuple[Property, ...], name: str, folder: Path) -> Property:
@@ -159,11 +147,11 @@ def _explain(arguments: argparse.Namespace, folder: Path, density: ChargeDensity
             f"{_shortened(arguments.file)}\n{what}: {_number(found.prediction, item.unit)}, that is "
             f"{_number(found.difference, item.unit, sign='+')} against {REFERENCES[baseline]}"
         )
-        _write_figure(attribution_figure(found, item, title=title), arguments.plot)
+        write_picture(attribution_figure(found, item, title=title), arguments.plot)
     if arguments.save is not None:
         parts = "integrals of both fields add up to" if found.magnetization is not None else "integral"
         title = f"attribution of {what} in {item.unit or '1'} per volume, {parts} {found.attributed:.6g},"
-        _write_field(found.as_density(), arguments, title=title)
+        write_field(found.as_density(), arguments.save, overwrite=arguments.force, title=title)
 
 
 def _explain_coarsely(
@@ -181,12 +169,12 @@ def _explain_coarsely(
     if arguments.plot is not None:
         from rhonet.attribution_plots import map_figure
 
-        _write_figure(
+        write_picture(
             map_figure(density, found, title=f"{_shortened(arguments.file)}\nGrad-CAM of {item.name}"), arguments.plot
         )
     if arguments.save is not None:
         field = ChargeDensity(found, density.lattice, atoms=density.atoms)
-        _write_field(field, arguments, title=f"Grad-CAM of {item.name}, relative,")
+        write_field(field, arguments.save, overwrite=arguments.force, title=f"Grad-CAM of {item.name}, relative,")
 
 
 def _name_output(item: Property, most_probable: int | None) -> str:
@@ -219,27 +207,6 @@ def _summary(found: Attribution, what: str, unit: str, reference: str) -> str:
         rows.append(("  by the spin", _number(found.attributed_to_spin, unit)))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-def _write_figure(figure: Figure, path: Path) -> None:
-    """Raises CallError where the file cannot be written."""
-    from rhonet.plots import save_figure
-
-    try:
-        save_figure(figure, path)
-    except OSError as error:
-        raise CallError(f"--plot {path}: cannot be written: {error.strerror or error}") from error
-    log.info("wrote %s", path)
-
-
-def _write_field(field: ChargeDensity, arguments: argparse.Namespace, *, title: str) -> None:
-    """Raises WriteError where the file cannot be written."""
-    from rhonet.formats.writing import write_density
-
-    written = write_density(field, arguments.save, title=title, overwrite=arguments.force)
-    log.info("wrote %s", ", ".join(map(str, written.paths)))
-    for note in written.notes:
-        log.warning("note: %s", note)
 
 
 if __name__ == "__main__":

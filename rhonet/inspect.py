@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import warnings
-from pathlib import Path
 
 from rhonet.cli import CallError, new_parser, run_command
 from rhonet.config import ViewConfig, load_config
 from rhonet.density import ChargeDensity
+from rhonet.outputs import add_output_options, check_outputs, write_field, write_picture
 from rhonet.reading import add_file_arguments, reader_for, report_failures
 from rhonet.runs import RunError
 
 log = logging.getLogger("rhonet.inspect")
-
-PICTURES = (".png", ".pdf", ".svg")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,20 +33,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="one JSON object per file and line, as each is read (Å, Å³, degrees, e/Å³, µB); "
         "{file, error} for one that cannot be read",
     )
-    parser.add_argument(
-        "--plot",
-        type=Path,
-        metavar="OUT.png",
-        help="draw slices and planar averages (png, pdf, svg); only with one FILE",
-    )
-    parser.add_argument(
-        "--save",
-        type=Path,
-        metavar="OUT",
-        help="write the density as OUT.cube or as CHGCAR (OUT.CHGCAR, DIR/CHGCAR), packed for .gz; only with one "
+    add_output_options(
+        parser,
+        plot="draw slices and planar averages (png, pdf, svg); only with one FILE",
+        save="write the density as OUT.cube or as CHGCAR (OUT.CHGCAR, DIR/CHGCAR), packed for .gz; only with one "
         "FILE. A magnetization goes into the CHGCAR, and to OUT_magnetization.cube beside a cube",
     )
-    parser.add_argument("--force", action="store_true", help="let --plot and --save replace files that exist")
     return parser
 
 
@@ -82,15 +71,7 @@ def _check_call(arguments: argparse.Namespace) -> None:
     for option, path in (("--plot", arguments.plot), ("--save", arguments.save)):
         if path is not None and len(arguments.files) > 1:
             raise CallError(f"{option} {path} takes one FILE, but {len(arguments.files)} are given; call once for each")
-    if arguments.save is not None:
-        from rhonet.formats.writing import check_target
-
-        check_target(arguments.save, overwrite=arguments.force)
-    plot = arguments.plot
-    if plot is not None and plot.suffix.lower() not in PICTURES:
-        raise CallError(f"--plot {plot}: its suffix is none of {', '.join(PICTURES)}")
-    if plot is not None and plot.exists() and not arguments.force:
-        raise CallError(f"--plot {plot}: exists already; choose another name, or --force to replace it")
+    check_outputs(arguments)
 
 
 def _draw_and_save(density: ChargeDensity, file: str, arguments: argparse.Namespace) -> None:
@@ -101,23 +82,10 @@ def _draw_and_save(density: ChargeDensity, file: str, arguments: argparse.Namesp
     """
     if arguments.plot is not None:
         from rhonet.density_plots import density_figure
-        from rhonet.plots import save_figure
 
-        try:
-            with warnings.catch_warnings():
-                # Boxes for such letters in the title are warning enough.
-                warnings.filterwarnings("ignore", message="Glyph .* missing from")
-                save_figure(density_figure(density, title=file), arguments.plot)
-        except OSError as error:
-            raise CallError(f"--plot {arguments.plot}: cannot be written: {error.strerror or error}") from error
-        log.info("wrote %s", arguments.plot)
+        write_picture(density_figure(density, title=file), arguments.plot)
     if arguments.save is not None:
-        from rhonet.formats.writing import write_density
-
-        written = write_density(density, arguments.save, overwrite=arguments.force)
-        log.info("wrote %s", ", ".join(map(str, written.paths)))
-        for note in written.notes:
-            log.warning("note: %s", note)
+        write_field(density, arguments.save, overwrite=arguments.force)
 
 
 def _released_view() -> ViewConfig | None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.calibration import fit_calibration, merge_predictions
+from rhonet.calibration import fit_calibration
 from rhonet.config import Config
 from rhonet.dataset import Index
 from rhonet.export import network_of_run
 from rhonet.inference import to_predictions
-from rhonet.predictions import Predictions
+from rhonet.predictions import Predictions, merge_predictions
 from rhonet.runs import Run, explain_disk, write_text
 from rhonet.trust import distances_of, look_at_records, surroundings_of
 

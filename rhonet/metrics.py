@@ -164,14 +164,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         resamples: bootstrap resamples; 0 for none, and intervals that are NaN.
     """
     predictions = predictions.sorted_by_id()
-    tasks = [_Task.of(item, predictions) for item in predictions.properties]
-    # One row of weights per scoring: the samples themselves, then the resamples.
-    weightings = itertools.chain([np.ones((1, len(predictions)))], _resample(len(predictions), resamples, seed))
-    blocks = [[task.score(weights) for task in tasks] for weights in weightings]
-    drawn = [
-        {name: np.concatenate([block[at][name] for block in blocks]) for name in task.names}
-        for at, task in enumerate(tasks)
-    ]
+    tasks, drawn = _draw(predictions, resamples, seed)
     regression, classes = [], []
     for task, scores in zip(tasks, drawn, strict=True):
         metrics = {name: _metric(scores[name], task.reason(name)) for name in task.names}
@@ -183,7 +176,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
             errors = metrics["mae"], metrics["rmse"], metrics["mae_over_mad"]
             regression.append(RegressionMetrics(task.target, task.n, metrics["r2"], r2_log, *errors))
     learned = [
-        (task.target, scores["r2_log" if "r2_log" in scores else "r2"], scores["mae_over_mad"])
+        (task.target, scores[task.main_name], scores["mae_over_mad"])
         for task, scores in zip(tasks, drawn, strict=True)
         if not task.target.is_class
     ]
@@ -201,6 +194,24 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         intervals=_score_intervals(predictions),
         novel=None if predictions.novelty is None else _share(predictions.novelty > NOVEL, "no samples"),
     )
+
+
+def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """R² on the learned scale, or AUC, of each property: the samples' own, then of `evaluate`'s resamples, (1 + b,)."""
+    tasks, drawn = _draw(predictions.sorted_by_id(), resamples, seed)
+    return {task.target.name: scores[task.main_name] for task, scores in zip(tasks, drawn, strict=True)}
+
+
+def _draw(predictions: Predictions, resamples: int, seed: int) -> tuple[list[_Task], list[dict[str, np.ndarray]]]:
+    """Properties, and every score of each: that of the samples themselves, then those of the resamples, (1 + b,)."""
+    tasks = [_Task.of(item, predictions) for item in predictions.properties]
+    weightings = itertools.chain([np.ones((1, len(predictions)))], _resample(len(predictions), resamples, seed))
+    blocks = [[task.score(weights) for task in tasks] for weights in weightings]
+    drawn = [
+        {name: np.concatenate([block[at][name] for block in blocks]) for name in task.names}
+        for at, task in enumerate(tasks)
+    ]
+    return tasks, drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +241,13 @@ class _Task:
             return "auc", "balanced_accuracy"
         logarithm = ("r2_log",) if self.target.transform == "log" else ()
         return "r2", *logarithm, "mae", "rmse", "mae_over_mad"
+
+    @property
+    def main_name(self) -> str:
+        """The score that one looks at first: R² on the learned scale, or AUC."""
+        if self.target.is_class:
+            return "auc"
+        return "r2_log" if self.target.transform == "log" else "r2"
 
     def class_counts(self) -> tuple[int, ...]:
         return tuple(int(np.count_nonzero(self.labels == at)) for at in range(self.target.classes or 2))

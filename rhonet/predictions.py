@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,3 +106,18 @@ class Predictions:
             swapped = self.lower[name] > self.upper[name]
             if swapped.any():
                 raise ValueError(f"property {name}: the interval of {self.ids[swapped.argmax()]} has swapped ends")
+
+
+def merge_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Labels and predictions for disjoint sets of samples as one, without intervals and novelty.
+
+    Raises:
+        ValueError: a sample occurs twice.
+    """
+    properties = parts[0].properties
+    return Predictions(
+        properties,
+        tuple(name for part in parts for name in part.ids),
+        {item.name: np.concatenate([part.labels[item.name] for part in parts]) for item in properties},
+        {item.name: np.concatenate([part.values[item.name] for part in parts]) for item in properties},
+    )

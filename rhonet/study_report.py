@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.metrics import LEVEL, ClassMetrics, Evaluation, Metric, RegressionMetrics, evaluate
+from rhonet.metrics import LEVEL, ClassMetrics, Evaluation, Metric, RegressionMetrics, evaluate, property_scores
 from rhonet.predictions import Predictions
-from rhonet.properties import Property
-from rhonet.scores import auc, macro_auc, regression_scores
 from rhonet.trials import Result, pool_results
 
 RESAMPLES = 2000
@@ -54,11 +52,11 @@ def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> 
     reference = next(iter(pooled))
     found = []
     for name, predictions in pooled.items():
-        scores = property_scores(predictions)
+        scores = property_scores(predictions, resamples=RESAMPLES)
         trials = results[name]
         differences: dict[str, Metric] = {}
         if name != reference and paired:
-            before = property_scores(pooled[reference])
+            before = property_scores(pooled[reference], resamples=RESAMPLES)
             shared = [item for item in scores if item in before]
             drawn = {item: scores[item] - before[item] for item in shared}
             regression = [item.name for item in predictions.properties if not item.is_class and item.name in drawn]
@@ -80,31 +78,6 @@ def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> 
             )
         )
     return found
-
-
-def property_scores(predictions: Predictions) -> dict[str, np.ndarray]:
-    """R² on the learned scale, or AUC, of each property: the samples' own, then of resamples, (1 + b,).
-
-    The draws depend on the number of samples only: two predictors of the same samples meet the same ones.
-    """
-    n = len(predictions)
-    generator = np.random.default_rng(0)
-    draws = [np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(RESAMPLES)]
-    weights = np.array([np.ones(n), *draws])
-    return {item.name: _score(item, predictions, weights) for item in predictions.properties}
-
-
-def _score(item: Property, predictions: Predictions, weights: np.ndarray) -> np.ndarray:
-    labels, values = predictions.labels[item.name], predictions.values[item.name]
-    known = ~np.isnan(labels)
-    if item.kind == "multiclass":
-        return macro_auc(labels[known], values[known], weights[:, known])
-    if item.kind == "binary":
-        return auc(labels[known] == 1, values[known], weights[:, known])
-    if item.transform == "log":
-        known = known & (values > 0)
-    truth, guess = (np.log(array[known]) if item.transform == "log" else array[known] for array in (labels, values))
-    return regression_scores(truth, guess, weights[:, known])["r2"]
 
 
 def format_comparison(comparisons: Sequence[Comparison]) -> str:

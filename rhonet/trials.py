@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from rhonet.config import Config, ConfigError, config_from_dict
 from rhonet.dataset import Index
-from rhonet.predictions import Predictions
+from rhonet.predictions import Predictions, merge_predictions
 from rhonet.properties import Property
 from rhonet.runs import Run, explain_disk, make_run, write_text
 
@@ -121,13 +121,9 @@ def read_result(trial: Trial) -> Result:
 
 def pool_results(results: Iterable[Result]) -> Predictions:
     """Predictions of several trials as one; a sample that several of them predicted occurs as often."""
-    listed = [(result.trial.seed, result.predictions) for result in results]
-    properties = listed[0][1].properties
-    return Predictions(
-        properties,
-        tuple(f"{name} (seed {seed})" for seed, part in listed for name in part.ids),
-        {item.name: np.concatenate([part.labels[item.name] for _, part in listed]) for item in properties},
-        {item.name: np.concatenate([part.values[item.name] for _, part in listed]) for item in properties},
+    parts = [(result.trial.seed, result.predictions) for result in results]
+    return merge_predictions(
+        [replace(part, ids=tuple(f"{name} (seed {seed})" for name in part.ids)) for seed, part in parts]
     )
 
 

@@ -14,9 +14,8 @@ from rhonet.calibration import (
     calibration_errors,
     conformal_quantile,
     fit_calibration,
-    merge_predictions,
 )
-from rhonet.predictions import Predictions
+from rhonet.predictions import Predictions, merge_predictions
 from rhonet.properties import Property
 from tests.test_metrics import ALL, simulate
 

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rhonet.density import ElectronCount
-from rhonet.formats.source import FormatError, Source, open_source
+from rhonet.formats.source import PACKED_SUFFIXES, FormatError, Source, open_source
 
 # VASP and CASTEP print the number of electrons before they iterate.
 SEARCHED_BYTES = 16 << 20
 _PIECE = 1 << 20
 _LONGEST_MATCH = 200
-_PACKED = ("", ".gz", ".bz2", ".xz", ".zip")
 _VASP_VALENCE = re.compile(r"(?<![A-Za-z])(CHGCAR|CHG|AECCAR2)(?![A-Za-z0-9])")
 _OUTCAR = re.compile(rb"NELECT\s*=\s*([0-9.]+)\s")
 _VASPRUN = re.compile(rb'<i name="NELECT">\s*([0-9.]+)\s*</i>')
@@ -47,7 +46,7 @@ def castep_electrons(source: Source) -> tuple[ElectronCount | None, tuple[str, .
 
 def find_neighbour(source: Source, name: str) -> Path | None:
     """The file of that name beside the density, plain or packed, or None."""
-    paths = (source.path.with_name(name + suffix) for suffix in _PACKED)
+    paths = (source.path.with_name(name + suffix) for suffix in ("", *PACKED_SUFFIXES))
     return next((path for path in paths if path.is_file() and path != source.path), None)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import re
 import stat
 import zipfile
 import zlib
@@ -24,6 +23,14 @@ FREE_UNPACKED_BYTES = 256 << 20
 _PACKERS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
 _FOREIGN_PACKERS = {b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x1f\x9d": "compress"}
 _NAMES_TO_SHOW, _SHOWN = 3, 60
+
+
+PACKED_SUFFIXES = (".gz", ".gzip", ".bz2", ".xz", ".zip")
+
+
+def unpacked_name(name: str) -> str:
+    """File name without the suffix of the packer."""
+    return next((name[: -len(one)] for one in PACKED_SUFFIXES if name.lower().endswith(one)), name)
 
 
 class FormatError(ValueError):
@@ -67,7 +74,7 @@ class Source:
     @property
     def name(self) -> str:
         """File name without the suffix of the packer."""
-        return re.sub(r"\.(gz|gzip|bz2|xz|zip)$", "", self.path.name, flags=re.IGNORECASE)
+        return unpacked_name(self.path.name)
 
     def open(self) -> ContentStream:
         """Content from its start; to be used in a `with` statement."""

@@ -170,7 +170,10 @@ def test_truncated_file_is_refused(tmp_path, write, share):
 def classic(*, shape, begin, version=1, dimension_ids=None):
     """A classic file of one variable "x", float64, without data."""
     number = ">i" if version < 5 else ">q"
-    pack = lambda value: struct.pack(number, value)  # noqa: E731
+
+    def pack(value):
+        return struct.pack(number, value)
+
     name = pack(1) + b"x\0\0\0"
     header = b"CDF" + bytes([version]) + pack(0)
     header += struct.pack(">i", 10) + pack(len(shape)) + b"".join(name + pack(n) for n in shape)

@@ -87,7 +87,8 @@ def count_cycles(log: str) -> list[int]:
 
 
 def _point(file: h5py.File) -> Point:
-    values: dict[str, Any] = {name: file[name][()] for name in _NAMES}  # type: ignore[index]
+    datasets: Any = file  # h5py types what a file holds as group, dataset or type
+    values = {name: datasets[name][()] for name in _NAMES}
     lattice = values["primitive_vectors"] * BOHR
     weights, occupations = values["kpoint_weights"], values["occupations"]
     moment = 0.0

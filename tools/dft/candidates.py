@@ -6,9 +6,9 @@ One chemical system in ten is held out (`is_reserved`), for tests on crystals th
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rhonet.splits import chemical_system
 from tools.dft.elements import find_element, valence_electrons
 from tools.dft.errors import GenerateError
 from tools.dft.families import SHARES, families
@@ -91,11 +91,6 @@ def named_candidate(name: str) -> Candidate:
     if len(elements) != expected:
         raise GenerateError(f"{name!r} names {len(elements)} elements; {prototype} has places for {expected}")
     return _candidate("", prototype, tuple(elements))
-
-
-def chemical_system(elements: Sequence[str]) -> str:
-    """Elements in alphabetical order: Cl-Na."""
-    return "-".join(sorted(set(elements)))
 
 
 def _candidate(family: str, prototype: str, elements: tuple[str, ...]) -> Candidate:

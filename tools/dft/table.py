@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tools.dft.candidates import chemical_system
+from rhonet.splits import chemical_system
 from tools.dft.records import CrystalRecord, ReferenceRecord
 from tools.dft.references import ReferenceEnergies, ReferenceEnergy
 
