@@ -35,6 +35,7 @@ from rhonet.report_tables import (
     interval_table,
     regression_table,
     scores_of_property,
+    scores_where_not_zero,
     worst_table,
 )
 from rhonet.runs import write_text
@@ -168,7 +169,8 @@ def _property(findings: Findings, item: Property) -> list[Html]:
         html.figure(figure_to_svg(errors), alt=f"{name}: distribution of the errors", caption=_error_caption(item)),
     )
     worst = worst_table(predictions, item, volumes=findings.volumes, formulas=findings.formulas)
-    return [scores_of_property(findings.evaluations, item), figures, worst]
+    tables = [scores_of_property(findings.evaluations, item), scores_where_not_zero(findings.evaluations, item)]
+    return [*(table for table in tables if table), figures, worst]
 
 
 def _parity_alt(name: str, item: Property, n: int) -> str:

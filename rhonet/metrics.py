@@ -6,38 +6,36 @@ import dataclasses
 import itertools
 import math
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from rhonet.bootstrap import LEVEL, Metric, metric_of, resamples_of, share_of
 from rhonet.calibration import LEVEL as PREDICTION_LEVEL
 from rhonet.predictions import NOVEL, Predictions
 from rhonet.properties import Property
-from rhonet.scores import auc, balanced_accuracy, macro_auc, regression_scores, wilson_interval
+from rhonet.scores import auc, balanced_accuracy, macro_auc, regression_scores
 
-LEVEL = 0.95
-# With a larger share of resamples left out, the rest says little about the spread: no interval.
-_MOST_LEFT_OUT = 0.5
-# Resamples are scored in blocks of at most this many weights, to bound the memory.
-_BLOCK = 2**17
+# Labels up to this share of the largest one count as zero: codes leave gaps of 1e-5 eV where levels touch.
+ZERO = 1e-3
+# From this share of zeros on, a property is scored on its other labels as well.
+FEWEST_ZEROS = 0.2
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A score and its interval: percentiles of the bootstrap, Wilson's for a share of samples.
+class NonZeroMetrics:
+    """Scores of a regression property, over its n samples whose label is not zero; as in `RegressionMetrics`.
 
-    value: NaN where undefined; `reason` then says why.
-    lower, upper: interval at `LEVEL`; NaN where undefined or over half of the resamples were left out.
-        Measured coverage for normal errors: 93 to 95 % with 150 samples, 92 to 94 % with 50, 88 to 90 % with 20.
-    left_out: resamples where the score is undefined (one class only, equal labels); the interval ignores them.
+    above: smallest size of a label that counts, in the property's unit: `ZERO` of the largest.
     """
 
-    value: float
-    lower: float = math.nan
-    upper: float = math.nan
-    left_out: int = 0
-    reason: str = ""
+    n: int
+    above: float
+    r2: Metric
+    mae: Metric
+    rmse: Metric
+    mae_over_mad: Metric
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class RegressionMetrics:
     r2_log: of the logarithms, for a property that is learned in log; None for any other.
     mae, rmse: in the property's unit.
     mae_over_mad: MAE relative to the labels' mean absolute deviation from their mean; 1 is no better than the mean.
+    where_not_zero: scores without the labels that are zero, where at least `FEWEST_ZEROS` are: band gaps, moments.
     """
 
     target: Property
@@ -57,6 +56,7 @@ class RegressionMetrics:
     mae: Metric
     rmse: Metric
     mae_over_mad: Metric
+    where_not_zero: NonZeroMetrics | None = None
 
     @property
     def r2_learned(self) -> Metric:
@@ -164,20 +164,22 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         resamples: bootstrap resamples; 0 for none, and intervals that are NaN.
     """
     predictions = predictions.sorted_by_id()
-    tasks, drawn = _draw(predictions, resamples, seed)
+    tasks = [_Task.of(item, predictions) for item in predictions.properties]
+    parts = {task: part for task in tasks if (part := task.where_not_zero()) is not None}
+    drawn = _draw([*tasks, *parts.values()], len(predictions), resamples, seed)
     regression, classes = [], []
-    for task, scores in zip(tasks, drawn, strict=True):
-        metrics = {name: _metric(scores[name], task.reason(name)) for name in task.names}
+    for task in tasks:
+        metrics = _metrics_of(task, drawn[task])
         if task.target.is_class:
-            counts = task.class_counts()
-            classes.append(ClassMetrics(task.target, task.n, counts, metrics["auc"], metrics["balanced_accuracy"]))
-        else:
-            r2_log = metrics.get("r2_log")
-            errors = metrics["mae"], metrics["rmse"], metrics["mae_over_mad"]
-            regression.append(RegressionMetrics(task.target, task.n, metrics["r2"], r2_log, *errors))
+            classes.append(ClassMetrics(task.target, task.n, task.class_counts(), **metrics))
+            continue
+        metrics.setdefault("r2_log", None)
+        part = parts.get(task)
+        non_zero = None if part is None else NonZeroMetrics(part.n, part.above, **_metrics_of(part, drawn[part]))
+        regression.append(RegressionMetrics(task.target, task.n, **metrics, where_not_zero=non_zero))
     learned = [
-        (task.target, scores[task.main_name], scores["mae_over_mad"])
-        for task, scores in zip(tasks, drawn, strict=True)
+        (task.target, drawn[task][task.main_name], drawn[task]["mae_over_mad"])
+        for task in tasks
         if not task.target.is_class
     ]
     averages = {
@@ -192,36 +194,44 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         resamples=resamples,
         seed=seed,
         intervals=_score_intervals(predictions),
-        novel=None if predictions.novelty is None else _share(predictions.novelty > NOVEL, "no samples"),
+        novel=None if predictions.novelty is None else share_of(predictions.novelty > NOVEL, "no samples"),
     )
 
 
 def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) -> dict[str, np.ndarray]:
     """R² on the learned scale, or AUC, of each property: the samples' own, then of `evaluate`'s resamples, (1 + b,)."""
-    tasks, drawn = _draw(predictions.sorted_by_id(), resamples, seed)
-    return {task.target.name: scores[task.main_name] for task, scores in zip(tasks, drawn, strict=True)}
-
-
-def _draw(predictions: Predictions, resamples: int, seed: int) -> tuple[list[_Task], list[dict[str, np.ndarray]]]:
-    """Properties, and every score of each: that of the samples themselves, then those of the resamples, (1 + b,)."""
+    predictions = predictions.sorted_by_id()
     tasks = [_Task.of(item, predictions) for item in predictions.properties]
-    weightings = itertools.chain([np.ones((1, len(predictions)))], _resample(len(predictions), resamples, seed))
+    drawn = _draw(tasks, len(predictions), resamples, seed)
+    return {task.target.name: drawn[task][task.main_name] for task in tasks}
+
+
+def _draw(tasks: Sequence[_Task], n: int, resamples: int, seed: int) -> dict[_Task, dict[str, np.ndarray]]:
+    """Every score of each task: that of the n samples themselves, then those of the resamples, (1 + b,)."""
+    weightings = itertools.chain([np.ones((1, n))], resamples_of(n, resamples, seed))
     blocks = [[task.score(weights) for task in tasks] for weights in weightings]
-    drawn = [
-        {name: np.concatenate([block[at][name] for block in blocks]) for name in task.names}
+    return {
+        task: {name: np.concatenate([block[at][name] for block in blocks]) for name in task.names}
         for at, task in enumerate(tasks)
-    ]
-    return tasks, drawn
+    }
+
+
+def _metrics_of(task: _Task, scores: dict[str, np.ndarray]) -> dict[str, typing.Any]:
+    return {name: metric_of(scores[name], task.reason(name)) for name in task.names}
 
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """One property's labelled samples: `rows` of all samples, `labels` and `values` there."""
+    """One property's labelled samples: `rows` of all samples, `labels` and `values` there.
+
+    above: size that the labels have at least, where those that are zero are left out.
+    """
 
     target: Property
     rows: np.ndarray
     labels: np.ndarray
     values: np.ndarray
+    above: float = math.nan
 
     @classmethod
     def of(cls, item: Property, predictions: Predictions) -> _Task:
@@ -229,6 +239,17 @@ class _Task:
         values = np.asarray(predictions.values[item.name], dtype=np.float64)
         rows = np.flatnonzero(~np.isnan(labels))
         return cls(item, rows, labels[rows], values[rows])
+
+    def where_not_zero(self) -> _Task | None:
+        """The samples whose label is not zero; None where too few labels are zero for them to matter."""
+        if self.target.is_class or self.target.transform == "log" or not self.n:
+            return None
+        sizes = np.abs(self.labels)
+        above = ZERO * float(sizes.max())
+        kept = sizes > above
+        if np.mean(~kept) < FEWEST_ZEROS:
+            return None
+        return _Task(self.target, self.rows[kept], self.labels[kept], self.values[kept], above)
 
     @property
     def n(self) -> int:
@@ -288,7 +309,8 @@ class _Task:
     def _undefined(self) -> str:
         """Why no score is defined at all, or ""."""
         if self.n < 2:
-            return "no labels" if self.n == 0 else "one label only"
+            none = "no labels" if math.isnan(self.above) else "all labels are zero"
+            return none if self.n == 0 else "one label only"
         wrong = np.count_nonzero(~np.isfinite(self.values.reshape(self.n, -1)).all(axis=1))
         return f"{wrong} of {self.n} predictions are not finite" if wrong else ""
 
@@ -308,42 +330,10 @@ def _score_intervals(predictions: Predictions) -> tuple[IntervalMetrics, ...]:
             continue
         label, lower, upper = (of[item.name] for of in (predictions.labels, predictions.lower, predictions.upper))
         rows = ~np.isnan(label + lower + upper)
-        coverage = _share((lower <= label)[rows] & (label <= upper)[rows], "no labels")
+        coverage = share_of((lower <= label)[rows] & (label <= upper)[rows], "no labels")
         width = float(np.median((upper - lower)[rows])) if rows.any() else math.nan
         scored.append(IntervalMetrics(item, int(rows.sum()), coverage, width))
     return tuple(scored)
-
-
-def _share(hits: np.ndarray, reason: str) -> Metric:
-    """Share of the samples (n,) that are True."""
-    if not len(hits):
-        return Metric(math.nan, reason=reason)
-    return Metric(float(hits.mean()), *wilson_interval(int(hits.sum()), len(hits), LEVEL))
-
-
-def _resample(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Bootstrap resamples of n samples as counts of draws, in blocks (b, n)."""
-    generator = np.random.default_rng(seed)
-    if n == 0:
-        return
-    block = max(1, _BLOCK // n)
-    for start in range(0, resamples, block):
-        count = min(block, resamples - start)
-        drawn = generator.integers(0, n, size=(count, n)) + n * np.arange(count)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n).astype(np.float64)
-
-
-def _metric(scores: np.ndarray, reason: str) -> Metric:
-    """Score with its interval, from the score of the samples followed by those of the resamples, (1 + b,)."""
-    value, resampled = float(scores[0]), scores[1:]
-    if math.isnan(value):
-        return Metric(math.nan, reason=reason)
-    usable = resampled[~np.isnan(resampled)]
-    left_out = len(resampled) - len(usable)
-    if not len(usable) or left_out > _MOST_LEFT_OUT * len(resampled):
-        return Metric(value, left_out=left_out)
-    lower, upper = np.quantile(usable, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Metric(value, float(lower), float(upper), left_out)
 
 
 def _average(rows: Sequence[tuple[Property, np.ndarray, np.ndarray]]) -> Average:
@@ -354,7 +344,9 @@ def _average(rows: Sequence[tuple[Property, np.ndarray, np.ndarray]]) -> Average
         return Average((), none, none)
     properties, r2s, ratios = zip(*members, strict=True)
     return Average(
-        tuple(item.name for item in properties), _metric(np.mean(r2s, axis=0), ""), _metric(np.mean(ratios, axis=0), "")
+        tuple(item.name for item in properties),
+        metric_of(np.mean(r2s, axis=0), ""),
+        metric_of(np.mean(ratios, axis=0), ""),
     )
 
 
@@ -364,7 +356,7 @@ def _property_dict(item: RegressionMetrics | ClassMetrics | IntervalMetrics) -> 
     head = {"unit": about.unit, "kind": about.kind, "transform": about.transform, "volume_like": about.volume_like}
     fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item) if field.name != "target"}
     plain = {
-        name: _plain(dataclasses.asdict(value) if isinstance(value, Metric) else value)
+        name: _plain(dataclasses.asdict(value) if isinstance(value, Metric | NonZeroMetrics) else value)
         for name, value in fields.items()
     }
     return head | {name: value for name, value in plain.items() if value is not None}

@@ -17,11 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from rhonet.metrics import ClassMetrics, Evaluation, Metric, RegressionMetrics
+from rhonet.bootstrap import Metric
+from rhonet.metrics import ClassMetrics, Evaluation, RegressionMetrics
 from rhonet.phrases import printable
 from rhonet.plot_style import GUIDE, MAIN, OTHERS, STYLE, TEXT
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
+from rhonet.score_text import WHERE_NOT_ZERO, decimals, significant, significant_with_interval, with_interval
 
 _PANEL = 2.4  # inches
 _WORST_NAMED = 3
@@ -221,7 +223,9 @@ def _draw_panel(
         _draw_intervals(axes, layers[split], item)
     _draw_parity(axes, pairs, split=split, item=item, logarithmic=logarithmic)
     text = _regression_text(scores, logarithmic=logarithmic, detailed=detailed)
-    axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=7)
+    # Readable where points lie below it.
+    ground = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1.5}
+    axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=7, bbox=ground, zorder=5)
     if detailed:
         _name_worst(axes, layers[split], item=item, logarithmic=logarithmic)
 
@@ -265,6 +269,8 @@ def _draw_parity(
     else:
         margin = 0.06 * (high - low) or 0.5
         limits = low - margin, high + margin
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.plot(limits, limits, color=GUIDE, linewidth=0.8, linestyle=(0, (5, 3)), zorder=1)
     behind = [name for name in pairs if name != split]
     for name, (labels, values) in pairs.items():
@@ -345,34 +351,31 @@ def _draw_nothing(axes: Axes, reason: str) -> None:
 
 def _regression_text(scores: RegressionMetrics, *, logarithmic: bool, detailed: bool) -> str:
     unit = f" {scores.target.unit}" if scores.target.unit else ""
-    lines = [f"R² = {_with_interval(scores.r2)}"]
+    mae = significant_with_interval(scores.mae) if detailed else significant(scores.mae.value)
+    lines = [f"R² = {_r2_text(scores.r2)}"]
     if logarithmic and scores.r2_log is not None:
-        in_log = f"R² (log) = {_with_interval(scores.r2_log)}"
+        in_log = f"R² (log) = {_r2_text(scores.r2_log)}"
         lines = [*lines, in_log] if detailed else [in_log]
-    mae = _with_interval(scores.mae, significant=3) if detailed else _number(scores.mae.value, significant=3)
-    return "\n".join([*lines, f"MAE = {mae}{unit}", f"n = {scores.n}"])
+    lines += [f"MAE = {mae}{unit}", f"n = {scores.n}"]
+    part = scores.where_not_zero
+    if detailed and part is not None and part.n:
+        lines.append(f"{WHERE_NOT_ZERO}: R² = {_r2_text(part.r2)}")
+        lines.append(f"MAE = {significant_with_interval(part.mae)}{unit}, n = {part.n}")
+    return _with_minus(lines)
 
 
 def _class_text(scores: ClassMetrics) -> str:
-    return f"AUC = {_with_interval(scores.auc)}\nbalanced accuracy = {_number(scores.balanced_accuracy.value)}"
+    balanced = f"balanced accuracy = {decimals(scores.balanced_accuracy.value)}"
+    return _with_minus([f"AUC = {with_interval(scores.auc)}", balanced])
 
 
-def _with_interval(metric: Metric, *, significant: int = 0) -> str:
-    if math.isnan(metric.value):
-        return f"n/a ({metric.reason})"
-    value = _number(metric.value, significant=significant)
-    if math.isnan(metric.lower):
-        return value
-    lower, upper = (_number(bound, significant=significant) for bound in (metric.lower, metric.upper))
-    return f"{value} [{lower}, {upper}]"
+def _r2_text(metric: Metric) -> str:
+    return f"n/a ({metric.reason})" if math.isnan(metric.value) else with_interval(metric)
 
 
-def _number(value: float, *, significant: int = 0) -> str:
-    """Value with so many significant digits, or with two decimals if 0; "n/a" for NaN."""
-    if math.isnan(value):
-        return "n/a"
-    text = f"{float(f'{value:.{significant}g}'):g}" if significant else f"{value:.2f}"
-    return text.replace("-", "−")
+def _with_minus(lines: Sequence[str]) -> str:
+    """Lines of text; minus signs instead of hyphens before digits."""
+    return re.sub(r"-(?=\d)", "−", "\n".join(lines))
 
 
 def display_name(name: str) -> str:

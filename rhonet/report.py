@@ -9,15 +9,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhonet.bootstrap import LEVEL
 from rhonet.calibration import LEVEL as PREDICTION_LEVEL
-from rhonet.metrics import LEVEL, ClassMetrics, Evaluation, RegressionMetrics
+from rhonet.metrics import ClassMetrics, Evaluation, NonZeroMetrics, RegressionMetrics
 from rhonet.runs import write_text
-from rhonet.score_text import MEANINGS, SHORT_NAMES, decimals, label_of, notes_on, significant, with_interval
+from rhonet.score_text import (
+    MEANINGS,
+    SHORT_NAMES,
+    WHERE_NOT_ZERO,
+    decimals,
+    label_of,
+    notes_on,
+    significant,
+    with_interval,
+)
 
 WIDTH = 100
 _NAME_WIDTH = 30
 _INTERVAL = f"[{LEVEL:.0%}]"
 _HEADINGS = 2
+_INDENTED = f"  {WHERE_NOT_ZERO}"
 
 
 @dataclass(frozen=True)
@@ -94,23 +105,19 @@ def write_metrics(
 
 
 def _regression_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Two rows of headings and one per regression property."""
+    """Two rows of headings, and for each regression property one of all samples and one of those that are not zero."""
     rows = [
         ["", "R²", "R²", "", "", "MAE/", ""],
         ["regression", _INTERVAL, "of log", "MAE", "RMSE", "MAD", "n"],
     ]
     for item in evaluation.regression:
-        rows.append(
-            [
-                label_of(item),
-                with_interval(item.r2),
-                "" if item.r2_log is None else decimals(item.r2_log.value),
-                significant(item.mae.value),
-                significant(item.rmse.value),
-                decimals(item.mae_over_mad.value),
-                str(item.n),
-            ]
-        )
+        log = "" if item.r2_log is None else decimals(item.r2_log.value)
+        parts: list[tuple[str, str, RegressionMetrics | NonZeroMetrics]] = [(label_of(item), log, item)]
+        if item.where_not_zero is not None:
+            parts.append((_INDENTED, "", item.where_not_zero))
+        for name, in_log, part in parts:
+            errors = significant(part.mae.value), significant(part.rmse.value), decimals(part.mae_over_mad.value)
+            rows.append([name, with_interval(part.r2), in_log, *errors, str(part.n)])
     return rows
 
 
@@ -143,8 +150,11 @@ def _comparison_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
     found = [{item.target.name: item for item in (*one.regression, *one.classes)} for one in evaluations.values()]
     for name, first in found[0].items():
         if isinstance(first, RegressionMetrics):
-            scores = [significant(item.mae.value) for one in found if isinstance(item := one[name], RegressionMetrics)]
-            rows.append([label_of(first), "MAE", *scores])
+            items = [item for one in found if isinstance(item := one[name], RegressionMetrics)]
+            rows.append([label_of(first), "MAE", *(significant(item.mae.value) for item in items)])
+            parts = [part for item in items if (part := item.where_not_zero) is not None and part.n]
+            if parts:
+                rows.append([_INDENTED, "MAE", *(significant(part.mae.value) for part in parts)])
         else:
             scores = [decimals(item.auc.value) for one in found if isinstance(item := one[name], ClassMetrics)]
             rows.append([label_of(first), "AUC", *scores])

@@ -8,13 +8,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rhonet import html_page as html
+from rhonet.bootstrap import LEVEL, Metric
 from rhonet.calibration import LEVEL as PREDICTION_LEVEL
 from rhonet.coverage import learned_errors
 from rhonet.html_page import Html
-from rhonet.metrics import LEVEL, ClassMetrics, Evaluation, Metric, RegressionMetrics
+from rhonet.metrics import ClassMetrics, Evaluation, NonZeroMetrics, RegressionMetrics
+from rhonet.phrases import counted
 from rhonet.predictions import NOVEL, Predictions
 from rhonet.properties import Property
-from rhonet.score_text import decimals, label_of, significant, with_interval
+from rhonet.score_text import (
+    WHERE_NOT_ZERO,
+    decimals,
+    label_of,
+    significant,
+    significant_with_interval,
+    with_interval,
+)
 
 _INTERVAL = f"[{LEVEL:.0%}]"
 _WORST = 5
@@ -24,18 +33,11 @@ def regression_table(evaluation: Evaluation) -> Html | None:
     """Scores of regression properties; None without any."""
     if not evaluation.regression:
         return None
-    rows = [
-        [
-            label_of(item),
-            with_interval(item.r2),
-            "" if item.r2_log is None else with_interval(item.r2_log),
-            _significant_interval(item.mae),
-            significant(item.rmse.value),
-            decimals(item.mae_over_mad.value),
-            str(item.n),
-        ]
-        for item in evaluation.regression
-    ]
+    rows = []
+    for item in evaluation.regression:
+        rows.append(_regression_row(label_of(item), item))
+        if item.where_not_zero is not None:
+            rows.append(_regression_row(f"{item.target.name} {WHERE_NOT_ZERO}", item.where_not_zero))
     return html.table(
         "Regression: scores of the model. MAE/MAD: error relative to that of always answering the mean.",
         heads=[
@@ -49,6 +51,19 @@ def regression_table(evaluation: Evaluation) -> Html | None:
         ],
         rows=rows,
     )
+
+
+def _regression_row(name: str, scores: RegressionMetrics | NonZeroMetrics) -> list[str]:
+    r2_log = scores.r2_log if isinstance(scores, RegressionMetrics) else None
+    return [
+        name,
+        with_interval(scores.r2),
+        "" if r2_log is None else with_interval(r2_log),
+        significant_with_interval(scores.mae),
+        significant(scores.rmse.value),
+        decimals(scores.mae_over_mad.value),
+        str(scores.n),
+    ]
 
 
 def class_table(evaluation: Evaluation) -> Html | None:
@@ -78,13 +93,16 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> Html | None:
         return None
     found = [_by_name(one) for one in evaluations.values()]
     rows, strong = [], set()
-    for at, (name, first) in enumerate(found[0].items()):
-        scores = [_main_score(one[name]).value for one in found]
+    for name, first in found[0].items():
         is_class = isinstance(first, ClassMetrics)
-        rows.append(
-            [label_of(first), "AUC" if is_class else "MAE", *map(decimals if is_class else significant, scores)]
-        )
-        strong |= {(at, 2 + column) for column in _best(scores, largest=is_class)}
+        lines = [(label_of(first), [_main_score(one[name]) for one in found])]
+        parts = [part for one in found if (part := _not_zero(one[name])) is not None and part.n]
+        if parts:
+            lines.append((f"{name} {WHERE_NOT_ZERO}", [part.mae for part in parts]))
+        for label, metrics in lines:
+            scores = [metric.value for metric in metrics]
+            strong |= {(len(rows), 2 + column) for column in _best(scores, largest=is_class)}
+            rows.append([label, "AUC" if is_class else "MAE", *map(decimals if is_class else significant, scores)])
     return html.table(
         "Beside the baselines, fitted on the same training split and scored on the same samples; best in bold.",
         heads=["property", "score", *evaluations],
@@ -152,7 +170,7 @@ def scores_of_property(evaluations: Mapping[str, Evaluation], item: Property) ->
             rows.append([predictor, with_interval(scores.auc), with_interval(scores.balanced_accuracy)])
         else:
             logarithm = [] if scores.r2_log is None else [with_interval(scores.r2_log)]
-            errors = [_significant_interval(scores.mae), significant(scores.rmse.value)]
+            errors = [significant_with_interval(scores.mae), significant(scores.rmse.value)]
             rows.append([predictor, with_interval(scores.r2), *logarithm, *errors])
     unit = f" ({item.unit})" if item.unit else ""
     heads = ["predictor", f"AUC {_INTERVAL}", f"balanced accuracy {_INTERVAL}"]
@@ -161,6 +179,26 @@ def scores_of_property(evaluations: Mapping[str, Evaluation], item: Property) ->
         heads = ["predictor", f"R² {_INTERVAL}", *logarithm, f"MAE{unit} {_INTERVAL}", f"RMSE{unit}"]
     n = next(iter(found.values())).n
     return html.table(f"{item.name}: model and baselines on {n} samples.", heads=heads, rows=rows)
+
+
+def scores_where_not_zero(evaluations: Mapping[str, Evaluation], item: Property) -> Html | None:
+    """Scores of one property on the samples where it is not zero, for every predictor; None where all count."""
+    found = {predictor: _not_zero(_by_name(one)[item.name]) for predictor, one in evaluations.items()}
+    parts = {predictor: part for predictor, part in found.items() if part is not None and part.n}
+    if not parts:
+        return None
+    rows = [
+        [name, with_interval(one.r2), significant_with_interval(one.mae), significant(one.rmse.value)]
+        for name, one in parts.items()
+    ]
+    unit = f" ({item.unit})" if item.unit else ""
+    part = next(iter(parts.values()))
+    least = f"above {significant(part.above)}{f' {item.unit}' if item.unit else ''} in size"
+    return html.table(
+        f"{item.name} {WHERE_NOT_ZERO} (reference {least}): {counted(part.n, 'sample')}.",
+        heads=["predictor", f"R² {_INTERVAL}", f"MAE{unit} {_INTERVAL}", f"RMSE{unit}"],
+        rows=rows,
+    )
 
 
 def worst_table(predictions: Predictions, item: Property, *, volumes: np.ndarray, formulas: Mapping[str, str]) -> Html:
@@ -227,17 +265,15 @@ def _main_score(item: RegressionMetrics | ClassMetrics) -> Metric:
     return item.auc if isinstance(item, ClassMetrics) else item.mae
 
 
+def _not_zero(item: RegressionMetrics | ClassMetrics) -> NonZeroMetrics | None:
+    return item.where_not_zero if isinstance(item, RegressionMetrics) else None
+
+
 def _best(scores: Sequence[float], *, largest: bool) -> list[int]:
     """Positions of the best score; none where all are undefined."""
     known = [score for score in scores if not math.isnan(score)]
     best = (max if largest else min)(known, default=math.nan)
     return [at for at, score in enumerate(scores) if score == best]
-
-
-def _significant_interval(metric: Metric) -> str:
-    if math.isnan(metric.value) or math.isnan(metric.lower):
-        return significant(metric.value)
-    return f"{significant(metric.value)} [{significant(metric.lower)}, {significant(metric.upper)}]"
 
 
 def _signed(value: float) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
-from rhonet.metrics import LEVEL, Average, ClassMetrics, Evaluation, IntervalMetrics, Metric, RegressionMetrics
+from rhonet.bootstrap import LEVEL, Metric
+from rhonet.metrics import ZERO, Average, ClassMetrics, Evaluation, IntervalMetrics, NonZeroMetrics, RegressionMetrics
 from rhonet.predictions import NOVEL
+
+WHERE_NOT_ZERO = "where not zero"
 
 # Short names, for columns and rows of a table of 100 characters, and what they stand for.
 SHORT_NAMES = {
@@ -26,17 +29,23 @@ MEANINGS = {
 def notes_on(evaluation: Evaluation) -> list[str]:
     """What is not available and why, what the averages leave out, and which intervals rest on fewer resamples."""
     lines, thinned = [], []
+    groups: list[tuple[str, RegressionMetrics | NonZeroMetrics | ClassMetrics]] = []
     for item in (*evaluation.regression, *evaluation.classes):
+        groups.append((item.target.name, item))
+        if isinstance(item, RegressionMetrics) and item.where_not_zero is not None:
+            groups.append((f"{item.target.name} {WHERE_NOT_ZERO}", item.where_not_zero))
+    if any(isinstance(group, NonZeroMetrics) for _, group in groups):
+        lines.append(f"{WHERE_NOT_ZERO}: samples whose label is, in size, above {ZERO:g} of the largest one")
+    for name, group in groups:
         undefined: dict[str, list[str]] = {}
-        for title, metric in _metrics(item).items():
+        for title, metric in _metrics(group).items():
             if math.isnan(metric.value):
                 undefined.setdefault(metric.reason, []).append(title)
-        lines += [f"n/a: {item.target.name}, {', '.join(titles)}: {reason}" for reason, titles in undefined.items()]
+        lines += [f"n/a: {name}, {', '.join(titles)}: {reason}" for reason, titles in undefined.items()]
     counted = evaluation.averages["all"].properties
     missing = [item.target.name for item in evaluation.regression if item.target.name not in counted]
     if missing:
         lines.append(f"not in the averages: {', '.join(missing)}")
-    groups = [(item.target.name, item) for item in (*evaluation.regression, *evaluation.classes)]
     for name, group in (*groups, ("averages", evaluation.averages["all"])):
         most = max(metric.left_out for metric in _metrics(group).values())
         thinned += [f"{name} {most}"] if most else []
@@ -55,11 +64,17 @@ def label_of(item: RegressionMetrics | ClassMetrics | IntervalMetrics) -> str:
 
 
 def with_interval(metric: Metric) -> str:
-    """Score and interval with two decimals each."""
-    if math.isnan(metric.value):
-        return "n/a"
-    bounds = "n/a" if math.isnan(metric.lower) else f"{decimals(metric.lower)}, {decimals(metric.upper)}"
-    return f"{decimals(metric.value)} [{bounds}]"
+    """Score and interval with two decimals each; the score alone where there is no interval."""
+    if math.isnan(metric.value) or math.isnan(metric.lower):
+        return decimals(metric.value)
+    return f"{decimals(metric.value)} [{decimals(metric.lower)}, {decimals(metric.upper)}]"
+
+
+def significant_with_interval(metric: Metric) -> str:
+    """Score and interval with three significant digits each; the score alone where there is no interval."""
+    if math.isnan(metric.value) or math.isnan(metric.lower):
+        return significant(metric.value)
+    return f"{significant(metric.value)} [{significant(metric.lower)}, {significant(metric.upper)}]"
 
 
 def decimals(value: float) -> str:
@@ -80,7 +95,7 @@ def significant(value: float) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
-def _metrics(group: RegressionMetrics | ClassMetrics | Average) -> dict[str, Metric]:
+def _metrics(group: RegressionMetrics | NonZeroMetrics | ClassMetrics | Average) -> dict[str, Metric]:
     """Metrics of a group by the title of their column."""
     titles = {"r2": "R²", "r2_log": "R² of log", "mae": "MAE", "rmse": "RMSE", "mae_over_mad": "MAE/MAD"}
     titles |= {"auc": "AUC", "balanced_accuracy": "balanced acc."}

@@ -13,13 +13,15 @@ import numpy as np
 
 # Labels that differ by less than this share of the largest one count as equal: their variance is rounding noise.
 _EQUAL = 1e-12
+# So do those that vary less than this share of what all samples vary: a resample of metals, and one gap of 1e-5 eV.
+_FLAT = 1e-3
 
 
 def regression_scores(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     """R², MAE, RMSE and MAE/MAD of `guess` (n,) against `truth` (n,), both finite; (b,) each.
 
-    MAD is the mean absolute deviation of the weighted truth from its mean. R² and MAE/MAD are NaN where all
-    truths of positive weight are equal, everything is where no weight is positive.
+    MAD is the mean absolute deviation of the weighted truth from its mean. R² and MAE/MAD are NaN where the
+    truths of positive weight are as good as equal, everything is where no weight is positive.
     """
     total = _positive(weights.sum(axis=1))
     error = np.abs(guess - truth)
@@ -29,7 +31,7 @@ def regression_scores(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray)
     mad = np.einsum("bn,bn->b", weights, deviation) / total
     # The square in place: with 1000 resamples of 1000 samples, the time goes into memory traffic.
     variance = np.einsum("bn,bn->b", weights, np.square(deviation, out=deviation)) / total
-    varies = mad > _EQUAL * np.abs(truth).max()
+    varies = mad > max(_EQUAL * np.abs(truth).max(), _FLAT * np.abs(truth - truth.mean()).mean())
     return {
         "r2": 1 - mse / np.where(varies, variance, np.nan),
         "mae": mae,

@@ -217,6 +217,18 @@ def test_labels_and_predictions_without_a_logarithm_do_not_stop_the_page():
     assert "1 of 12 predictions are not finite" in text
 
 
+def test_scores_where_not_zero_stand_in_all_tables():
+    predictions = only(simulate(30), GAP)
+    predictions.labels["gap"][:12] = 0
+    text = Page(report_page(findings_of(predictions))).text
+    part = evaluate(predictions, resamples=20).regression[0].where_not_zero
+    assert part is not None
+    score = f"{part.r2.value:.2f} [{part.r2.lower:.2f}, {part.r2.upper:.2f}]"
+    assert text.count(score) == 3  # all properties; this one: the model and its twin
+    assert f"gap where not zero (reference above {part.above:.5f} eV in size): 18 samples." in text
+    assert "where not zero" not in Page(report_page(findings_of(only(simulate(30), GAP)))).text
+
+
 def test_the_same_findings_make_the_same_page():
     predictions, calibration = calibrated(simulate(8))
     findings = findings_of(only(predictions, GAP, METAL), calibration=calibration, histories=[EPOCHS])

@@ -137,7 +137,7 @@ def test_a_property_scores_the_same_alone_and_among_others():
 def test_resampling_in_blocks_changes_nothing(monkeypatch):
     predictions = simulate(30)
     whole = evaluate(predictions, resamples=100)
-    monkeypatch.setattr("rhonet.metrics._BLOCK", 7 * 30)
+    monkeypatch.setattr("rhonet.bootstrap._BLOCK", 7 * 30)
     for one, other in zip(all_metrics(whole), all_metrics(evaluate(predictions, resamples=100)), strict=True):
         # Sums over a block of another size are rounded differently.
         assert (one.lower, one.upper) == pytest.approx((other.lower, other.upper), rel=1e-12)
@@ -265,6 +265,77 @@ def test_a_thousand_samples_take_well_under_a_second():
     evaluate(wide)
     # 0.25 s on one AVX-512 core; processor time, so that neighbours on the machine do not count.
     assert time.process_time() - start < 1.5
+
+
+def mostly_zero(n: int = 60, *, zero: float | np.ndarray = 0.0) -> Predictions:
+    """Gaps of which all but every third are zero."""
+    predictions = simulate(n)
+    labels = np.where(np.arange(n) % 3 == 0, 2 + np.abs(predictions.labels["gap"]), zero)
+    return single(GAP, labels, labels + 0.3 * predictions.values["gap"])
+
+
+def test_labels_that_are_not_zero_are_scored_apart():
+    predictions = mostly_zero()
+    (gap,) = evaluate(predictions, resamples=200).regression
+    kept = np.flatnonzero(predictions.labels["gap"])
+    alone = single(GAP, predictions.labels["gap"][kept], predictions.values["gap"][kept])
+    (expected,) = evaluate(alone, resamples=0).regression
+    part = gap.where_not_zero
+    assert part is not None
+    assert (gap.n, part.n) == (60, 20)
+    for name in ("r2", "mae", "rmse", "mae_over_mad"):
+        assert getattr(part, name).value == pytest.approx(getattr(expected, name).value), name
+        assert getattr(part, name).lower < getattr(part, name).value < getattr(part, name).upper, name
+    # What makes the gap easy is to tell metals from insulators.
+    assert part.r2.value < gap.r2.value
+    assert expected.where_not_zero is None
+    tree = json.loads(json.dumps(evaluate(predictions, resamples=10).to_dict(), allow_nan=False))
+    assert tree["regression"]["gap"]["where_not_zero"]["n"] == 20
+    assert tree["regression"]["gap"]["where_not_zero"]["mae"]["value"] == pytest.approx(part.mae.value)
+
+
+def test_tiny_labels_are_zeros_and_negative_ones_are_not():
+    exact = evaluate(mostly_zero(), resamples=0).regression[0].where_not_zero
+    assert exact is not None
+    noise = np.resize([0.0, 3e-6, -5e-5], 60)
+    (noisy,) = evaluate(mostly_zero(zero=noise), resamples=0).regression
+    assert noisy.where_not_zero is not None
+    assert (noisy.where_not_zero.n, noisy.where_not_zero.above) == (exact.n, exact.above)
+    assert 0.001 < exact.above < 0.01
+    signed = mostly_zero()
+    signed.labels["gap"][:] *= -1
+    part = evaluate(signed, resamples=0).regression[0].where_not_zero
+    assert part is not None
+    assert part.n == 20
+
+
+@pytest.mark.parametrize(
+    ("item", "labels", "n"),
+    [
+        (GAP, [0, 1, 2, 3, 4, 5], None),  # 17 % are zero
+        (GAP, [0, 1, 2, 3, 4], 4),
+        (GAP, [0, 0, np.nan, 3, np.nan], 1),
+        (GAP, [0, 0, 0], 0),
+        (GAP, [np.nan, np.nan], None),
+        (MODULUS, [1, 1, 1e4, 1e4], None),  # decades apart, and no zero among them
+        (METAL, [0, 0, 1], None),
+    ],
+)
+def test_few_zeros_and_what_can_have_none_are_left_alone(item, labels, n):
+    evaluation = evaluate(single(item, labels, np.full(len(labels), 0.5)), resamples=5)
+    part = getattr((*evaluation.regression, *evaluation.classes)[0], "where_not_zero", None)
+    assert (None if part is None else part.n) == n
+    if part is not None and n in (0, 1):
+        assert part.mae.reason == ("one label only" if n else "all labels are zero")
+
+
+def test_a_resample_in_which_only_noise_varies_has_no_r2():
+    # Three gaps of 30; 4 % of the resamples hold none of them, but mostly the gap of 1e-5 eV.
+    labels = np.zeros(30)
+    labels[:3], labels[3:] = (2.0, 2.5, 7.0), np.resize([0, 1e-5], 27)
+    (gap,) = evaluate(single(GAP, labels, labels + 0.1)).regression
+    assert gap.r2.left_out / 1000 == pytest.approx(0.9**30, abs=0.02)
+    assert gap.r2.lower > 0
 
 
 def with_intervals(predictions: Predictions, half_width: float) -> Predictions:

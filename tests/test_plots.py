@@ -15,6 +15,7 @@ from rhonet.metrics import evaluate
 from rhonet.plots import figure_to_image, history_figure, overview_figure, property_figure, save_figures
 from rhonet.predictions import Predictions
 from rhonet.properties import PROPERTIES, Property
+from rhonet.score_text import significant_with_interval
 
 MODULUS = PROPERTIES["bulk_modulus"]
 GAP = PROPERTIES["band_gap"]
@@ -79,6 +80,20 @@ def test_parity_shows_scores_with_intervals_only_where_there_are_some():
     assert f"R² = {r2.value:.2f}\n" in texts(panel(predictions, "band_gap", resamples=0))
     assert "R² (log) = " in texts(panel(predictions, "bulk_modulus"))
     assert "n = 40" in texts(panel(predictions, "bulk_modulus"))
+
+
+def test_scores_in_figures_are_those_of_the_report():
+    predictions = simulate()
+    predictions.labels["band_gap"][:] = 0
+    predictions.labels["band_gap"][:3] = 2.0, 2.1, 2.2
+    predictions.values["band_gap"][:3] = 9.0, -4.0, 2.0
+    said = texts(panel(predictions, "band_gap"))
+    (gap,) = [item for item in evaluate(predictions, resamples=50).regression if item.target == GAP]
+    assert gap.where_not_zero is not None
+    assert gap.where_not_zero.r2.value < -10
+    assert "where not zero: R² = <−10 [<−10, <−10]" in said
+    assert f"MAE = {significant_with_interval(gap.mae)} eV\n".replace("-", "−") in said
+    assert "where not zero" not in texts(panel(simulate(), "band_gap"))
 
 
 def test_parity_names_the_worst_errors():

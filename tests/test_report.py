@@ -179,6 +179,31 @@ def test_a_file_that_cannot_be_replaced_stays_whole(tmp_path: Path, monkeypatch)
     assert path.read_bytes() == before
 
 
+def test_what_is_not_zero_has_a_line_of_its_own():
+    predictions = simulate()
+    predictions.labels["magnetic_moment"][:10] = 0
+    predictions.labels["band_gap"][:] = 0
+    text = report(predictions)
+    scored = {item.target.name: item.where_not_zero for item in evaluate(predictions, resamples=100).regression}
+    moment, gap = scored["magnetic_moment"], scored["band_gap"]
+    assert moment is not None
+    assert gap is not None
+    lines = text.splitlines()
+    rows = [lines[at + 1] for at, line in enumerate(lines) if line.startswith("magnetic_moment")]
+    assert rows[0].startswith("  where not zero ")
+    assert f"{moment.r2.value:.2f} [{moment.r2.lower:.2f}, {moment.r2.upper:.2f}]" in rows[0]
+    assert rows[0].endswith(" 30")
+    assert rows[1].split() == ["where", "not", "zero", "MAE", *[f"{moment.mae.value:.3f}"] * (1 + len(BASELINES))]
+    # No label other than zero: said once, and nothing to compare.
+    rows = [lines[at + 1] for at, line in enumerate(lines) if line.startswith("band_gap")]
+    assert rows[0].endswith(" 0")
+    assert not rows[1].startswith("  where not zero")
+    assert "n/a: band_gap where not zero, R², MAE, RMSE, MAE/MAD: all labels are zero" in text
+    assert "where not zero: samples whose label is, in size, above 0.001 of the largest one" in text
+    assert "where not zero" not in report(simulate())
+    assert max(map(len, lines)) <= 100
+
+
 def test_intervals_have_a_block_with_their_coverage():
     predictions = simulate()
     assert "intervals  " not in report(predictions)
