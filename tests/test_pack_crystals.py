@@ -160,6 +160,35 @@ def test_crystal_with_an_impossible_energy_is_left_out_and_named(source, tmp_pat
     assert [sample.id for sample in read_folder(tmp_path / "dest").samples] == ["two"]
 
 
+def test_gaps_known_on_the_mesh_only_are_left_empty_and_counted(source, tmp_path, capsys):
+    """Of crystals that were not checked on symmetry points, only metals keep what follows from the band edges."""
+    cells = {
+        "one": "nscf eos_stress_mismatch,0,1.5,4.2",
+        "two": "nscf,1,0.0,5.1",
+        "three": "eos_stress_mismatch,0,0.5,2.2",
+    }
+    write_archive(source / "densities-000.h5", {name: random_density((5, 4, 6), seed=0) for name in cells})
+    header = "id,file,formula,chemical_system,flags,is_metal,band_gap,fermi_energy\n"
+    rows = (f"{name},densities-000.h5,NaCl,Cl-Na,{text}\n" for name, text in cells.items())
+    (source / "properties.csv").write_text(header + "".join(rows))
+    dest = tmp_path / "dest"
+    assert pack_crystals.main([str(source), str(dest)]) == 0
+    said = "left band_gap, is_metal, fermi_energy, band_width empty of 1 insulator known on the k mesh only: one\n"
+    assert capsys.readouterr().err == said
+    table = (dest / "properties.csv").read_text().splitlines()
+    assert table[1:] == [
+        "one,densities-000.h5,NaCl,Cl-Na,nscf eos_stress_mismatch,,,",
+        "two,densities-000.h5,NaCl,Cl-Na,nscf,1,0.0,5.1",
+        "three,densities-000.h5,NaCl,Cl-Na,eos_stress_mismatch,0,0.5,2.2",
+    ]
+    assert pack(source, dest).version == "1.0.0", "what is empty already is no change"
+    # An archive from before is mended by packing it onto itself.
+    (dest / "properties.csv").write_text(header + table[1].replace(",,,", ",0,1.5,4.2") + "\n")
+    mended = pack(dest, dest)
+    assert (mended.parts, mended.replaced, mended.version) == ((), 1, "2.0.0")
+    assert (dest / "properties.csv").read_text().splitlines()[1] == table[1]
+
+
 def test_energies_of_the_bundled_crystals_are_possible():
     samples = read_folder(REPOSITORY / "tfds_builders" / "dft_crystals" / "archive").samples
     energies = np.array([sample.labels["formation_energy_per_atom"] for sample in samples])

@@ -10,6 +10,11 @@ parts, and its row is added or replaced (never settings B by settings A). The ve
 a major step where rows were replaced, by a minor one where rows were only added. A crystal whose formation energy is
 beyond any chemistry (over 10 eV per atom either way: its calculation ended in a ghost state) is left out and named.
 
+An insulator with the flag `nscf` was looked at on the k points of its self-consistent mesh only, which miss the
+symmetry points where the band edges mostly are: its gap is an upper bound (1.60 instead of 0.56 eV in BN_Sc_N). What
+follows from the edges (band_gap, is_metal, fermi_energy, band_width) is left empty there, and the crystals are counted.
+A metal on the mesh is a metal: its labels stay.
+
 Exit code: 0 packed or nothing new, 1 refused, 2 bad call.
 """
 
@@ -34,12 +39,16 @@ from rhonet.config import DEFAULT_SPACING
 from rhonet.density import ChargeDensity
 from rhonet.folder import SETTINGS_NAME, TABLE_NAME, Folder, Sample, read_folder
 from rhonet.formats import read_density
+from rhonet.phrases import counted
 from rhonet.records import to_float16
 from rhonet.regrid import storage_grid
 
 CRYSTALS_PER_PART = 250
 # eV per atom. The most stable compounds reach -5; an element in the worst of structures a few.
 MOST_FORMATION_ENERGY = 10.0
+# A crystal that lacks the bands on symmetry points, and what they decide where there seems to be a gap.
+MESH_ONLY = "nscf"
+FROM_BAND_EDGES = ("band_gap", "is_metal", "fermi_energy", "band_width")
 PART_NAME = "densities-{:03d}.h5"
 NOTE = f"stored on grids of at most {DEFAULT_SPACING:g} Å: shorter plane waves were dropped; float16"
 
@@ -80,6 +89,7 @@ class Packed:
 
     added, replaced: rows; parts: files written, with their sizes in bytes; version: of the archive now.
     left_out: ids of crystals with an impossible formation energy.
+    blanked: ids of those whose labels from the band edges were left empty.
     """
 
     added: int
@@ -87,6 +97,7 @@ class Packed:
     parts: tuple[tuple[Path, int], ...]
     version: str
     left_out: tuple[str, ...] = ()
+    blanked: tuple[str, ...] = ()
 
 
 def pack(source: Path, dest: Path) -> Packed:
@@ -108,6 +119,9 @@ def pack(source: Path, dest: Path) -> Packed:
     units = _units(folder)
     if archive and any(units.get(name, known) != known for name, known in _units(archive).items()):
         raise PackError(f"{source / SETTINGS_NAME}: units or kinds differ from those of {dest / SETTINGS_NAME}")
+    blanked = tuple(sample.id for sample in folder.samples if _has_uncertain_edges(sample))
+    for name in blanked:
+        rows[name] |= {column: "" for column in FROM_BAND_EDGES if column in rows[name]}
     stored = {sample.id: sample for sample in archive.samples} if archive else {}
     fresh: list[Crystal] = []
     before = dict(table)
@@ -140,7 +154,7 @@ def pack(source: Path, dest: Path) -> Packed:
         version = _next_version(version, replaced=bool(replaced))
         _replace(dest / SETTINGS_NAME, _settings_text(archive or folder, version))
         _replace(dest / TABLE_NAME, _table_text(header, table.values()))
-    return Packed(added, replaced, tuple(parts), version, left_out)
+    return Packed(added, replaced, tuple(parts), version, left_out, blanked)
 
 
 def is_reserved(system: str) -> bool:
@@ -163,6 +177,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{path}: {size / 1e3:.0f} kB")
     for name in packed.left_out:
         print(f"left out {name}: no crystal has such a formation energy", file=sys.stderr)
+    if packed.blanked:
+        what = f"{counted(len(packed.blanked), 'insulator')} known on the k mesh only"
+        print(f"left {', '.join(FROM_BAND_EDGES)} empty of {what}: {', '.join(packed.blanked)}", file=sys.stderr)
     n_new = packed.added + packed.replaced
     print(
         f"{packed.added} crystals added, {packed.replaced} replaced, version {packed.version}"
@@ -186,6 +203,11 @@ def _check_not_reserved(samples: Iterable[Sample]) -> None:
 def _has_possible_energy(sample: Sample) -> bool:
     """False for a formation energy that only a failed calculation gives; a missing one says nothing."""
     return not abs(sample.labels.get("formation_energy_per_atom", 0.0)) > MOST_FORMATION_ENERGY
+
+
+def _has_uncertain_edges(sample: Sample) -> bool:
+    """Does it seem to have a gap, on the k mesh alone?"""
+    return MESH_ONLY in sample.bookkeeping.get("flags", "").split() and sample.labels.get("band_gap", 0.0) > 0
 
 
 def _compress(name: str, density: ChargeDensity) -> Crystal:
