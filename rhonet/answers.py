@@ -137,7 +137,10 @@ def half_width_text(item: Property, width: float) -> str:
     """How far off unseen crystals are: "±0.4", "×÷1.3"; "" where there is no interval."""
     if item.is_class or not math.isfinite(width):
         return ""
-    return f"×÷{math.exp(width):.2f}" if item.transform == "log" else f"±{width:.2g}{'' if item.intensive else '/Å³'}"
+    if item.transform == "log":
+        return f"×÷{math.exp(width):.2f}"
+    # Two digits without an exponent: 510, not 5.1e+02.
+    return f"±{float(f'{width:.2g}'):g}{'' if item.intensive else '/Å³'}"
 
 
 def _bounded(rows: Sequence[Row], properties: Sequence[Property]) -> list[Property]:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from rhonet.answers import NOVEL, Answer, Row, csv_rows, format_rows, json_rows
 from rhonet.cli import new_parser, run_command, start_tensorflow
-from rhonet.model_card import read_card
+from rhonet.density import ChargeDensity
+from rhonet.model_card import Card, read_card
+from rhonet.phrases import counted
 from rhonet.reading import add_file_arguments, reader_for, report_failures
 from rhonet.runs import RunError
 
@@ -17,6 +19,7 @@ log = logging.getLogger("rhonet.predict")
 
 FORMATS = ("table", "csv", "json")
 RELEASED = "base"
+NO_SPIN = "No spin density in the file: it is taken as zero, and magnetic_moment is that of a crystal without spin."
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,14 +57,25 @@ def main(arguments: argparse.Namespace) -> int:
             continue
         formula = density.atoms.get_chemical_formula(mode="metal") if density.atoms is not None else ""
         answer = predictor.predict(density)
-        warnings = (*density.warnings, *_novelty_note(answer))
+        warnings = (*density.warnings, *_spin_note(density, card), *_novelty_note(answer))
         rows.append(Row(file, formula, density.n_electrons, answer, "", warnings, density.total_moment))
     write = {"table": format_rows, "csv": csv_rows, "json": json_rows}[arguments.format]
     sys.stdout.write(write(rows, card))
     for row in rows:
         for warning in row.warnings:
-            log.warning("%s: warning: %s", row.file, warning)
+            if warning != NO_SPIN:
+                log.warning("%s: warning: %s", row.file, warning)
+    if spinless := [row.file for row in rows if NO_SPIN in row.warnings]:
+        # The usual case, and the same for all: once is enough.
+        others = f" and {counted(len(spinless) - 1, 'other file')}" if len(spinless) > 1 else ""
+        log.warning("%s%s: note: %s", spinless[0], others, NO_SPIN)
     return report_failures([row.error for row in rows if row.error], n_files=len(rows))
+
+
+def _spin_note(density: ChargeDensity, card: Card) -> tuple[str, ...]:
+    """What must be said where a moment is predicted without a magnetization to see it in."""
+    predicts_moment = any(item.name == "magnetic_moment" for item in card.properties)
+    return (NO_SPIN,) if predicts_moment and density.magnetization is None else ()
 
 
 def _novelty_note(answer: Answer) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 
-from rhonet.answers import Answer, Row, csv_rows, format_rows, json_rows
+from rhonet.answers import Answer, Row, csv_rows, format_rows, half_width_text, json_rows
 from rhonet.calibration import Calibration, Spread
 from rhonet.model_card import Card
 from rhonet.properties import PROPERTIES, Property
@@ -108,6 +108,11 @@ def test_logarithms_are_off_by_a_factor():
     card = Card((HARDNESS,), {"calibration": Calibration(0.9, spreads, (1.0, 1.0), 30).to_dict()})
     answer = Answer({"hardness": np.array(10.0)}, {"hardness": 8.0}, {"hardness": 12.5}, 0.1)
     assert "×÷1.25" in format_rows([Row("a", answer=answer)], card)
+
+
+@pytest.mark.parametrize(("width", "shown"), [(512.3, "±510"), (0.04567, "±0.046"), (1.0, "±1"), (math.inf, "")])
+def test_half_widths_are_plain_numbers(width, shown):
+    assert half_width_text(PROPERTIES["band_gap"], width) == shown
 
 
 def test_too_few_calibration_crystals_leave_the_errors_of_the_test():

@@ -11,6 +11,8 @@ import pytest
 
 from rhonet import predict
 from rhonet.answers import Answer
+from rhonet.model_card import Card
+from rhonet.properties import PROPERTIES
 from rhonet.serving import Predictor
 from tests.crystals import smooth_density
 from tests.synthetic import chgcar_text, cube_text, write_archive
@@ -133,6 +135,17 @@ def test_predictor_takes_any_grid(finished):
     for shape in ((3, 3, 3), (4, 3, 50)):
         values = predictor.predict(smooth_density(0, shape)).values
         assert all(np.isfinite(value).all() for value in values.values())
+
+
+def test_files_without_spin_are_named_where_a_moment_is_predicted(command, tiny_model, files):
+    answer = command("predict", *files[:3], "--model", tiny_model, "--format", "json")
+    assert answer.code == 0, answer.stderr
+    noted = [predict.NO_SPIN in file["warnings"] for file in json.loads(answer.stdout)["files"]]
+    assert noted == [False, True, True]
+    notes = [line for line in answer.stderr.splitlines() if predict.NO_SPIN in line]
+    assert notes == [f"{files[1]} and 1 other file: note: {predict.NO_SPIN}"]
+    only_gap = Card((PROPERTIES["band_gap"],), {})
+    assert predict._spin_note(smooth_density(71), only_gap) == ()
 
 
 def test_what_is_novel_is_said_with_the_other_warnings():
