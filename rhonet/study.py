@@ -8,8 +8,12 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rhonet.cli import OK, new_parser, run_command, start_tensorflow
 from rhonet.config import DEFAULT_CONFIG, Config, ConfigError, load_config
@@ -17,11 +21,20 @@ from rhonet.runs import explain_disk, git_commit, write_text
 from rhonet.study_plans import STUDIES
 
 if TYPE_CHECKING:
-    from rhonet.leaks import LeakAudit
+    from rhonet.task_groups import TaskGroups
+    from rhonet.trials import Result
 
 log = logging.getLogger("rhonet.study")
 
-TABLE_FILE, RESULT_FILE = "study.md", "study.json"
+TABLE_FILE, RESULT_FILE, GROUPS_FILE = "study.md", "study.json", "tasks.png"
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What a study reports beside its comparison: Markdown, and values for the JSON file by name."""
+
+    text: str
+    found: dict[str, Any]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,9 +44,11 @@ def build_parser() -> argparse.ArgumentParser:
         + "\n".join(f"  {name:15s} {study.question}" for name, study in STUDIES.items())
         + "\n\nEach seed trains on all folds but one of the records outside the test split and predicts that fold, so\n"
         "every crystal is predicted once per round of folds and the test split stays unseen. The variants and their\n"
-        "paired differences to the first go to OUT/study.md and study.json. An interrupted study goes on where it\n"
+        "paired differences to the first go to OUT/study.md and study.json; tasks adds how alike the targets are\n"
+        "(and OUT/tasks.png) and what more of them in one training gain. An interrupted study goes on where it\n"
         "stopped when the command is repeated.",
         "python -m rhonet.study views --seeds 3 --only as-configured,paper,cell\n"
+        "  python -m rhonet.study tasks --seeds 5\n"
         "  python -m rhonet.study leaks --only grid_gb        (no network: seconds)",
     )
     parser.add_argument("study", choices=STUDIES, help="what to compare")
@@ -61,8 +76,10 @@ def main(arguments: argparse.Namespace) -> int:
             f"--seeds {arguments.seeds} with --folds {folds} and --workers {arguments.workers}: at least two seeds, as "
             "many as folds or a multiple of that, and one worker"
         )
-    from rhonet.trials import changed_config, plan_trial, run_trials
+    from rhonet.trials import changed_config, plan_trial, read_result, run_trials
 
+    groups = _group_tasks(config) if study.groups_tasks else None
+    variants = study.variants(config, groups) if groups else study.variants(config)
     out = arguments.out or Path("runs") / f"study-{arguments.study}"
     trials = {
         variant.name: [
@@ -76,12 +93,15 @@ def main(arguments: argparse.Namespace) -> int:
             )
             for seed in range(arguments.seeds)
         ]
-        for variant in _chosen(study.variants(config), arguments.only)
+        for variant in _chosen(variants, arguments.only)
     }
     _build_data(config)
     # Seed by seed, so that an interrupted study has something to say about every variant.
     run_trials([trials[name][seed] for seed in range(arguments.seeds) for name in trials], workers=arguments.workers)
-    _report(arguments, out, trials, paired=study.in_folds, audit=_audit(config) if study.audits_leaks else None)
+    results = {name: [read_result(trial) for trial in ours] for name, ours in trials.items()}
+    sections = [_audit(config)] if study.audits_leaks else []
+    sections += [_describe_tasks(groups, results, out)] if groups else []
+    _report(arguments, out, results, paired=study.in_folds, sections=sections)
     return OK
 
 
@@ -104,32 +124,65 @@ def _build_data(config: Config) -> None:
     open_or_build(config.data)
 
 
-def _audit(config: Config) -> LeakAudit:
+def _audit(config: Config) -> _Section:
     from rhonet.experiment import open_data
-    from rhonet.leaks import read_audit
+    from rhonet.leaks import format_audit, read_audit
 
-    return read_audit(*open_data(config))
+    audit = read_audit(*open_data(config))
+    return _Section(format_audit(audit), {"leaks": audit.to_dict()})
 
 
-def _report(arguments: argparse.Namespace, out: Path, trials: dict, *, paired: bool, audit: LeakAudit | None) -> None:
-    from rhonet.leaks import format_audit
-    from rhonet.study_report import compare, format_comparison, format_differences
-    from rhonet.trials import read_result
+def _group_tasks(config: Config) -> TaskGroups:
+    """Groups by the labels of all records that train in some fold; no label of the test split counts."""
+    start_tensorflow()
+    from rhonet.experiment import open_data
+    from rhonet.task_groups import find_groups
 
-    comparisons = compare(
-        {name: [read_result(trial) for trial in ours] for name, ours in trials.items()}, paired=paired
+    _, index = open_data(config)
+    rows = np.concatenate([index.rows("train"), index.rows("validation")])
+    groups = find_groups(index.properties, index.labels[rows], index.volumes[rows])
+    log.info("groups of targets: %s", "; ".join(", ".join(group) for group in groups.groups))
+    return groups
+
+
+def _describe_tasks(groups: TaskGroups, results: dict[str, list[Result]], out: Path) -> _Section:
+    """How alike the targets are, with its figure, and what more of them in one training gain."""
+    from rhonet.plots import save_figure
+    from rhonet.task_gain import format_gains, measure_gains
+    from rhonet.task_groups import format_groups, groups_figure
+
+    gains = measure_gains(results, groups)
+    with explain_disk(out, "give another --out"):
+        save_figure(groups_figure(groups), out / GROUPS_FILE)
+    text = (
+        f"## How alike the targets are\n\n{format_groups(groups)}\n![Dendrogram of the targets]({GROUPS_FILE})\n\n"
+        f"## Does the claim hold?\n\n{format_gains(gains)}"
     )
+    return _Section(text, {"groups": groups.to_dict(), "gains": [gain.to_dict() for gain in gains]})
+
+
+def _report(
+    arguments: argparse.Namespace,
+    out: Path,
+    results: dict[str, list[Result]],
+    *,
+    paired: bool,
+    sections: Sequence[_Section],
+) -> None:
+    from rhonet.study_report import compare, format_comparison, format_differences
+
+    comparisons = compare(results, paired=paired)
     command = shlex.join(["python", "-m", "rhonet.study", *sys.argv[1:]])
     head = f"`{command}`, commit {git_commit() or 'unknown'}, {comparisons[0].evaluation.n} predictions per variant\n\n"
     text = head + format_comparison(comparisons)
     if paired and len(comparisons) > 1:
         text += f"\nPaired differences to {comparisons[0].name}:\n\n" + format_differences(comparisons)
-    if audit:
-        text += f"\n{format_audit(audit)}"
+    text += "".join(f"\n{section.text}" for section in sections)
+    found = {"command": command, "commit": git_commit(), "variants": [one.to_dict() for one in comparisons]}
+    for section in sections:
+        found |= section.found
     with explain_disk(out, "give another --out"):
         write_text(out / TABLE_FILE, text)
-        found = {"command": command, "commit": git_commit(), "variants": [one.to_dict() for one in comparisons]}
-        found |= {"leaks": audit.to_dict()} if audit else {}
         write_text(out / RESULT_FILE, json.dumps(found, indent=1, default=str) + "\n")
     print(text, end="")
 

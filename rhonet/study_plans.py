@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rhonet.config import Config
 from rhonet.splits import GROUP_KEYS
+
+if TYPE_CHECKING:
+    from rhonet.task_groups import TaskGroups
+
+# Ways to train all properties: each in a training of its own, alike ones together, all together.
+SINGLE_TASK, GROUPED, ALL = "single-task", "grouped", "all"
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,27 @@ def view_variants(config: Config) -> tuple[Variant, ...]:
     )
 
 
-def task_variants(config: Config) -> tuple[Variant, ...]:
-    """All properties at once, then each alone."""
-    return (
-        Variant("all"),
-        *(Variant(f"only-{name}", {"data": {"properties": [name]}}) for name in config.data.properties),
-    )
+def task_variants(_: Config, groups: TaskGroups) -> tuple[Variant, ...]:
+    """All properties at once, then each group of alike ones, then each property alone."""
+    parts = {_group_variant(group): list(group) for group in groups.shared}
+    parts |= {_group_variant((name,)): [name] for name in groups.names}
+    return (Variant(ALL), *(Variant(name, {"data": {"properties": part}}) for name, part in parts.items()))
+
+
+def task_ways(groups: TaskGroups) -> dict[str, tuple[str, ...]]:
+    """Names of the task variants that predict every property between them, by the way to train; each once."""
+    shared = {name: group for group in groups.shared for name in group}
+    grouped = dict.fromkeys(_group_variant(shared.get(name, (name,))) for name in groups.names)
+    return {
+        SINGLE_TASK: tuple(_group_variant((name,)) for name in groups.names),
+        GROUPED: tuple(grouped),
+        ALL: (ALL,),
+    }
+
+
+def _group_variant(group: Sequence[str]) -> str:
+    """Name of the variant that trains a group of targets, or one target."""
+    return f"group-{group[0]}" if len(group) > 1 else f"only-{group[0]}"
 
 
 def model_variants(_: Config) -> tuple[Variant, ...]:
@@ -98,22 +119,29 @@ class Study:
     """A question, and how it is answered.
 
     question: for --help.
-    variants: what is compared; the first is the reference of all differences.
+    variants: what is compared, of the configuration and, where `groups_tasks`, of the groups of its targets; the
+        first is the reference of all differences.
     in_folds: each seed predicts another fold of the records outside the test split; else each seed makes a split
         of its own.
     audits_leaks: near-duplicates across the configured train, validation and test split are reported as well.
+    groups_tasks: the targets are grouped by similarity first; groups and gains are reported as well.
     """
 
     question: str
-    variants: Callable[[Config], tuple[Variant, ...]]
+    variants: Callable[..., tuple[Variant, ...]]
     in_folds: bool = True
     audits_leaks: bool = False
+    groups_tasks: bool = False
 
 
 STUDIES = {
     "views": Study("which representation of the density serves best", view_variants),
     "models": Study("which network and optimisation serve best", model_variants),
-    "tasks": Study("do more targets in one training make each better", task_variants),
+    "tasks": Study(
+        "do more targets in one training make each better: all, groups of alike ones, each alone",
+        task_variants,
+        groups_tasks=True,
+    ),
     "learning-curve": Study("what would more data bring", share_variants),
     "baselines": Study("is the network ahead of a plain one and of baselines without a network", baseline_variants),
     "leaks": Study(

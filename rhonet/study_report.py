@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.metrics import LEVEL, ClassMetrics, Evaluation, Metric, RegressionMetrics, evaluate, property_scores
+from rhonet.bootstrap import Metric, metric_of
+from rhonet.config import ConfigError
+from rhonet.metrics import ClassMetrics, Evaluation, RegressionMetrics, evaluate, property_scores
 from rhonet.predictions import Predictions
 from rhonet.trials import Result, pool_results
 
@@ -47,8 +49,13 @@ def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> 
     Args:
         results: per variant, in the order of the report, the finished trials.
         paired: the variants predicted the same samples, so that differences can be paired.
+
+    Raises:
+        ConfigError: they should have, but did not.
     """
     pooled = {name: pool_results(trials).sorted_by_id() for name, trials in results.items()}
+    if paired:
+        require_same_samples(pooled)
     reference = next(iter(pooled))
     found = []
     for name, predictions in pooled.items():
@@ -59,10 +66,11 @@ def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> 
             before = property_scores(pooled[reference], resamples=RESAMPLES)
             shared = [item for item in scores if item in before]
             drawn = {item: scores[item] - before[item] for item in shared}
-            regression = [item.name for item in predictions.properties if not item.is_class and item.name in drawn]
-            differences = {item: _summary(values) for item, values in drawn.items()}
-            if regression:
-                differences[""] = _summary(np.nanmean([drawn[item] for item in regression], axis=0))
+            regression = {item.name for item in predictions.properties if not item.is_class}
+            defined = [values for item, values in drawn.items() if item in regression and not np.isnan(values[0])]
+            differences = {item: metric_of(values, "undefined score") for item, values in drawn.items()}
+            if defined:
+                differences[""] = metric_of(np.mean(defined, axis=0), "")
         evaluation = evaluate(predictions, resamples=RESAMPLES)
         by_seed = tuple(_mean_r2(trial.predictions) for trial in trials)
         found.append(
@@ -80,6 +88,23 @@ def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> 
     return found
 
 
+def require_same_samples(pooled: Mapping[str, Predictions]) -> None:
+    """Checks that the variants predicted the same samples, in whatever order.
+
+    Raises:
+        ConfigError: the data set has changed between two trials.
+    """
+    first = next(iter(pooled))
+    samples = set(pooled[first].ids)
+    for name, predictions in pooled.items():
+        odd = samples.symmetric_difference(predictions.ids)
+        if odd:
+            raise ConfigError(
+                f"variants {first} and {name} did not predict the same samples ({len(odd)} differ, e.g. {min(odd)}): "
+                "the data set has changed during the study; give another --out or remove the trials"
+            )
+
+
 def format_comparison(comparisons: Sequence[Comparison]) -> str:
     """Markdown table: one row per variant, R² (learned scale) or AUC of every property; best numbers in bold."""
     names = list(dict.fromkeys(item.target.name for one in comparisons for item in _rows(one.evaluation)))
@@ -88,9 +113,9 @@ def format_comparison(comparisons: Sequence[Comparison]) -> str:
     lines = [head, ["---"] * len(head)]
     for one in comparisons:
         cells = [_shown(_value(one, name), best[name]) for name in names]
-        difference = "" if one.difference is None else _with_interval(one.difference, sign="+")
+        difference = "" if one.difference is None else with_interval(one.difference, sign="+")
         lines.append(
-            [one.name, str(one.n_seeds), _with_interval(one.average), difference, *cells, f"{one.cpu_minutes:.1f}"]
+            [one.name, str(one.n_seeds), with_interval(one.average), difference, *cells, f"{one.cpu_minutes:.1f}"]
         )
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
@@ -102,7 +127,7 @@ def format_differences(comparisons: Sequence[Comparison]) -> str:
     for one in comparisons[1:]:
         for name, difference in one.differences.items():
             scores = (f"{_value(member, name):.2f}" for member in (first, one))
-            lines.append([one.name, name.replace("_", " "), *scores, _with_interval(difference, sign="+")])
+            lines.append([one.name, name.replace("_", " "), *scores, with_interval(difference, sign="+")])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -124,7 +149,8 @@ def _shown(value: float, best: float) -> str:
     return f"**{value:.2f}**" if value >= best - 0.005 else f"{value:.2f}"
 
 
-def _with_interval(metric: Metric, *, sign: str = "") -> str:
+def with_interval(metric: Metric, *, sign: str = "") -> str:
+    """ "0.812 [0.790, 0.830]"; with the sign "+" as a difference."""
     if np.isnan(metric.value):
         return "n/a"
     return f"{metric.value:{sign}.3f} [{metric.lower:{sign}.3f}, {metric.upper:{sign}.3f}]"
@@ -132,12 +158,3 @@ def _with_interval(metric: Metric, *, sign: str = "") -> str:
 
 def _mean_r2(predictions: Predictions) -> float:
     return evaluate(predictions, resamples=0).averages["all"].r2.value
-
-
-def _summary(values: np.ndarray) -> Metric:
-    """A score and its percentile interval, from the score of the samples followed by those of the resamples."""
-    drawn = values[1:][~np.isnan(values[1:])]
-    if not len(drawn):
-        return Metric(float(values[0]), reason="undefined in every resample")
-    lower, upper = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Metric(float(values[0]), float(lower), float(upper), len(values) - 1 - len(drawn))

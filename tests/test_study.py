@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from rhonet.baselines import BASELINES
 from rhonet.config import ConfigError, load_config
+from rhonet.dataset import Index
 from rhonet.metrics import property_scores
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
 from rhonet.study import build_parser as study_parser
 from rhonet.study import main
-from rhonet.study_plans import STUDIES
+from rhonet.study_plans import ALL as ALL_TASKS
+from rhonet.study_plans import GROUPED, SINGLE_TASK, STUDIES, Variant, task_variants, task_ways
 from rhonet.study_report import compare, format_comparison, format_differences
+from rhonet.task_groups import TaskGroups
 from rhonet.trials import Result, Trial, changed_config, plan_trial, pool_results, read_result, write_result
 from tests.test_metrics import ALL, simulate
 
@@ -33,14 +37,46 @@ def result_of(tmp_path, predictions: Predictions, *, variant: str = "all", seed:
     return read_result(trial)
 
 
+def groups_of(*groups: tuple[str, ...]) -> TaskGroups:
+    names = tuple(name for group in groups for name in group)
+    return TaskGroups(names, np.eye(len(names)), np.zeros((len(names) - 1, 4)), groups)
+
+
+ELECTRONIC = groups_of(("band_gap", "is_metal"), ("band_width",))
+
+
+def variants_of(name: str) -> tuple[Variant, ...]:
+    study = STUDIES[name]
+    return study.variants(BASE, ELECTRONIC) if study.groups_tasks else study.variants(BASE)
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_variant_is_a_proper_and_different_configuration(name):
-    variants = STUDIES[name].variants(BASE)
+    variants = variants_of(name)
     configs = [(changed_config(BASE, variant.changes), variant.baseline) for variant in variants]
     assert len({variant.name for variant in variants}) == len(variants)
     assert all(a != b for at, a in enumerate(configs) for b in configs[:at])
     assert name == "splits" or configs[0] == (BASE, "")
     assert {variant.baseline for variant in variants} <= {"", *BASELINES}
+
+
+def test_tasks_are_trained_all_together_in_groups_and_alone():
+    assert {one.name: one.changes for one in task_variants(BASE, ELECTRONIC)} == {
+        "all": {},
+        "group-band_gap": {"data": {"properties": ["band_gap", "is_metal"]}},
+        "only-band_gap": {"data": {"properties": ["band_gap"]}},
+        "only-is_metal": {"data": {"properties": ["is_metal"]}},
+        "only-band_width": {"data": {"properties": ["band_width"]}},
+    }
+
+
+@pytest.mark.parametrize("groups", [ELECTRONIC, groups_of(("a", "b")), groups_of(("a",), ("b",), ("c", "d"))])
+def test_every_way_to_train_predicts_each_property_once(groups):
+    variants = task_variants(BASE, groups)
+    parts = {one.name: one.changes.get("data", {}).get("properties", groups.names) for one in variants}
+    for way in (SINGLE_TASK, GROUPED, ALL_TASKS):
+        predicted = [name for variant in task_ways(groups)[way] for name in parts[variant]]
+        assert sorted(predicted) == sorted(groups.names)
 
 
 def test_learning_curve_takes_as_many_steps_for_every_share():
@@ -119,6 +155,23 @@ def test_paired_interval_sees_what_two_single_ones_hide(tmp_path):
     assert second.difference.value == pytest.approx(second.average.value - first.average.value)
 
 
+def test_variants_that_saw_different_data_are_not_paired(tmp_path):
+    results = {name: [result_of(tmp_path, simulate(n), variant=name)] for name, n in (("first", 30), ("later", 31))}
+    with pytest.raises(ConfigError, match=r"first and later .* same samples \(1 differ, e\.g\. crystal-00030 .*--out"):
+        compare(results)
+    assert len(compare(results, paired=False)) == 2
+
+
+def test_difference_of_the_mean_leaves_out_what_has_no_score(tmp_path):
+    full = simulate(40)
+    blank = dataclasses.replace(full, labels={**full.labels, "gap": np.full(40, np.nan)})
+    results = {name: [result_of(tmp_path, blank, variant=name)] for name in ("first", "second")}
+    second = compare(results)[1]
+    assert second.difference is not None
+    assert (second.difference.lower, second.difference.upper) == (0, 0)
+    assert math.isnan(second.differences["gap"].value)
+
+
 def test_tables_name_variants_and_leave_out_what_was_not_predicted(tmp_path):
     predictions = simulate(40)
     gap = ALL[2]
@@ -154,6 +207,48 @@ def test_tables_name_variants_and_leave_out_what_was_not_predicted(tmp_path):
 def test_wrong_call_of_the_study_is_one_clear_line(options, message):
     with pytest.raises(ConfigError, match=message):
         main(study_parser().parse_args(options))
+
+
+def answer_at_random(trials: Sequence[Trial], *, workers: int) -> None:
+    """In place of trainings: any values for the labels of each fold; the first trial of a fold has all properties."""
+    from rhonet.experiment import open_data
+
+    folds: dict[int, Index] = {}
+    for trial in trials:
+        fold, wanted = trial.config.data.fold, trial.config.data.properties
+        if fold not in folds:
+            folds[fold] = open_data(trial.config)[1]
+        index = folds[fold]
+        rows, generator = index.rows("validation"), np.random.default_rng(trial.seed)
+        items = tuple(item for item in index.properties if trial.variant == "all" or item.name in wanted)
+        labels = {item.name: index.labels[rows, index.properties.index(item)] for item in items}
+        shapes = {item.name: (len(rows), item.classes) if item.kind == "multiclass" else len(rows) for item in items}
+        values = {name: generator.uniform(0, 1, shape) for name, shape in shapes.items()}
+        trial.path.mkdir(parents=True)
+        write_result(trial, Predictions(items, tuple(index.ids[rows].tolist()), labels, values), 60.0)
+
+
+def test_study_of_tasks_groups_the_users_own_columns_and_states_the_claim(crystals, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("rhonet.trials.run_trials", answer_at_random)
+    # 24 crystals have too few labels for the rule.
+    monkeypatch.setattr("rhonet.task_groups.LEAST_SHARED", 10)
+    out = tmp_path / "study"
+    command = ["tasks", *crystals.arguments(), "--seeds", "2", "--workers", "1", "--out", str(out)]
+    assert main(study_parser().parse_args(command)) == 0
+    text = (out / "study.md").read_text()
+    assert text == capsys.readouterr().out
+    # Gap and metal are functions of the mean density (tests/crystals.py); each property comes from the table.
+    assert "Together: band gap, is metal." in text
+    for variant in ("all", "group-band_gap", "only-hardness", "only-phase", "only-magnetic_moment"):
+        assert f"| {variant} | 2 | " in text
+    assert "bulk" not in text
+    assert "## Does the claim hold?" in text
+    assert "### `all` over `single-task`" in text
+    assert "![Dendrogram of the targets](tasks.png)" in text
+    assert (out / "tasks.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads((out / "study.json").read_text())
+    assert found["groups"]["groups"][0] == ["band_gap", "is_metal"]
+    assert [gain["way"] for gain in found["gains"]] == ["all", "grouped", "all"]
 
 
 @pytest.mark.slow
