@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rhonet.model_card import Card
+from rhonet.prediction_sets import prediction_sets
 from rhonet.predictions import NOVEL
 from rhonet.properties import Property
 
@@ -53,13 +54,13 @@ def format_rows(rows: Sequence[Row], card: Card) -> str:
     with_novelty = any(math.isfinite(answer.novelty) for _, answer in done)
     tail = ["novelty"] if with_novelty else []
     heads = ["file", "formula", "electrons", *(item.symbol or item.name for item in properties), *tail]
-    units = ["", "", "", *(item.unit or ("p(1)" if item.kind == "binary" else "") for item in properties)]
+    units = ["", "", "", *(item.unit or _CLASS_UNITS[item.kind] for item in properties)]
     table = [heads, units + [""] * len(tail)]
     label, widths = _half_widths(card)
     if label:
         table.append([label, "", "", *widths, *([f"{NOVEL:g}"] if with_novelty else [])])
     for row, answer in done:
-        cells = [_shortened(row.file), row.formula or "?", f"{row.n_electrons:.2f}", *_cells(answer, properties)]
+        cells = [_shortened(row.file), row.formula or "?", f"{row.n_electrons:.2f}", *_cells(answer, card)]
         table.append([*cells, *([_novelty_cell(answer.novelty)] if with_novelty else [])])
     columns = [max(len(line[at]) for line in table) for at in range(len(heads))]
     lines = [
@@ -72,12 +73,17 @@ def format_rows(rows: Sequence[Row], card: Card) -> str:
 
 
 def csv_rows(rows: Sequence[Row], card: Card) -> str:
-    """CSV with a column `property [unit]` each, ends of its interval, novelty, warnings and error; full precision."""
+    """CSV with a column `property [unit]` each (a class each), ends of its interval, novelty, warnings and error.
+
+    `property_set` names the classes of the prediction set, most probable first. Full precision.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     heads = [f"{name} [{item.unit}]" if item.unit else name for item in card.properties for name in _columns(item)]
     bounded = _bounded(rows, card.properties)
     ends = [f"{item.name}_{end}{f' [{item.unit}]' if item.unit else ''}" for item in bounded for end in _ENDS]
+    with_sets = [item for item in card.properties if item.is_class and math.isfinite(_set_width(card, item))]
+    ends += [f"{item.name}_set" for item in with_sets]
     writer.writerow(["file", "formula", "n_electrons", *heads, *ends, "novelty", "warnings", "error"])
     for row in rows:
         answer = row.answer
@@ -87,6 +93,7 @@ def csv_rows(rows: Sequence[Row], card: Card) -> str:
             continue
         values = [f"{float(value):.7g}" for item in card.properties for value in np.ravel(answer.values[item.name])]
         limits = [f"{getattr(answer, end)[item.name]:.7g}" for item in bounded for end in _ENDS]
+        limits += ["|".join(_set(answer, card, item)) for item in with_sets]
         novelty = f"{answer.novelty:.4g}" if math.isfinite(answer.novelty) else ""
         electrons = f"{row.n_electrons:.6f}"
         writer.writerow([row.file, row.formula, electrons, *values, *limits, novelty, " ".join(row.warnings), ""])
@@ -106,12 +113,19 @@ def json_rows(rows: Sequence[Row], card: Card) -> str:
             found["total_moment"] = row.total_moment
             found["properties"] = {item.name: _finite(answer.values[item.name]) for item in card.properties}
             found["intervals"] = {name: [answer.lower[name], answer.upper[name]] for name in answer.lower}
+            found["sets"] = {
+                item.name: _set(answer, card, item)
+                for item in card.properties
+                if item.is_class and math.isfinite(_set_width(card, item))
+            }
             found["novelty"] = _finite(np.array(answer.novelty))
             found["warnings"] = list(row.warnings)
         answers.append(found)
     errors = card.test_errors
     about = {
-        item.name: {"unit": item.unit, "kind": item.kind, "test_mae": errors.get(item.name)} for item in card.properties
+        item.name: {"unit": item.unit, "kind": item.kind, "test_mae": errors.get(item.name)}
+        | ({"classes": list(item.class_labels)} if item.is_class else {})
+        for item in card.properties
     }
     level = card.calibration.level if card.calibration is not None else None
     tree = {"properties": about, "interval_level": level, "files": answers}
@@ -119,13 +133,19 @@ def json_rows(rows: Sequence[Row], card: Card) -> str:
 
 
 _ENDS = ("lower", "upper")
+_CLASS_UNITS = {"regression": "", "binary": "p(yes)", "multiclass": "class (p)"}
 
 
 def _half_widths(card: Card) -> tuple[str, list[str]]:
     """Name and cells of the line that says how far off answers are: intervals, else errors on test crystals."""
     calibration = card.calibration
     if calibration is not None:
-        cells = [half_width_text(item, calibration.spreads[item.name].half_width) for item in card.properties]
+        cells = [
+            "one of these"
+            if item.kind == "multiclass" and math.isfinite(_set_width(card, item))
+            else half_width_text(item, calibration.spreads[item.name].half_width)
+            for item in card.properties
+        ]
         if any(cells):
             return f"{calibration.level:.0%} of unseen crystals within", cells
     errors = card.test_errors
@@ -169,16 +189,32 @@ def _finite(values: np.ndarray) -> list | float | None:
 
 def _columns(item: Property) -> list[str]:
     if item.kind == "multiclass":
-        return [f"{item.name}_{number}" for number in range(item.classes)]
+        return [f"{item.name}_{label}" for label in item.class_labels]
     return [item.name]
 
 
-def _cells(answer: Answer, properties: Sequence[Property]) -> list[str]:
+def _set_width(card: Card, item: Property) -> float:
+    """What the probability of a class in the prediction set may miss to 1; infinite where nobody knows."""
+    calibration = card.calibration
+    return math.inf if calibration is None else calibration.spreads[item.name].half_width
+
+
+def _set(answer: Answer, card: Card, item: Property) -> list[str]:
+    """Classes of the prediction set, most probable first; the most probable one alone where there is none."""
+    value = np.asarray(answer.values[item.name])[None]
+    width = _set_width(card, item)
+    members = prediction_sets(item, value, width if math.isfinite(width) else 0.0)[0]
+    chances = np.stack([1 - value, value], axis=1)[0] if item.kind == "binary" else value[0]
+    return [item.class_labels[at] for at in np.argsort(-chances, kind="stable") if members[at]]
+
+
+def _cells(answer: Answer, card: Card) -> list[str]:
     cells = []
-    for item in properties:
+    for item in card.properties:
         value = answer.values[item.name]
         if item.kind == "multiclass":
-            cells.append(f"{int(np.argmax(value))} ({float(np.max(value)):.2f})")
+            first, *others = _set(answer, card, item)
+            cells.append(" | ".join([f"{first} ({float(np.max(value)):.2f})", *others]))
         else:
             cells.append(f"{float(value):.2f}" if item.kind == "binary" else f"{float(value):.4g}")
     return cells

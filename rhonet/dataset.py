@@ -97,7 +97,7 @@ def shared_properties(predicted: Sequence[Property], stored: Sequence[Property])
         raise ConfigError(f"the model predicts {names}; the data set has {', '.join(by_name) or 'no property'}")
     for item in shared:
         other = by_name[item.name]
-        if (item.unit, item.kind, item.classes) != (other.unit, other.kind, other.classes):
+        if any(getattr(item, key) != getattr(other, key) for key in ("unit", "kind", "classes", "class_names")):
             raise ConfigError(
                 f"property {item.name!r}: the model gives {_describe(item)}, the data set has {_describe(other)}; "
                 "convert the column"
@@ -194,4 +194,5 @@ def read_formulas(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
 
 
 def _describe(item: Property) -> str:
-    return f"{item.kind}{item.classes or ''} {f'in {item.unit}' if item.unit else 'without unit'}"
+    names = f" ({', '.join(item.class_names)})" if item.class_names else ""
+    return f"{item.kind}{item.classes or ''}{names} {f'in {item.unit}' if item.unit else 'without unit'}"

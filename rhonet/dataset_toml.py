@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rhonet.phrases import is_printable
 from rhonet.properties import Property, find_property
 
 SETTINGS_NAME = "dataset.toml"
@@ -89,6 +90,8 @@ def declared_properties(
     own = {one.name: dataclasses.replace(one, unit=canonical_unit(one.unit)) for one in declared}
     for name, table in tables.items():
         values = {key: _property_value(path, name, key, value) for key, value in table.items()}
+        if isinstance(names := values.get("classes"), tuple):
+            values |= {"classes": len(names), "class_names": names}
         if "unit" in values:
             values["unit"] = canonical_unit(values["unit"])
         try:
@@ -119,6 +122,12 @@ def _property_value(path: Path, name: str, key: str, value: object) -> Any:
         raise FolderError(f"{path}: [properties.{name}]: unknown key {key!r}; there are: {', '.join(_PROPERTY_KEYS)}")
     if expected is float and type(value) is int:
         value = float(value)
+    if key == "classes" and isinstance(value, list):
+        if not all(isinstance(one, str) and one == one.strip() != "" and is_printable(one) for one in value):
+            raise FolderError(
+                f"{path}: [properties.{name}]: classes must be a number or a list of names in quotes, found {value!r}"
+            )
+        return tuple(value)
     if type(value) is not expected:
         raise FolderError(f"{path}: [properties.{name}]: {key} must be {expected.__name__}, found {value!r}")
     return value

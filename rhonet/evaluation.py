@@ -17,6 +17,7 @@ from rhonet.html_report import REPORT, Findings, write_report
 from rhonet.metrics import Evaluation, evaluate
 from rhonet.model_card import read_card
 from rhonet.plots import save_figures
+from rhonet.prediction_sets import with_sets
 from rhonet.predictions import Predictions
 from rhonet.records import decode_record
 from rhonet.report import SplitSummary, format_report, write_metrics
@@ -66,7 +67,7 @@ def evaluate_model(
             "give another --split, or other data.fractions or data.split_seed"
         )
     card = read_card(folder)
-    predictions = predict_records(Predictor(folder), builder, index, rows)
+    predictions = with_sets(predict_records(Predictor(folder), builder, index, rows), card.calibration)
     compared = predict_baselines(builder, index, data=data, split=split, names=baselines)
     evaluation = evaluate(predictions)
     others = {name: evaluate(item) for name, item in compared.items()}

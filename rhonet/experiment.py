@@ -14,11 +14,12 @@ from rhonet.dataset import Index, read_index, select_properties, shared_properti
 from rhonet.devices import prepare_devices
 from rhonet.evaluation import evaluate_model
 from rhonet.export import export_run
+from rhonet.history_plots import history_figure
 from rhonet.judgement import calibrate, judge
 from rhonet.members import Member, members_of
 from rhonet.model_card import write_card
 from rhonet.observers import ConsoleObserver, TensorBoardObserver
-from rhonet.plots import history_figure, save_figure
+from rhonet.plots import save_figure
 from rhonet.properties import Property
 from rhonet.runs import Run, RunError, explain_disk, make_run, write_record
 from rhonet.splits import SPLITS

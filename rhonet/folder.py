@@ -141,7 +141,11 @@ class Folder:
             ]
             for sample in sorted(self.samples, key=lambda sample: sample.id)
         ]
-        declarations = [dataclasses.asdict(declared) for declared in self.properties]
+        # Names of classes count where there are some: folders without them keep their fingerprints.
+        declarations = [
+            {key: value for key, value in dataclasses.asdict(declared).items() if key != "class_names" or value}
+            for declared in self.properties
+        ]
         about = {key: text for key, text in self.about.items() if key != "name"}
         text = json.dumps([about, declarations, rows], ensure_ascii=True, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -16,6 +16,7 @@ from rhonet.calibration import Calibration
 from rhonet.coverage import CoverageCurve, coverage_curves, relative_errors
 from rhonet.html_page import Html
 from rhonet.metrics import LEVEL, Evaluation
+from rhonet.phrases import counted
 from rhonet.plots import display_name, property_figure
 from rhonet.predictions import NOVEL, Predictions
 from rhonet.properties import Property
@@ -108,14 +109,15 @@ def _summary(findings: Findings) -> str:
     evaluation = findings.evaluation
     key = "without_volume_like" if evaluation.averages["without_volume_like"].properties else "all"
     average = evaluation.averages[key]
-    sentences = [f"{evaluation.n} samples, {len(findings.predictions.properties)} properties."]
+    n_properties = counted(len(findings.predictions.properties), "property", "properties")
+    sentences = [f"{counted(evaluation.n, 'sample')}, {n_properties}."]
     if average.properties:
         kind = "regression properties that the cell alone does not give" if key != "all" else "regression properties"
         sentences.append(f"Mean R² over {len(average.properties)} {kind}: {with_interval(average.r2)}.")
     defined = [item.auc.value for item in evaluation.classes if not math.isnan(item.auc.value)]
     if defined:
         sentences.append(f"AUC of classes: {', '.join(map(decimals, defined))}.")
-    shares = [item.coverage.value for item in evaluation.intervals if item.n]
+    shares = [item.coverage.value for item in (*evaluation.intervals, *evaluation.sets) if item.n]
     if shares and findings.calibration is not None:
         spread = f"{min(shares):.0%}" if min(shares) == max(shares) else f"{min(shares):.0%} to {max(shares):.0%}"
         sentences.append(f"Intervals meant to hold {findings.calibration.level:.0%} of the labels hold {spread}.")
@@ -197,7 +199,7 @@ def _error_caption(item: Property) -> str:
 
 def _trust(findings: Findings, curves: Mapping[str, CoverageCurve]) -> list[Html]:
     parts, figures = [], []
-    if findings.evaluation.intervals:
+    if findings.evaluation.intervals or findings.evaluation.sets:
         widths = {item.target.name: _half_width(findings, item.target) for item in findings.evaluation.intervals}
         parts.append(interval_table(findings.evaluation, widths))
     if curves:
@@ -235,8 +237,8 @@ def _novel_errors(novelty: np.ndarray, errors: np.ndarray) -> str:
     if not novel.any() or novel.all():
         return f"{int(novel.sum())} of {len(novel)} samples are novel."
     return (
-        f"Mean error of the {int(novel.sum())} novel samples: {errors[novel].mean():.2f}, "
-        f"of the {int((~novel).sum())} others: {errors[~novel].mean():.2f}."
+        f"Mean error of {counted(int(novel.sum()), 'novel sample')}: {errors[novel].mean():.2f}, "
+        f"of {counted(int((~novel).sum()), 'other')}: {errors[~novel].mean():.2f}."
     )
 
 

@@ -100,6 +100,19 @@ class IntervalMetrics:
 
 
 @dataclass(frozen=True)
+class SetMetrics:
+    """Prediction sets of one class property, over its n samples that have a label and a set.
+
+    coverage: share of the labels inside. mean_size: classes in a set; NaN without samples.
+    """
+
+    target: Property
+    n: int
+    coverage: Metric
+    mean_size: float
+
+
+@dataclass(frozen=True)
 class Average:
     """Means over the regression properties named, with intervals from joint resampling of the samples.
 
@@ -117,6 +130,7 @@ class Evaluation:
 
     averages: "all" and "without_volume_like" regression properties whose R² and MAE/MAD are defined.
     intervals: one entry per property that was predicted with an interval.
+    sets: one entry per property that was predicted with a set of classes.
     novel: share of the samples with a novelty above 1; None where the predictor does not say.
     """
 
@@ -128,6 +142,7 @@ class Evaluation:
     seed: int
     intervals: tuple[IntervalMetrics, ...] = ()
     novel: Metric | None = None
+    sets: tuple[SetMetrics, ...] = ()
 
     def to_dict(self) -> dict[str, typing.Any]:
         """Plain nested values, ready for JSON: scores by property name, NaN as None."""
@@ -143,11 +158,11 @@ class Evaluation:
             "classes": {item.target.name: _property_dict(item) for item in self.classes},
             "averages": {name: _plain(dataclasses.asdict(average)) for name, average in self.averages.items()},
         }
-        if self.intervals:
+        if self.intervals or self.sets:
             tree["prediction_intervals"] = {
                 "level": PREDICTION_LEVEL,
                 "interval_of_coverage": "Wilson",
-                "properties": {item.target.name: _property_dict(item) for item in self.intervals},
+                "properties": {item.target.name: _property_dict(item) for item in (*self.intervals, *self.sets)},
             }
         if self.novel is not None:
             tree["novel"] = {"above": NOVEL, "share": _plain(dataclasses.asdict(self.novel))}
@@ -194,6 +209,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         resamples=resamples,
         seed=seed,
         intervals=_score_intervals(predictions),
+        sets=_score_sets(predictions),
         novel=None if predictions.novelty is None else share_of(predictions.novelty > NOVEL, "no samples"),
     )
 
@@ -336,6 +352,19 @@ def _score_intervals(predictions: Predictions) -> tuple[IntervalMetrics, ...]:
     return tuple(scored)
 
 
+def _score_sets(predictions: Predictions) -> tuple[SetMetrics, ...]:
+    scored = []
+    for item in predictions.properties:
+        if item.name not in predictions.sets:
+            continue
+        labels, members = predictions.labels[item.name], predictions.sets[item.name]
+        rows = np.flatnonzero(~np.isnan(labels))
+        inside = members[rows, labels[rows].astype(np.intp)]
+        size = float(members[rows].sum(axis=1).mean()) if len(rows) else math.nan
+        scored.append(SetMetrics(item, len(rows), share_of(inside, "no labels"), size))
+    return tuple(scored)
+
+
 def _average(rows: Sequence[tuple[Property, np.ndarray, np.ndarray]]) -> Average:
     """Mean over properties, each with its R² on the learned scale and its MAE/MAD, (1 + b,)."""
     members = [(item, r2, ratio) for item, r2, ratio in rows if not np.isnan([r2[0], ratio[0]]).any()]
@@ -350,7 +379,7 @@ def _average(rows: Sequence[tuple[Property, np.ndarray, np.ndarray]]) -> Average
     )
 
 
-def _property_dict(item: RegressionMetrics | ClassMetrics | IntervalMetrics) -> dict[str, typing.Any]:
+def _property_dict(item: RegressionMetrics | ClassMetrics | IntervalMetrics | SetMetrics) -> dict[str, typing.Any]:
     """Scores of one property with what a reader of the file needs to know about it."""
     about = item.target
     head = {"unit": about.unit, "kind": about.kind, "transform": about.transform, "volume_like": about.volume_like}

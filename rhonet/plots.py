@@ -1,9 +1,10 @@
-"""Figures of predictions and of a training run, as objects: no display, no pyplot, no state."""
+"""Figures of predictions, as objects: no display, no pyplot, no state."""
 
 from __future__ import annotations
 
 import math
 import re
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -91,57 +92,6 @@ def overview_figure(
     return figure
 
 
-@matplotlib.rc_context(STYLE)
-def history_figure(
-    training_loss: Sequence[float],
-    validation_loss: Sequence[float],
-    *,
-    validation_r2: Mapping[str, Sequence[float]] | None = None,
-) -> Figure:
-    """Losses per epoch with the best epoch marked and, where given, validation R² per property.
-
-    Args:
-        training_loss, validation_loss: one value per epoch; NaN where there is none.
-        validation_r2: per property name, one value per epoch.
-    """
-    figure = Figure(figsize=(6.8 if validation_r2 else 3.6, 2.8), layout="constrained")
-    panels = figure.subplots(1, 2 if validation_r2 else 1, squeeze=False)[0]
-    draw_losses(panels[0], training_loss, validation_loss)
-    panels[0].set_title("Loss")
-    panels[0].legend()
-    if validation_r2:
-        draw_r2(panels[1], validation_r2)
-        panels[1].set_title("Validation R²")
-        panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def draw_losses(axes: Axes, training_loss: Sequence[float], validation_loss: Sequence[float]) -> None:
-    """Losses per epoch with the best epoch marked; several networks may share the axes."""
-    axes.plot(range(1, len(training_loss) + 1), training_loss, color=GUIDE, label="training")
-    axes.plot(range(1, len(validation_loss) + 1), validation_loss, color=MAIN, label="validation")
-    finite = [loss for loss in (*training_loss, *validation_loss) if math.isfinite(loss)]
-    if finite and 0 < 5 * min(finite) < max(finite):
-        axes.set_yscale("log")
-        plain_log_ticks(axes.yaxis)
-    if np.isfinite(validation_loss).any():
-        best = int(np.nanargmin(validation_loss))
-        label = f"best: epoch {best + 1}"
-        axes.plot([best + 1], [validation_loss[best]], "o", color=MAIN, markersize=4, label=label)
-    axes.set(xlabel="epoch", ylabel="loss")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def draw_r2(axes: Axes, validation_r2: Mapping[str, Sequence[float]]) -> None:
-    """R² per property and epoch."""
-    for (name, values), color in zip(validation_r2.items(), line_colors(len(validation_r2)), strict=True):
-        axes.plot(range(1, len(values) + 1), values, color=color, linewidth=1, label=display_name(name))
-    axes.axhline(0, color=GUIDE, linewidth=0.6)
-    # R² of the first epochs falls to minus hundreds; what matters is what is better than the mean.
-    axes.set(xlabel="epoch", ylabel="R²", ylim=(-0.5, 1.02))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
 def plain_log_ticks(axis: Axis, *, subs: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
     """Ticks of a logarithmic axis as plain numbers, at each power of ten times `subs`."""
     axis.set_major_locator(LogLocator(subs=subs, numticks=8))
@@ -223,11 +173,21 @@ def _draw_panel(
         _draw_intervals(axes, layers[split], item)
     _draw_parity(axes, pairs, split=split, item=item, logarithmic=logarithmic)
     text = _regression_text(scores, logarithmic=logarithmic, detailed=detailed)
-    # Readable where points lie below it.
-    ground = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1.5}
-    axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=7, bbox=ground, zorder=5)
+    _write_scores(axes, text, *pairs[split])
     if detailed:
         _name_worst(axes, layers[split], item=item, logarithmic=logarithmic)
+
+
+def _write_scores(axes: Axes, text: str, labels: np.ndarray, values: np.ndarray) -> None:
+    """Writes into the corner beside the diagonal that fewer of the points share."""
+    x, y = axes.transAxes.inverted().transform(axes.transData.transform(np.stack([labels, values], axis=1))).T
+    above = np.count_nonzero((x < 0.6) & (y > 0.7)) <= np.count_nonzero((x > 0.4) & (y < 0.3))
+    place: dict[str, typing.Any] = (
+        {"x": 0.04, "y": 0.96, "va": "top"} if above else {"x": 0.97, "y": 0.04, "ha": "right", "va": "bottom"}
+    )
+    # Readable where points lie below it all the same.
+    ground = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1.5}
+    axes.text(**place, s=text, transform=axes.transAxes, fontsize=7, bbox=ground, zorder=5)
 
 
 def _draw_intervals(axes: Axes, predictions: Predictions, item: Property) -> None:
@@ -339,9 +299,15 @@ def _draw_confusion(axes: Axes, labels: np.ndarray, values: np.ndarray, *, score
     for (row, column), count in np.ndenumerate(counts) if classes <= 12 else ():
         color = "white" if shares[row, column] > 0.5 else TEXT
         axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=7)
-    axes.xaxis.set_major_locator(MaxNLocator(min(classes, 12), integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(min(classes, 12), integer=True))
-    axes.set(xlabel=f"predicted class\n{_class_text(scores).replace(chr(10), ', ')}", ylabel="reference class")
+    if classes <= 12:
+        names = [printable(name) for name in scores.target.class_labels]
+        slant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 3 else {}
+        axes.set_xticks(range(classes), names, parse_math=False, **slant)
+        axes.set_yticks(range(classes), names, parse_math=False)
+    else:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(12, integer=True))
+    axes.set(xlabel=f"predicted class\n{_class_text(scores)}", ylabel="reference class")
 
 
 def _draw_nothing(axes: Axes, reason: str) -> None:

@@ -27,6 +27,7 @@ class Predictions:
         values: per property (n,): the value in its unit, or the probability of class 1 (binary);
             (n, classes) probabilities for a multiclass property.
         lower, upper: ends of the 90 % interval (n,) per regression property that has one, in its unit; {} without.
+        sets: which classes belong to the 90 % prediction set (n, classes) bool, per class property that has one.
         novelty: (n,), above `NOVEL` for samples unlike those trained on; None where the predictor does not say.
 
     Raises:
@@ -41,6 +42,7 @@ class Predictions:
     lower: dict[str, np.ndarray] = field(default_factory=dict)
     upper: dict[str, np.ndarray] = field(default_factory=dict)
     novelty: np.ndarray | None = None
+    sets: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what, names in (("sample id", self.ids), ("property", [item.name for item in self.properties])):
@@ -62,11 +64,11 @@ class Predictions:
     def sorted_by_id(self) -> Predictions:
         """The same predictions with the samples in the order of their ids."""
         order = sorted(range(len(self)), key=self.ids.__getitem__)
-        arrays = (self.labels, self.values, self.lower, self.upper)
-        labels, values, lower, upper = ({name: array[order] for name, array in one.items()} for one in arrays)
+        arrays = (self.labels, self.values, self.lower, self.upper, self.sets)
+        labels, values, lower, upper, sets = ({name: array[order] for name, array in one.items()} for one in arrays)
         novelty = None if self.novelty is None else self.novelty[order]
         ids = tuple(self.ids[at] for at in order)
-        return Predictions(self.properties, ids, labels, values, lower=lower, upper=upper, novelty=novelty)
+        return Predictions(self.properties, ids, labels, values, lower=lower, upper=upper, novelty=novelty, sets=sets)
 
     def _check_labels(self, item: Property) -> None:
         labels = self.labels[item.name]
@@ -93,6 +95,10 @@ class Predictions:
             raise ValueError(f"property {item.name}: predictions must be probabilities, found values outside [0, 1]")
 
     def _check_intervals(self) -> None:
+        classes = {item.name: item.classes or 2 for item in self.properties if item.is_class}
+        for name, members in self.sets.items():
+            if members.shape != (len(self), classes.get(name)):
+                raise ValueError(f"{name}: has sets of shape {members.shape}, but is no class property of that size")
         if self.lower.keys() != self.upper.keys():
             alone = sorted(self.lower.keys() ^ self.upper.keys())
             raise ValueError(f"{', '.join(alone)}: only one end of the interval is given")

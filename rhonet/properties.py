@@ -24,6 +24,7 @@ class Property:
         volume_like: True where the grid's shape and scale alone give (nearly) the answer; reported apart.
         loss_weight: weight in the multi-task loss.
         classes: number of classes of a multiclass property, else 0.
+        class_names: what they are called, in the order of their numbers; () where they have numbers only.
         note: one line for the dataset card.
 
     Raises:
@@ -40,8 +41,11 @@ class Property:
     loss_weight: float = 1.0
     classes: int = 0
     note: str = ""
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        # Files give it back as a list, which could not be hashed.
+        object.__setattr__(self, "class_names", tuple(self.class_names))
         if not self.name.isidentifier():
             raise ValueError(f"property name {self.name!r} is not a plain identifier (letters, digits, underscores)")
         if self.kind not in KINDS:
@@ -52,10 +56,20 @@ class Property:
             raise ValueError(f"property {self.name}: a {self.kind} property has neither transform nor volume scaling")
         if (self.kind == "multiclass") != (self.classes >= 2):
             raise ValueError(f"property {self.name}: multiclass needs classes >= 2, other kinds need none")
+        if self.class_names and not len(self.class_names) == len(set(self.class_names)) == self.classes:
+            raise ValueError(
+                f"property {self.name}: {self.classes} classes need as many different names, "
+                f"found {', '.join(self.class_names)}"
+            )
 
     @property
     def is_class(self) -> bool:
         return self.kind != "regression"
+
+    @property
+    def class_labels(self) -> tuple[str, ...]:
+        """What its classes are called: their names, "no" and "yes" of a binary property, else their numbers."""
+        return self.class_names or (("no", "yes") if self.kind == "binary" else tuple(map(str, range(self.classes))))
 
     @property
     def size(self) -> int:

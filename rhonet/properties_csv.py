@@ -162,19 +162,24 @@ def number_hint(text: str, unit: str = "") -> str:
 
 
 def read_label(at: str, declared: Property, text: str) -> float:
-    """Label as a number, NaN for an empty cell.
+    """Label as a number, NaN for an empty cell; classes that have names may be given by name or number.
 
     Raises:
         FolderError: no finite number, no class of the property, or not what its logarithm can be taken of.
     """
     if not text:
         return math.nan
+    if text in declared.class_names:
+        return float(declared.class_names.index(text))
     try:
         value = float(text.replace("_", "?"))
     except ValueError:
         remedy = number_hint(text, declared.unit)
         if declared.kind == "binary" and text.lower() in ("true", "false", "yes", "no"):
             remedy = "write 1 for yes and 0 for no"
+        if declared.class_names:
+            names = ", ".join(declared.class_names)
+            raise FolderError(f"{at}: {declared.name} is {text!r}, none of the classes {names}; correct it") from None
         raise FolderError(f"{at}: {declared.name} is {text!r}, not a number; {remedy}") from None
     if not abs(value) <= np.finfo(np.float32).max:
         raise FolderError(

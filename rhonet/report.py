@@ -20,6 +20,7 @@ from rhonet.score_text import (
     decimals,
     label_of,
     notes_on,
+    set_size,
     significant,
     with_interval,
 )
@@ -185,12 +186,11 @@ def _average_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
 
 
 def _interval_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Two rows of headings and one per property with prediction intervals; none without any."""
-    if not evaluation.intervals:
-        return []
+    """Two rows of headings and one per property with prediction intervals, or sets of classes; none without any."""
     rows = [["", "median", "coverage", ""], [f"{PREDICTION_LEVEL:.0%} intervals", "width", _INTERVAL, "n"]]
-    for item in evaluation.intervals:
-        rows.append([label_of(item), significant(item.median_width), with_interval(item.coverage), str(item.n)])
+    widths = [(item, significant(item.median_width)) for item in evaluation.intervals]
+    for item, width in [*widths, *((item, set_size(item)) for item in evaluation.sets)]:
+        rows.append([label_of(item), width, with_interval(item.coverage), str(item.n)])
     return rows
 
 

@@ -18,9 +18,10 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, Percent
 
 from rhonet.calibration import LEVELS
 from rhonet.coverage import CoverageCurve, expected_coverage
+from rhonet.history_plots import draw_losses, draw_r2
 from rhonet.phrases import printable
 from rhonet.plot_style import GUIDE, MAIN, OTHERS, STYLE, TEXT
-from rhonet.plots import display_name, draw_losses, draw_r2, line_colors, plain_log_ticks
+from rhonet.plots import display_name, line_colors, plain_log_ticks
 from rhonet.predictions import NOVEL, Predictions
 from rhonet.properties import Property
 
@@ -218,7 +219,7 @@ def _draw_true_class(axes: Axes, predictions: Predictions, item: Property) -> No
         bins=list(np.linspace(0, 1, 11)),
         stacked=True,
         color=line_colors(len(classes)),
-        label=[f"class {at}" for at in classes],
+        label=[printable(name) for name in item.class_labels],
         edgecolor="white",
         linewidth=0.5,
     )
@@ -227,7 +228,9 @@ def _draw_true_class(axes: Axes, predictions: Predictions, item: Property) -> No
     axes.xaxis.set_major_formatter(FixedFormatter(["0", "0.25", "0.5", "0.75", "1"]))
     axes.set(xlim=(0, 1), xlabel="predicted probability of the true class", ylabel="crystals")
     if len(classes) <= 10:
-        axes.legend(loc="upper left")
+        # Room above the bars: below any of them there may be none.
+        axes.margins(y=0.05 + 0.07 * math.ceil(len(classes) / 2))
+        axes.legend(loc="upper center", ncols=2)
 
 
 def _errors(predictions: Predictions, item: Property) -> tuple[np.ndarray, str]:

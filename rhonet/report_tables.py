@@ -20,6 +20,7 @@ from rhonet.score_text import (
     WHERE_NOT_ZERO,
     decimals,
     label_of,
+    set_size,
     significant,
     significant_with_interval,
     with_interval,
@@ -153,9 +154,12 @@ def interval_table(evaluation: Evaluation, half_widths: Mapping[str, str]) -> Ht
         ]
         for item in evaluation.intervals
     ]
+    rows += [
+        [label_of(item), "set", set_size(item), with_interval(item.coverage), str(item.n)] for item in evaluation.sets
+    ]
     return html.table(
         f"{PREDICTION_LEVEL:.0%} prediction intervals: what they add to a prediction, their median width from end to "
-        "end, and the share of reference values that they hold.",
+        "end, and the share of reference values that they hold. For classes: sets, and how many classes are in one.",
         heads=["property", "interval", "median width", f"coverage {_INTERVAL}", "n"],
         rows=rows,
     )
@@ -234,7 +238,7 @@ def worst_table(predictions: Predictions, item: Property, *, volumes: np.ndarray
         f"{caption}.",
         heads=heads + ([] if predictions.novelty is None else ["novelty"]),
         rows=rows,
-        names=2 if with_formula else 1,
+        names=1 + with_formula + (2 if item.is_class else 0),
         strong=strong,
     )
 
@@ -254,7 +258,8 @@ def _class_cells(predictions: Predictions, item: Property, at: int) -> tuple[lis
     """Class, predicted class and probability of the true one."""
     label, value = int(predictions.labels[item.name][at]), predictions.values[item.name][at]
     chances = np.array([1 - value, value]) if item.kind == "binary" else value
-    return [str(label), str(int(chances.argmax())), decimals(float(chances[label]))], []
+    names = item.class_labels
+    return [names[label], names[int(chances.argmax())], decimals(float(chances[label]))], []
 
 
 def _by_name(evaluation: Evaluation) -> dict[str, RegressionMetrics | ClassMetrics]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 
 from rhonet.bootstrap import LEVEL, Metric
-from rhonet.metrics import ZERO, Average, ClassMetrics, Evaluation, IntervalMetrics, NonZeroMetrics, RegressionMetrics
+from rhonet.metrics import (
+    ZERO,
+    Average,
+    ClassMetrics,
+    Evaluation,
+    IntervalMetrics,
+    NonZeroMetrics,
+    RegressionMetrics,
+    SetMetrics,
+)
 from rhonet.predictions import NOVEL
 
 WHERE_NOT_ZERO = "where not zero"
@@ -51,14 +60,18 @@ def notes_on(evaluation: Evaluation) -> list[str]:
         thinned += [f"{name} {most}"] if most else []
     if thinned:
         lines.append(f"resamples left out, as a score is undefined there: {', '.join(thinned)}")
-    if evaluation.intervals or evaluation.novel is not None:
+    for item in evaluation.classes:
+        if item.target.class_names:
+            counts = (f"{name} {count}" for name, count in zip(item.target.class_names, item.counts, strict=True))
+            lines.append(f"classes of {item.target.name}: {', '.join(counts)}")
+    if evaluation.intervals or evaluation.sets or evaluation.novel is not None:
         lines.append(f"[{LEVEL:.0%}] of a share of the samples: Wilson's score interval")
     if evaluation.novel is not None:
         lines.append(f"novelty above {NOVEL:g}: {with_interval(evaluation.novel)} of the samples")
     return lines
 
 
-def label_of(item: RegressionMetrics | ClassMetrics | IntervalMetrics) -> str:
+def label_of(item: RegressionMetrics | ClassMetrics | IntervalMetrics | SetMetrics) -> str:
     """Name of the property with its unit."""
     return f"{item.target.name} ({item.target.unit})" if item.target.unit else item.target.name
 
@@ -68,6 +81,11 @@ def with_interval(metric: Metric) -> str:
     if math.isnan(metric.value) or math.isnan(metric.lower):
         return decimals(metric.value)
     return f"{decimals(metric.value)} [{decimals(metric.lower)}, {decimals(metric.upper)}]"
+
+
+def set_size(item: SetMetrics) -> str:
+    """How many classes a prediction set holds on average."""
+    return "n/a" if math.isnan(item.mean_size) else f"{item.mean_size:.2f} classes"
 
 
 def significant_with_interval(metric: Metric) -> str:

@@ -110,6 +110,38 @@ def test_logarithms_are_off_by_a_factor():
     assert "×÷1.25" in format_rows([Row("a", answer=answer)], card)
 
 
+def test_classes_are_answered_by_name_with_the_set_that_they_belong_to():
+    phase = Property("phase", kind="multiclass", classes=3, class_names=("cubic", "layered", "amorphous"))
+    items = (PROPERTIES["is_metal"], phase)
+    calibration = Calibration(0.9, {"is_metal": Spread(30, 0.6), "phase": Spread(30, 0.75)}, None, 30)
+    card = Card(items, {"calibration": calibration.to_dict()})
+    values = [(0.45, [0.3, 0.1, 0.6]), (0.95, [0.0, 1.0, 0.0])]
+    rows = [
+        Row(f"{at}.cube", "NaCl", 8.0, Answer({"is_metal": np.array(p), "phase": np.array(q)}, {}, {}, math.nan))
+        for at, (p, q) in enumerate(values)
+    ]
+    heads, units, within, *lines = format_rows(rows, card).splitlines()
+    assert heads.split() == ["file", "formula", "electrons", "metal", "phase"]
+    assert units.split() == ["p(yes)", "class", "(p)"]
+    assert within.endswith("one of these")
+    assert lines[0].endswith("0.45  amorphous (0.60) | cubic")
+    assert lines[1].endswith(" 0.95            layered (1.00)")
+    tree = json.loads(json_rows(rows, card))
+    assert tree["properties"]["phase"]["classes"] == ["cubic", "layered", "amorphous"]
+    assert [file["sets"] for file in tree["files"]] == [
+        {"is_metal": ["no", "yes"], "phase": ["amorphous", "cubic"]},
+        {"is_metal": ["yes"], "phase": ["layered"]},
+    ]
+    table = list(csv.DictReader(io.StringIO(csv_rows(rows, card))))
+    assert [row["phase_set"] for row in table] == ["amorphous|cubic", "layered"]
+    assert [row["is_metal_set"] for row in table] == ["no|yes", "yes"]
+    assert (table[0]["phase_cubic"], table[0]["phase_amorphous"]) == ("0.3", "0.6")
+    # Without a calibration the most probable class stands alone, and nobody speaks of sets.
+    assert format_rows(rows[:1], Card(items, {})).splitlines()[-1].endswith("amorphous (0.60)")
+    assert "phase_set" not in csv_rows(rows, Card(items, {}))
+    assert json.loads(json_rows(rows, Card(items, {})))["files"][0]["sets"] == {}
+
+
 @pytest.mark.parametrize(("width", "shown"), [(512.3, "±510"), (0.04567, "±0.046"), (1.0, "±1"), (math.inf, "")])
 def test_half_widths_are_plain_numbers(width, shown):
     assert half_width_text(PROPERTIES["band_gap"], width) == shown

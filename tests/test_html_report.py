@@ -14,6 +14,7 @@ import pytest
 from rhonet.calibration import Calibration, fit_calibration
 from rhonet.html_report import Findings, report_page, write_report
 from rhonet.metrics import evaluate
+from rhonet.prediction_sets import with_sets
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
 from rhonet.report import SplitSummary
@@ -227,6 +228,20 @@ def test_scores_where_not_zero_stand_in_all_tables():
     assert text.count(score) == 3  # all properties; this one: the model and its twin
     assert f"gap where not zero (reference above {part.above:.5f} eV in size): 18 samples." in text
     assert "where not zero" not in Page(report_page(findings_of(only(simulate(30), GAP)))).text
+
+
+def test_classes_go_by_their_names():
+    system = dataclasses.replace(SYSTEM, class_names=("close-packed", "<b>", "other"))
+    predictions, calibration = calibrated(simulate(30))
+    named = Predictions(
+        (system,), predictions.ids, {"system": predictions.labels["system"]}, {"system": predictions.values["system"]}
+    )
+    page = Page(report_page(findings_of(with_sets(named, calibration), calibration=calibration)))
+    assert "close-packed" in page.text
+    assert "close−packed" not in page.text
+    assert "b" not in page.tags
+    assert re.search(r"system set \d\.\d\d classes", page.text)
+    assert "classes of system: close-packed" in page.text
 
 
 def test_the_same_findings_make_the_same_page():

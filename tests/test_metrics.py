@@ -375,6 +375,20 @@ def test_intervals_without_labels_have_no_coverage():
     assert math.isnan(gap.median_width)
 
 
+def test_sets_of_classes_cover_and_have_a_size():
+    predictions = single(SYSTEM, [0, 1, 2, np.nan], np.full((4, 3), 1 / 3))
+    members = np.array([[1, 0, 0], [1, 0, 1], [1, 1, 1], [0, 0, 1]], bool)
+    evaluation = evaluate(dataclasses.replace(predictions, sets={"system": members}), resamples=0)
+    (system,) = evaluation.sets
+    assert (system.target, system.n) == (SYSTEM, 3)
+    assert system.coverage.value == pytest.approx(2 / 3)
+    assert system.mean_size == 2
+    stored = evaluation.to_dict()["prediction_intervals"]["properties"]["system"]
+    assert (stored["mean_size"], stored["n"]) == (2, 3)
+    none = dataclasses.replace(single(SYSTEM, [np.nan], np.full((1, 3), 1 / 3)), sets={"system": members[:1]})
+    assert evaluate(none, resamples=0).sets[0].coverage.reason == "no labels"
+
+
 def test_a_predictor_without_intervals_is_scored_as_before():
     evaluation = evaluate(simulate(20), resamples=0)
     assert evaluation.intervals == ()

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from rhonet.history_plots import history_figure
 from rhonet.metrics import evaluate
-from rhonet.plots import figure_to_image, history_figure, overview_figure, property_figure, save_figures
+from rhonet.plots import figure_to_image, overview_figure, property_figure, save_figures
 from rhonet.predictions import Predictions
 from rhonet.properties import PROPERTIES, Property
 from rhonet.score_text import significant_with_interval
@@ -125,6 +126,17 @@ def test_the_confusion_matrix_counts_every_sample_once():
     assert counts.sum() == 40
     assert np.trace(counts) == hits.sum()
     assert counts.sum(axis=1).tolist() == [np.count_nonzero(predictions.labels["system"] == at) for at in range(3)]
+
+
+def test_classes_carry_their_names_as_they_are():
+    named = dataclasses.replace(SYSTEM, class_names=("close-packed", r"$\bad$", "other"))
+    predictions = simulate()
+    renamed = Predictions(
+        (named,), predictions.ids, {"system": predictions.labels["system"]}, {"system": predictions.values["system"]}
+    )
+    axes = panel(renamed, "system")
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(named.class_names)
+    assert figure_to_image(axes.figure.get_figure(root=True)).std() > 0
 
 
 @pytest.mark.parametrize("name", [item.name for item in ALL])

@@ -82,6 +82,17 @@ def test_wrong_intervals_are_refused(lower, upper, said):
         bounded(lower, upper)
 
 
+def test_sets_move_with_their_samples_and_must_fit():
+    phase = Property("phase", kind="multiclass", classes=3)
+    members = np.array([[True, False, False], [False, True, True]])
+    labels, values = {"phase": np.array([0.0, 2.0])}, {"phase": np.full((2, 3), 1 / 3)}
+    both = Predictions((phase,), ("b", "a"), labels, values, sets={"phase": members})
+    np.testing.assert_array_equal(both.sorted_by_id().sets["phase"], members[::-1])
+    for name, wrong in (("phase", members[:, :2]), ("phase", members[:1]), ("gap", members)):
+        with pytest.raises(ValueError, match="but is no class property of that size"):
+            Predictions((phase,), ("b", "a"), labels, values, sets={name: wrong})
+
+
 def test_novelty_of_another_number_of_samples_is_refused():
     with pytest.raises(ValueError, match=r"novelty must have shape \(3,\), got \(4,\)"):
         bounded({}, {}, np.zeros(4))
