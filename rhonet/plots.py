@@ -185,9 +185,9 @@ def _write_scores(axes: Axes, text: str, labels: np.ndarray, values: np.ndarray)
     place: dict[str, typing.Any] = (
         {"x": 0.04, "y": 0.96, "va": "top"} if above else {"x": 0.97, "y": 0.04, "ha": "right", "va": "bottom"}
     )
-    # Readable where points lie below it all the same.
-    ground = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1.5}
-    axes.text(**place, s=text, transform=axes.transAxes, fontsize=7, bbox=ground, zorder=5)
+    # Readable where points lie below it all the same, and so are the points.
+    outline = [withStroke(linewidth=1.5, foreground="white")]
+    axes.text(**place, s=text, transform=axes.transAxes, fontsize=7, path_effects=outline, zorder=5)
 
 
 def _draw_intervals(axes: Axes, predictions: Predictions, item: Property) -> None:
@@ -230,7 +230,7 @@ def _draw_parity(
         margin = 0.06 * (high - low) or 0.5
         limits = low - margin, high + margin
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+            axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 4, 5, 10]))
     axes.plot(limits, limits, color=GUIDE, linewidth=0.8, linestyle=(0, (5, 3)), zorder=1)
     behind = [name for name in pairs if name != split]
     for name, (labels, values) in pairs.items():

@@ -232,7 +232,7 @@ def worst_table(predictions: Predictions, item: Property, *, volumes: np.ndarray
     else:
         bounded = [f"{PREDICTION_LEVEL:.0%} interval"] if item.name in predictions.lower else []
         heads += [f"reference{unit}", f"predicted{unit}", *bounded, "error"]
-    caption = f"{item.name}: the largest errors"
+    caption = f"{item.name}: the largest errors{'' if item.intensive else ' per volume of the cell'}"
     caption += "" if item.is_class or item.name not in predictions.lower else "; bold: outside of the interval"
     return html.table(
         f"{caption}.",
