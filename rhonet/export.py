@@ -71,19 +71,20 @@ def model_of_run(run: Run) -> DensityModel:
     Raises:
         RunError: a member has no checkpoint yet.
     """
-    from rhonet.calibration import Surroundings
     from rhonet.serving import DensityModel, ServedMember
     from rhonet.standardize import Standardizer
+    from rhonet.surroundings import Surroundings
 
     config = run.config()
     calibration = run.calibration()
     if calibration is None:
         log.warning("%s: the training is not finished, so the model gives neither intervals nor novelty", run.path)
+    gives_novelty = calibration is not None and calibration.distance_scale is not None
     members = [
         ServedMember(
             network_of_run(member.run),
             Standardizer.from_dict(member.run.record()["standardizer"]),
-            None if calibration is None else Surroundings.load(member.run.surroundings_file),
+            Surroundings.load(member.run.surroundings_file) if gives_novelty else None,
         )
         for member in members_of(run, config)
     ]

@@ -17,7 +17,8 @@ from rhonet.export import network_of_run
 from rhonet.inference import to_predictions
 from rhonet.predictions import Predictions, merge_predictions
 from rhonet.runs import Run, explain_disk, write_text
-from rhonet.trust import distances_of, look_at_records, surroundings_of
+from rhonet.surroundings import Surroundings
+from rhonet.trust import answers_of_records, distances_of, sites_of_records
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 class Judgement:
     """Of one network, about the n records that it validated on.
 
-    predictions: of them. volumes: (n,) Å³. distances: (n, 2) to its training crystals.
+    predictions: of them. volumes: (n,) Å³. distances: (n,) to its training crystals.
     """
 
     predictions: Predictions
@@ -47,12 +48,13 @@ def judge(run: Run, config: Config, builder: Any, index: Index) -> Judgement | N
     rows = index.rows("validation")
     if not len(rows):
         return None
-    surroundings = surroundings_of(look_at_records(network, builder, index.rows("train"), config.view))
+    surroundings = Surroundings.fit(sites_of_records(builder, index.rows("train"), config.view))
     with explain_disk(run.surroundings_file, "free some space"):
         surroundings.save(run.surroundings_file)
-    looks = look_at_records(network, builder, rows, config.view)
-    predictions = to_predictions(network, looks.standardized, index, rows)
-    return Judgement(predictions, index.volumes[rows], distances_of(surroundings, looks))
+    answers = answers_of_records(network, builder, rows, config.view)
+    predictions = to_predictions(network, answers, index, rows)
+    distances = distances_of(surroundings, sites_of_records(builder, rows, config.view))
+    return Judgement(predictions, index.volumes[rows], distances)
 
 
 def calibrate(run: Run, judgements: Sequence[Judgement | None]) -> None:

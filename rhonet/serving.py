@@ -12,13 +12,15 @@ import tensorflow as tf
 
 from rhonet import views
 from rhonet.answers import Answer
-from rhonet.calibration import Calibration, Surroundings
+from rhonet.calibration import Calibration
 from rhonet.config import ViewConfig
 from rhonet.density import ChargeDensity
 from rhonet.models.network import Network
 from rhonet.runs import RunError
+from rhonet.sites import find_sites
 from rhonet.standardize import Standardizer
-from rhonet.trust import distances, look, novelty
+from rhonet.surroundings import Surroundings
+from rhonet.trust import answer, distance, novelty
 
 SAVED_MODEL = "saved_model"
 ENDS = {"lower": -1.0, "upper": 1.0}
@@ -30,7 +32,7 @@ class ServedMember:
     """One network of a model, with the crystals it was trained on.
 
     standardizer: of its own training split; only the scales may differ between members.
-    surroundings: None where the training is not finished.
+    surroundings: None where the model gives no novelty.
     """
 
     network: Network
@@ -66,7 +68,7 @@ class DensityModel(tf.Module):
             if layer.compute_dtype != "float32":
                 raise ValueError("build the network under the float32 policy and give it the trained weights")
         self._members, self._view, self._calibration = tuple(members), view, calibration
-        self._gives_novelty = calibration is not None and calibration.distance_scales is not None
+        self._gives_novelty = calibration is not None and calibration.distance_scale is not None
         self._units = members[0].network.units
         self._scales = [_columns(member.standardizer) for member in members]
         self._half_widths = _half_widths(members[0].standardizer, calibration)
@@ -104,11 +106,12 @@ class DensityModel(tf.Module):
 
     def _predict(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
         """The networks averaged over the fixed views of one density, in physical units."""
-        cubes = views.render_fixed(views.spectrum(density, magnetization, lattice, self._view), self._view)
-        looks = [look(member.network, cubes, lattice) for member in self._members]
+        waves = views.spectrum(density, magnetization, lattice, self._view)
+        cubes = views.render_fixed(waves, self._view)
+        answers = [answer(member.network, cubes, lattice) for member in self._members]
         # On the learned scale, which members share although each has standardised it by its own training split.
         (mean, deviation), *_ = self._scales
-        learned = [one.standardized * std + at for one, (at, std) in zip(looks, self._scales, strict=True)]
+        learned = [one * std + at for one, (at, std) in zip(answers, self._scales, strict=True)]
         standardized = (tf.add_n(learned) / len(learned) - mean) / deviation
         outputs = self._in_units(standardized, lattice)
         if self._calibration is None:
@@ -120,14 +123,11 @@ class DensityModel(tf.Module):
             }
         if not self._gives_novelty:
             return outputs
-        found = [
-            distances(member.surroundings, one.trunk, one.statistics)
-            for member, one in zip(self._members, looks, strict=True)
-            if member.surroundings is not None
-        ]
-        scales = self._calibration.distance_scales
-        assert scales is not None
-        return {**outputs, NOVELTY: novelty(found, scales)}
+        sites = find_sites(waves)
+        found = [distance(member.surroundings, sites) for member in self._members if member.surroundings is not None]
+        scale = self._calibration.distance_scale
+        assert scale is not None
+        return {**outputs, NOVELTY: novelty(found, scale)}
 
     def _in_units(self, standardized: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: value[0] for name, value in self._units(standardized[None], lattice[None]).items()}

@@ -1,47 +1,23 @@
-"""What a density looks like to a network, and how far it is from the training crystals."""
+"""What networks say about a density on average over its views, and how far it is from their training crystals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rhonet import views
-from rhonet.calibration import Reference, Surroundings
 from rhonet.config import ViewConfig
 from rhonet.models.network import Network
 from rhonet.pipeline import spectra
-
-# Shares of all view points that lie below the quantiles which describe a channel.
-QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
-
-
-class Look(NamedTuple):
-    """One density as one network sees it, averaged over the fixed views.
-
-    standardized: (Z,) outputs. trunk: (T,) last features before the heads. statistics: (Q,) quantiles of the
-    channels over all points of all views, which no training can make blind.
-    """
-
-    standardized: tf.Tensor
-    trunk: tf.Tensor
-    statistics: tf.Tensor
+from rhonet.sites import find_sites
+from rhonet.surroundings import WIDTHS, Surroundings
 
 
-@dataclass(frozen=True, eq=False)
-class Looks:
-    """The looks of n records as arrays: (n, Z), (n, T), (n, Q)."""
-
-    standardized: np.ndarray
-    trunk: np.ndarray
-    statistics: np.ndarray
-
-
-def look(network: Network, cubes: tf.Tensor, lattice: tf.Tensor) -> Look:
-    """How a network sees the views of one density.
+def answer(network: Network, cubes: tf.Tensor, lattice: tf.Tensor) -> tf.Tensor:
+    """Standardized outputs (Z,) of a network, averaged over the views of one density.
 
     Args:
         network: in float32.
@@ -49,60 +25,62 @@ def look(network: Network, cubes: tf.Tensor, lattice: tf.Tensor) -> Look:
         lattice: (3, 3), Å, float32.
     """
     lattices = tf.repeat(lattice[None], tf.shape(cubes)[0], axis=0)
-    answers = network.with_trunk({"cube": cubes, "lattice": lattices}, training=False)
-    standardized, trunk = (tf.reduce_mean(answers[name], axis=0) for name in ("standardized", "trunk"))
-    return Look(standardized, trunk, _statistics(cubes))
+    return tf.reduce_mean(network.standardized({"cube": cubes, "lattice": lattices}, training=False), axis=0)
 
 
-def look_at_records(network: Network, builder: Any, rows: np.ndarray, view: ViewConfig) -> Looks:
-    """Looks of stored records, in the order of `rows` (ascending)."""
+def answers_of_records(network: Network, builder: Any, rows: np.ndarray, view: ViewConfig) -> np.ndarray:
+    """Standardized outputs (n, Z) for stored records, in the order of `rows` (ascending)."""
 
-    def look_at(_: tf.Tensor, waves: views.Spectrum) -> Look:
-        return look(network, views.render_fixed(waves, view), tf.cast(waves.lattice, tf.float32))
+    def answer_one(_: tf.Tensor, waves: views.Spectrum) -> tf.Tensor:
+        return answer(network, views.render_fixed(waves, view), tf.cast(waves.lattice, tf.float32))
 
-    looks = spectra(builder, rows, view).map(look_at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    found: list[Look] = list(looks)  # pyright: ignore[reportArgumentType]
-    return Looks(*(np.stack([getattr(one, name).numpy() for one in found]) for name in Look._fields))
-
-
-def surroundings_of(looks: Looks) -> Surroundings:
-    """Spaces spanned by the looks of a network's training crystals."""
-    return Surroundings(Reference.fit(looks.trunk), Reference.fit(looks.statistics))
+    found = spectra(builder, rows, view).map(answer_one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return np.stack(list(found.as_numpy_iterator()))
 
 
-def distances(surroundings: Surroundings, trunk: Any, statistics: Any) -> tf.Tensor:
-    """Mean distances of one density (features (T,) and (Q,)) to its nearest training crystals in both spaces, (2,)."""
-    pairs = ((surroundings.trunk, trunk), (surroundings.statistics, statistics))
-    return tf.stack([_distance(reference, features) for reference, features in pairs])
+def sites_of_records(builder: Any, rows: np.ndarray, view: ViewConfig) -> list[np.ndarray]:
+    """Sites (sites, S) of every stored record, in the order of `rows` (ascending)."""
+
+    def sites_of(_: tf.Tensor, waves: views.Spectrum) -> tf.Tensor:
+        return find_sites(waves)
+
+    found = spectra(builder, rows, view).map(sites_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return list(found.as_numpy_iterator())
 
 
-def distances_of(surroundings: Surroundings, looks: Looks) -> np.ndarray:
-    """Distances of n records in both spaces, (n, 2)."""
-    pairs = zip(looks.trunk, looks.statistics, strict=True)
-    found = [distances(surroundings, tf.constant(a), tf.constant(b)).numpy() for a, b in pairs]
-    return np.array(found).reshape(-1, 2)
+def distance(surroundings: Surroundings, sites: tf.Tensor) -> tf.Tensor:
+    """How far the sites (sites, S) of one density are from those of the training crystals, a scalar.
 
-
-def novelty(found: Sequence[tf.Tensor], scales: tuple[float, float]) -> tf.Tensor:
-    """Novelty from the distances (2,) to each member's training crystals: 1 is what 95 % of unseen crystals keep below.
-
-    The larger of both spaces counts: a field can look usual to a network that never learned to tell it apart.
+    Each site's distance d to the nearest one counts as log(1 + d), so that one monstrous site is not all that counts;
+    the mean over the sites and the largest are then averaged: either many sites are a little strange or one is very.
     """
-    return tf.reduce_max(tf.reduce_mean(tf.stack(found), axis=0) / tf.constant(scales, tf.float32))
+    whitening, points = (tf.constant(array, tf.float32) for array in (surroundings.whitening, surroundings.points))
+    return _distance(whitening, points, sites)
 
 
-def _statistics(cubes: tf.Tensor) -> tf.Tensor:
-    """Quantiles of every channel over all points of all views, (channels · quantiles,)."""
-    points = tf.sort(tf.reshape(cubes, (-1, cubes.shape[-1])), axis=0)
-    count = tf.cast(tf.shape(points)[0] - 1, tf.float32)
-    at = tf.cast(tf.round(count * tf.constant(QUANTILES)), tf.int32)
-    return tf.reshape(tf.gather(points, at), (-1,))
+def distances_of(surroundings: Surroundings, sites: Sequence[np.ndarray]) -> np.ndarray:
+    """Distances (n,) of n densities."""
+    whitening, points = (tf.constant(array, tf.float32) for array in (surroundings.whitening, surroundings.points))
+    return np.array([_distance_in_graph(whitening, points, tf.constant(one, tf.float32)).numpy() for one in sites])
 
 
-def _distance(reference: Reference, features: tf.Tensor) -> tf.Tensor:
-    mean, directions, points = (
-        tf.constant(array, tf.float32) for array in (reference.mean, reference.directions, reference.points)
-    )
-    place = tf.linalg.matvec(directions, features - mean, transpose_a=True)
-    nearest, _ = tf.math.top_k(-tf.norm(points - place, axis=1), reference.n_neighbours)
-    return -tf.reduce_mean(nearest)
+def novelty(found: Sequence[tf.Tensor], scale: float) -> tf.Tensor:
+    """Novelty from the distances to each member's training crystals: 1 is what 95 % of unseen crystals keep below."""
+    return tf.reduce_mean(tf.stack(found)) / scale
+
+
+def _distance(whitening: tf.Tensor, points: tf.Tensor, sites: tf.Tensor) -> tf.Tensor:
+    places = tf.matmul(sites, whitening)
+    nearest = tf.map_fn(lambda place: tf.reduce_min(tf.norm(points - place, axis=1)), places)
+    strangeness = tf.math.log1p(nearest)
+    return tf.math.expm1((tf.reduce_mean(strangeness) + tf.reduce_max(strangeness)) / 2)
+
+
+_distance_in_graph = tf.function(
+    _distance,
+    input_signature=[
+        tf.TensorSpec((None, len(WIDTHS)), tf.float32),
+        tf.TensorSpec((None, len(WIDTHS)), tf.float32),
+        tf.TensorSpec((None, len(WIDTHS)), tf.float32),
+    ],
+)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rhonet.calibration import Surroundings
 from rhonet.dataset import as_records
 from rhonet.density import ChargeDensity
 from rhonet.export import network_of_run
@@ -20,7 +19,8 @@ from rhonet.members import members_of
 from rhonet.records import decode_record
 from rhonet.runs import Run
 from rhonet.serving import Predictor
-from rhonet.trust import distances_of, look_at_records
+from rhonet.surroundings import Surroundings
+from rhonet.trust import answers_of_records, distances_of, sites_of_records
 from tests.crystals import smooth_density
 
 pytest_plugins = ("tests.fixtures",)
@@ -65,7 +65,7 @@ def test_answer_is_the_mean_of_the_members_on_the_learned_scale(ensemble, predic
     learned = []
     for member in members_of(ensemble, config):
         network = network_of_run(member.run)
-        (standardized,) = look_at_records(network, builder, np.array([0]), config.view).standardized
+        (standardized,) = answers_of_records(network, builder, np.array([0]), config.view)
         scale = network.units.standardizer.scales[0]
         learned.append(standardized[0] * scale.std + scale.mean)
     item = index.properties[0]
@@ -98,13 +98,11 @@ def test_novelty_grows_with_damage_and_is_small_for_training_crystals(ensemble, 
 
 
 def test_novelty_is_the_same_in_the_graph_and_outside(ensemble, predictor, builder):
-    config, calibration = ensemble.config(), ensemble.calibration()
-    rows = np.arange(4)
-    found = []
-    for member in members_of(ensemble, config):
-        looks = look_at_records(network_of_run(member.run), builder, rows, config.view)
-        found.append(distances_of(Surroundings.load(member.run.surroundings_file), looks))
-    expected = (np.mean(found, axis=0) / calibration.distance_scales).max(axis=1)
+    config = ensemble.config()
+    sites = sites_of_records(builder, np.arange(4), config.view)
+    surroundings = [Surroundings.load(member.run.surroundings_file) for member in members_of(ensemble, config)]
+    expected = np.mean([distances_of(one, sites) for one in surroundings], axis=0)
+    expected /= ensemble.calibration().distance_scale
     served = [predictor.predict(density).novelty for density in stored_densities(builder)[:4]]
     np.testing.assert_allclose(served, expected, rtol=1e-3)
 

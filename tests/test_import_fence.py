@@ -24,6 +24,7 @@ BELOW_THE_TENSORFLOW_LINE = {
     "rhonet.observers",
     "rhonet.pipeline",
     "rhonet.serving",
+    "rhonet.sites",
     "rhonet.training",
     "rhonet.trust",
     "rhonet.views",

@@ -17,17 +17,15 @@ ENCODERS = {"msa3dcnn": msa3dcnn, "plain3dcnn": plain3dcnn}
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """One network in the two forms that are needed.
+    """One network in the forms that are needed.
 
     standardized: {"cube": (B, n, n, n, channels), "lattice": (B, 3, 3) Å} -> (B, Z); trained, and averaged
         over views.
-    with_trunk: the same inputs -> {"standardized": (B, Z), "trunk": (B, T) last features before the heads}.
     physical: the same inputs -> {property: value in its unit or probability}; shares all weights.
     units: the last step alone, (B, Z) and (B, 3, 3) -> {property: ...}.
     """
 
     standardized: keras.Model
-    with_trunk: keras.Model
     physical: keras.Model
     units: PhysicalUnits
 
@@ -63,7 +61,6 @@ def build_network(view: ViewConfig, model: ModelConfig, standardizer: Standardiz
     units = PhysicalUnits(standardizer.to_dict(), name="physical_units")
     return Network(
         standardized=keras.Model(inputs, output, name=model.name),
-        with_trunk=keras.Model(inputs, {"standardized": output, "trunk": trunk}, name=f"{model.name}_with_trunk"),
         physical=keras.Model(inputs, units(output, lattice), name=f"{model.name}_physical"),
         units=units,
     )
