@@ -31,7 +31,7 @@ ROWS = [
     Row("b,c.cube", error="b,c.cube:3: is cut"),
     Row("x/" * 30 + "d.cube", "", 4.5, answer_of(1e-7, 1.0, [1.0, 0.0, 0.0])),
 ]
-CALIBRATION = Calibration(0.9, {name: Spread(30, 0.5) for name in ("band_gap", "is_metal", "phase")}, (1.0, 1.0), 30)
+CALIBRATION = Calibration(0.9, {name: Spread(30, 0.5) for name in ("band_gap", "is_metal", "phase")}, 1.0, 30)
 CALIBRATED = Card(ITEMS, {"calibration": CALIBRATION.to_dict()})
 BOUNDED = [
     dataclasses.replace(
@@ -105,7 +105,7 @@ def test_table_of_a_calibrated_model_says_how_far_off_it_is_and_marks_what_is_no
 
 def test_logarithms_are_off_by_a_factor():
     spreads = {"hardness": Spread(30, math.log(1.25))}
-    card = Card((HARDNESS,), {"calibration": Calibration(0.9, spreads, (1.0, 1.0), 30).to_dict()})
+    card = Card((HARDNESS,), {"calibration": Calibration(0.9, spreads, 1.0, 30).to_dict()})
     answer = Answer({"hardness": np.array(10.0)}, {"hardness": 8.0}, {"hardness": 12.5}, 0.1)
     assert "×÷1.25" in format_rows([Row("a", answer=answer)], card)
 

@@ -62,7 +62,7 @@ class Page(HTMLParser):
 
 def calibrated(predictions: Predictions) -> tuple[Predictions, Calibration]:
     """The same predictions with the intervals and the novelty of a model that was calibrated on 60 others."""
-    calibration = fit_calibration(simulate(60, seed=9), np.ones(60), np.random.default_rng(9).random((60, 2)))
+    calibration = fit_calibration(simulate(60, seed=9), np.ones(60), np.random.default_rng(9).random(60))
     lower, upper = {}, {}
     for item in predictions.properties:
         if not item.is_class:
