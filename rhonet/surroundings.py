@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -66,8 +67,8 @@ class Surroundings:
 def _differences(fingerprints: np.ndarray, crystal: np.ndarray) -> np.ndarray:
     """What separates sites from their nearest relatives in other crystals, (m, S)."""
     ranks = np.arange(1, min(NEIGHBOURS, len(fingerprints)) + 1)
-    found: tuple[np.ndarray, np.ndarray] = KDTree(fingerprints).query(fingerprints, k=ranks)  # pyright: ignore[reportArgumentType]
-    distances, neighbours = found
+    tree: Any = KDTree(fingerprints)  # typed as if it answered one question at a time
+    distances, neighbours = tree.query(fingerprints, k=ranks)
     distances = np.where(crystal[neighbours] == crystal[:, None], np.inf, distances)
     nearest = distances.argmin(axis=1, keepdims=True)
     closest = np.take_along_axis(distances, nearest, axis=1)[:, 0]

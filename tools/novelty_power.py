@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+"""How often the novelty flag is raised: by ordinary crystals, new elements, other codes and damaged fields.
+
+    python tools/novelty_power.py --densities ../shared/densities/manifest.csv --out novelty.md
+
+Novelty rests on the training crystals alone, so no network is trained. The bundled crystals are cut into five parts by
+chemical system; each part is judged as an ensemble of five would that was trained on the other four. New elements
+are held out of the training set in the manner of `data.split_by = "element"`. Damage is done to every second
+chemical system: the others, and other kinds of damage, served to choose the score. Densities of other codes are
+those of a manifest (columns file, group, format, odd_features), judged by all bundled crystals. Takes two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import functools
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rhonet.bootstrap import Metric, share_of
+from rhonet.calibration import NOVEL_SHARE, conformal_quantile
+from rhonet.cli import start_tensorflow
+from rhonet.config import Config, ViewConfig, load_config
+from rhonet.density import ChargeDensity
+from rhonet.formats import FormatError, read_density
+from rhonet.runs import git_commit
+from rhonet.scores import auc
+from rhonet.splits import assign_by_element, assign_fold, position
+from rhonet.surroundings import Surroundings
+from tools.field_damage import DAMAGES, HARMLESS, Damage
+
+log = logging.getLogger("rhonet.novelty_power")
+
+PARTS = 5
+# Splits by element; seeds 0 to 5 served to choose the score.
+ELEMENT_SEEDS = range(10, 16)
+ELEMENT_FRACTIONS = (0.8, 0.0, 0.2)
+# Chemical systems whose position under this name is in the lower half served to choose the score.
+CHOICE = "novdev"
+# Files of a manifest that hold no electron density of a crystal, by their own description.
+NONSENSE = r"synthetic|meaningless|integral_not_valence_count|same_field_as|cube_precise|zero_padded"
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """One bundled crystal."""
+
+    system: str
+    density: ChargeDensity
+
+
+@dataclass(frozen=True, eq=False)
+class Flag:
+    """What an ensemble finds novel: surroundings of its members, and the distance that becomes a novelty of 1."""
+
+    members: tuple[Surroundings, ...]
+    scale: float
+
+    @classmethod
+    def fit(cls, sites: Sequence[np.ndarray], systems: Sequence[str]) -> Flag:
+        """Calibrated as a trained ensemble is: each crystal is judged by the member that left its fold out."""
+        from rhonet.trust import distances_of
+
+        folds = np.array([assign_fold(system, folds=PARTS) for system in systems])
+        members, distances = [], []
+        for fold in range(PARTS):
+            member = Surroundings.fit([one for one, at in zip(sites, folds, strict=True) if at != fold])
+            left_out = [one for one, at in zip(sites, folds, strict=True) if at == fold]
+            members.append(member)
+            distances.append(distances_of(member, left_out))
+        return cls(tuple(members), conformal_quantile(np.concatenate(distances), 1 - NOVEL_SHARE))
+
+    def novelty(self, sites: Sequence[np.ndarray]) -> np.ndarray:
+        """Novelties (n,) of n densities."""
+        from rhonet.trust import distances_of
+
+        return np.mean([distances_of(member, sites) for member in self.members], axis=0) / self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class Power:
+    """Novelties (n,) of one kind of densities."""
+
+    name: str
+    novelty: np.ndarray
+
+    def row(self, ordinary: np.ndarray) -> str:
+        """Row of the table; `ordinary` are the novelties of unseen ordinary crystals."""
+        everything = np.concatenate([ordinary, self.novelty])
+        is_odd = np.arange(len(everything)) >= len(ordinary)
+        (area,) = auc(is_odd, everything, np.ones((1, len(everything))))
+        flagged = share_of(self.novelty > 1, "no densities")
+        return f"| {self.name} | {len(self.novelty)} | {_percent(flagged)} | {area:.2f} | {_median(self.novelty)} |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="base", help="configuration whose view is used (default: %(default)s)")
+    parser.add_argument("--data-dir", metavar="DIR", help="where the data set is or will be built (default: as config)")
+    parser.add_argument("--densities", type=Path, metavar="CSV", help="manifest of densities of other codes")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="markdown file to write (default: standard output)")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    start_tensorflow()
+    overrides = [] if options.data_dir is None else [f"data.data_dir={options.data_dir}"]
+    text = report(load_config(options.config, overrides), manifest=options.densities)
+    if options.out is None:
+        print(text, end="")
+    else:
+        options.out.write_text(text, encoding="utf-8")
+    return 0
+
+
+def report(config: Config, *, manifest: Path | None) -> str:
+    """The tables as markdown, with the command and the commit that wrote them."""
+    crystals = read_crystals(config)
+    sites = find_all_sites([crystal.density for crystal in crystals], config.view)
+    parts = np.array([assign_fold(crystal.system, folds=PARTS, seed=1) for crystal in crystals])
+    flags = [_fit(crystals, sites, parts != part) for part in range(PARTS)]
+    ordinary = np.empty(len(crystals))
+    for part, flag in enumerate(flags):
+        ordinary[parts == part] = flag.novelty(_chosen(sites, parts == part))
+    all_elements = [_elements_besides(crystals, parts == part) for part in range(PARTS)]
+    is_known = np.array(
+        [set(one.system.split("-")) <= all_elements[part] for one, part in zip(crystals, parts, strict=True)]
+    )
+    rows = [
+        Power("**ordinary crystals, unseen**", ordinary),
+        Power("of these, all elements seen in training", ordinary[is_known]),
+        Power("of these, some element not seen", ordinary[~is_known]),
+        Power("**crystals with elements held out**", new_elements(crystals, sites)),
+    ]
+    damaged = [row for row, crystal in enumerate(crystals) if position(f"{CHOICE} {crystal.system}") >= 0.5]
+    for heading, kinds in (("harmless: ", HARMLESS), ("", DAMAGES)):
+        for kind in kinds:
+            log.info("%s", kind.name)
+            found = damage_power(kind, [crystals[row] for row in damaged], parts[damaged], flags, config.view)
+            rows.append(Power(heading + kind.name, found))
+    tables = []
+    if manifest is not None:
+        files = judge_files(manifest, _fit(crystals, sites, np.ones(len(crystals), bool)), config.view)
+        rows += group_files(files)
+        tables = [_file_table(files)]
+    command = shlex.join(["python", "tools/novelty_power.py", *sys.argv[1:]])
+    head = f"`{command}`, commit {git_commit() or 'unknown'}, {len(crystals)} crystals\n\n"
+    table = "| densities | n | flagged | AUC | median novelty |\n|---|---|---|---|---|\n"
+    return head + table + "".join(row.row(ordinary) + "\n" for row in rows) + "".join(tables)
+
+
+def read_crystals(config: Config) -> list[Crystal]:
+    """The bundled crystals, as stored; without magnetization, which no site shows."""
+    from rhonet.builds import open_or_build
+    from rhonet.dataset import as_records
+    from rhonet.records import decode_record
+
+    records: Any = as_records(open_or_build(config.data)).as_numpy_iterator()
+    return [
+        Crystal(
+            record["groups"]["chemical_system"].decode(),
+            dataclasses.replace(decode_record(record), magnetization=None),
+        )
+        for record in records
+    ]
+
+
+def find_all_sites(densities: Sequence[ChargeDensity], view: ViewConfig) -> list[np.ndarray]:
+    """Sites (sites, widths) of each density, as the model's view sees it."""
+    import tensorflow as tf
+
+    find = _finder(view)
+    return [
+        find(tf.constant(density.values, tf.float32), tf.constant(density.lattice, tf.float64)).numpy()
+        for density in densities
+    ]
+
+
+@functools.cache
+def _finder(view: ViewConfig) -> Any:
+    """Graph from a grid and its lattice to sites."""
+    import tensorflow as tf
+
+    from rhonet import views
+    from rhonet.sites import find_sites
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None), tf.float32), tf.TensorSpec((3, 3), tf.float64)],
+    )
+    def find(values: tf.Tensor, lattice: tf.Tensor) -> tf.Tensor:
+        return find_sites(views.spectrum(values, tf.zeros((0, 0, 0)), lattice, view))
+
+    return find
+
+
+def new_elements(crystals: Sequence[Crystal], sites: Sequence[np.ndarray]) -> np.ndarray:
+    """Novelties of crystals with held-out elements, over several choices of the elements."""
+    found = []
+    for seed in ELEMENT_SEEDS:
+        splits = [
+            assign_by_element(crystal.system.split("-"), fractions=ELEMENT_FRACTIONS, seed=seed) for crystal in crystals
+        ]
+        is_new = np.array(splits) == "test"
+        found.append(_fit(crystals, sites, ~is_new).novelty(_chosen(sites, is_new)))
+    return np.concatenate(found)
+
+
+def damage_power(
+    kind: Damage, crystals: Sequence[Crystal], parts: np.ndarray, flags: Sequence[Flag], view: ViewConfig
+) -> np.ndarray:
+    """Novelties of damaged crystals, each judged by the flag of its part, which has not seen it whole either."""
+    rng = np.random.default_rng(0)
+    sites = find_all_sites([kind.apply(crystal.density, rng) for crystal in crystals], view)
+    found = np.empty(len(crystals))
+    for part, flag in enumerate(flags):
+        found[parts == part] = flag.novelty(_chosen(sites, parts == part))
+    return found
+
+
+@dataclass(frozen=True)
+class JudgedFile:
+    """One density of the manifest: the first readable file of its group."""
+
+    group: str
+    formula: str
+    code: str
+    is_nonsense: bool
+    novelty: float
+
+
+def judge_files(manifest: Path, flag: Flag, view: ViewConfig) -> list[JudgedFile]:
+    """Novelties of the manifest's densities; what cannot be read is left out, copies of a field count once."""
+    judged: dict[str, JudgedFile] = {}
+    for row, density in _readable(manifest):
+        if row["group"] in judged:
+            continue
+        (novelty,) = flag.novelty(find_all_sites([density], view))
+        is_nonsense = re.search(NONSENSE, row["odd_features"]) is not None
+        judged[row["group"]] = JudgedFile(row["group"], row["formula"], density.format, is_nonsense, float(novelty))
+    return list(judged.values())
+
+
+def _readable(manifest: Path) -> Iterator[tuple[dict[str, str], ChargeDensity]]:
+    with manifest.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            try:
+                yield row, read_density(manifest.parent / row["file"])
+            except FormatError as error:
+                log.debug("left out: %s", error)
+
+
+def group_files(files: Sequence[JudgedFile]) -> list[Power]:
+    """Densities by what wrote them, and those that are none."""
+    kinds: dict[str, list[float]] = {}
+    for file in sorted(files, key=lambda file: (file.is_nonsense, file.code)):
+        kinds.setdefault("no valence density" if file.is_nonsense else f"format {file.code}", []).append(file.novelty)
+    return [Power(name, np.array(found)) for name, found in kinds.items()]
+
+
+def _file_table(files: Sequence[JudgedFile]) -> str:
+    ranked = sorted(files, key=lambda file: -file.novelty)
+    rows = [
+        f"| {file.group} | {file.formula} | {file.code}{' (no valence density)' if file.is_nonsense else ''} "
+        f"| {file.novelty:.2f} |\n"
+        for file in ranked
+    ]
+    return "\n| density | formula | format | novelty |\n|---|---|---|---|\n" + "".join(rows)
+
+
+def _fit(crystals: Sequence[Crystal], sites: Sequence[np.ndarray], chosen: np.ndarray) -> Flag:
+    return Flag.fit(_chosen(sites, chosen), [crystals[row].system for row in np.flatnonzero(chosen).tolist()])
+
+
+def _chosen(sites: Sequence[np.ndarray], chosen: np.ndarray) -> list[np.ndarray]:
+    return [sites[row] for row in np.flatnonzero(chosen).tolist()]
+
+
+def _elements_besides(crystals: Sequence[Crystal], left_out: np.ndarray) -> set[str]:
+    """Elements that occur in other crystals than these."""
+    return {
+        symbol
+        for crystal, is_out in zip(crystals, left_out, strict=True)
+        if not is_out
+        for symbol in crystal.system.split("-")
+    }
+
+
+def _percent(share: Metric) -> str:
+    return f"{share.value:.0%} [{share.lower:.0%}, {share.upper:.0%}]".replace("%", " %")
+
+
+def _median(values: np.ndarray) -> str:
+    return f"{np.median(values):.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
