@@ -193,3 +193,13 @@ def test_energies_of_the_bundled_crystals_are_possible():
     samples = read_folder(REPOSITORY / "tfds_builders" / "dft_crystals" / "archive").samples
     energies = np.array([sample.labels["formation_energy_per_atom"] for sample in samples])
     assert np.nanmax(np.abs(energies)) < 5
+
+
+def test_bands_that_touch_are_a_metal(tmp_path):
+    source = folder_of(tmp_path / "source", {"one": ("B", 1)}, gap="5e-05")
+    table = source / "properties.csv"
+    table.write_text(table.read_text().replace("band_gap\n", "band_gap,is_metal\n").replace("5e-05\n", "5e-05,0\n"))
+    pack(source, tmp_path / "dest")
+    (sample,) = read_folder(tmp_path / "dest").samples
+    assert sample.labels["band_gap"] == 0
+    assert sample.labels["is_metal"] == 1

@@ -13,7 +13,8 @@ beyond any chemistry (over 10 eV per atom either way: its calculation ended in a
 An insulator with the flag `nscf` was looked at on the k points of its self-consistent mesh only, which miss the
 symmetry points where the band edges mostly are: its gap is an upper bound (1.60 instead of 0.56 eV in BN_Sc_N). What
 follows from the edges (band_gap, is_metal, fermi_energy, band_width) is left empty there, and the crystals are counted.
-A metal on the mesh is a metal: its labels stay.
+A metal on the mesh is a metal: its labels stay. A gap below 1 meV is two bands that touch, as no calculation is
+that exact: it becomes 0, and the crystal a metal.
 
 Exit code: 0 packed or nothing new, 1 refused, 2 bad call.
 """
@@ -49,6 +50,8 @@ MOST_FORMATION_ENERGY = 10.0
 # A crystal that lacks the bands on symmetry points, and what they decide where there seems to be a gap.
 MESH_ONLY = "nscf"
 FROM_BAND_EDGES = ("band_gap", "is_metal", "fermi_energy", "band_width")
+# eV. Less is two bands that touch, and what the eigenvalue solver left between them.
+LEAST_GAP = 1e-3
 PART_NAME = "densities-{:03d}.h5"
 NOTE = f"stored on grids of at most {DEFAULT_SPACING:g} Å: shorter plane waves were dropped; float16"
 
@@ -122,6 +125,9 @@ def pack(source: Path, dest: Path) -> Packed:
     blanked = tuple(sample.id for sample in folder.samples if _has_uncertain_edges(sample))
     for name in blanked:
         rows[name] |= {column: "" for column in FROM_BAND_EDGES if column in rows[name]}
+    for sample in folder.samples:
+        if 0 < sample.labels.get("band_gap", 0.0) < LEAST_GAP:
+            rows[sample.id] |= {"band_gap": "0.0", **({"is_metal": "1"} if "is_metal" in header else {})}
     stored = {sample.id: sample for sample in archive.samples} if archive else {}
     fresh: list[Crystal] = []
     before = dict(table)
