@@ -50,7 +50,12 @@ def latent_vectors(
     started = time.monotonic()
     tf.config.experimental.enable_op_determinism()
     view = ViewConfig(
-        kind="paper", size=SIZE, channels=("density",), views=ORIGINS, finest=max(data.spacing, ViewConfig.finest)
+        kind="paper",
+        size=SIZE,
+        channels=("density",),
+        blurs=(),
+        views=ORIGINS,
+        finest=max(data.spacing, ViewConfig.finest),
     )
     shown = np.random.default_rng(seed).permutation(index.rows("train"))[: max(1, steps * _BATCH // ORIGINS)]
     cubes = np.concatenate([batch.numpy() for batch in _cubes(builder, np.sort(shown), view)])

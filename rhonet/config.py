@@ -95,6 +95,7 @@ class ViewConfig:
     size: grid points along each edge of the cube.
     edge: edge of the cartesian cube, Å.
     channels: fields shown to the network, functions of the density alone.
+    blurs: widths of Gaussians, Å; all channels but the magnetization are shown again of the density blurred by each.
     density_scale: ρ0 of the asinh(ρ/ρ0) scaling, e/Å³.
     finest: no view sees plane waves as short as twice this, Å: what finer grids hold beyond it never counts, so
         stored and native grids look the same. At least data.spacing.
@@ -108,6 +109,7 @@ class ViewConfig:
     size: int = 16
     edge: float = 8.0
     channels: tuple[str, ...] = CHANNELS
+    blurs: tuple[float, ...] = (0.35,)
     density_scale: float = 0.1
     softness: float = 0.5
     finest: float = DEFAULT_SPACING
@@ -123,8 +125,15 @@ class ViewConfig:
         _require(self.finest > 0, f"view.finest must be above 0 Å, got {self.finest}")
         _require(self.views >= 1, f"view.views must be at least 1, got {self.views}")
         _require(len(self.channels) > 0, "view.channels is empty")
+        _require(all(blur > 0 for blur in self.blurs), f"view.blurs must be above 0 Å, got {list(self.blurs)}")
         for channel in self.channels:
             _require(channel in CHANNELS, f"view.channels: {channel!r} is none of {', '.join(CHANNELS)}")
+
+    @property
+    def fields(self) -> tuple[tuple[str, float], ...]:
+        """The cube's channels in order: names, each with the width in Å by which the density is blurred, 0 for none."""
+        blurred = [name for name in self.channels if name != "magnetization"]
+        return (*((name, 0.0) for name in self.channels), *((name, blur) for blur in self.blurs for name in blurred))
 
     @property
     def spacing(self) -> float:
@@ -134,7 +143,10 @@ class ViewConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Architecture and size of the network (rhonet.models)."""
+    """Architecture and size of the network (rhonet.models).
+
+    name: "msa3dcnn", or to compare it with "plain3dcnn" (convolutions in a row) and "values" (no convolution).
+    """
 
     name: str = "msa3dcnn"
     size: str = "base"
@@ -144,7 +156,7 @@ class ModelConfig:
         _require(self.size in SIZES, f"model.size {self.size!r} is none of {', '.join(SIZES)}")
 
 
-MODELS = ("msa3dcnn", "plain3dcnn")
+MODELS = ("msa3dcnn", "plain3dcnn", "values")
 SIZES = ("tiny", "base", "large")
 
 
@@ -163,7 +175,7 @@ class TrainConfig:
     image_every: epochs between parity images in TensorBoard.
     """
 
-    epochs: int = 12
+    epochs: int = 8
     batch_size: int = 16
     views_per_epoch: int = 8
     learning_rate: float = 1e-3

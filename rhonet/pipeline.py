@@ -14,6 +14,7 @@ from rhonet.config import Config, ConfigError, ViewConfig
 from rhonet.dataset import Index, as_records
 
 SHUFFLE_MB = 512
+MOST_SAMPLES = 512
 
 
 def decode(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -79,6 +80,16 @@ class TrainingData:
 
         self._example = example
 
+    def sample(self) -> np.ndarray:
+        """Cubes of one view per training crystal, (N, n, n, n, channels), of at most `MOST_SAMPLES` crystals."""
+        seed = tf.constant([self._config.train.seed, -1], tf.int64)
+        cubes = self._source.take(MOST_SAMPLES).map(
+            lambda row, waves: self._example(row, waves, seed + tf.stack([row, tf.constant(0, tf.int64)]))[0]["cube"],
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        return np.stack([cube.numpy() for cube in cubes])
+
     def epoch(self, number: int) -> tf.data.Dataset:
         """Batches of one epoch, `steps_per_epoch` of them."""
         train = self._config.train
@@ -110,7 +121,7 @@ def fixed_views(
 
     examples = spectra(builder, rows, view).map(all_views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = examples.unbatch().batch(batch_size)
-    size_mb = len(rows) * view.views * view.size**3 * len(view.channels) * 4 / 2**20
+    size_mb = len(rows) * view.views * view.size**3 * len(view.fields) * 4 / 2**20
     return (batches.cache() if size_mb <= cache_mb else batches).prefetch(2)
 
 

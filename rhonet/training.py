@@ -21,6 +21,7 @@ from rhonet.inference import average_views, to_predictions
 from rhonet.metrics import Evaluation, evaluate
 from rhonet.models.losses import task_losses
 from rhonet.models.network import Network, build_network
+from rhonet.models.values import fit_to_cubes
 from rhonet.pipeline import TrainingData, fixed_views
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
@@ -74,7 +75,7 @@ class Trainer:
     """Trains one network on the training split, watching the validation split.
 
     The weights that count are their exponential moving average at the epoch with the lowest validation
-    loss; without validation labels, at the last epoch. Initial weights depend on `train.seed` alone.
+    loss; without validation labels, at the last epoch. Initial weights depend on `train.seed` and the training views.
 
     Args:
         builder: built TFDS data set.
@@ -110,6 +111,7 @@ class Trainer:
             self.network = build_network(config.view, config.model, self.standardizer)
             self.optimizer = _optimizer(config.train, self.data.steps_per_epoch)
             self.optimizer.build(self.network.standardized.trainable_variables)
+        fit_to_cubes(self.network.standardized, self.data.sample())
         self.averaged = build_network(config.view, config.model, self.standardizer)
         self.best = build_network(config.view, config.model, self.standardizer)
         for network in (self.averaged, self.best):
@@ -232,7 +234,7 @@ class Trainer:
         """Moving average with a short memory at first, so that early epochs can be judged too."""
         done = tf.cast(self.optimizer.iterations.value, tf.float32)
         decay = tf.minimum(self.config.train.ema, (1.0 + done) / (10.0 + done))
-        for mean, value in zip(self.averaged.standardized.variables, self.network.standardized.variables, strict=True):
+        for mean, value in zip(self.averaged.standardized.weights, self.network.standardized.weights, strict=True):
             mean.value.assign(decay * mean.value + (1.0 - decay) * tf.convert_to_tensor(value.value))
 
     def _validate(self) -> tuple[Predictions, np.ndarray]:

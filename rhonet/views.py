@@ -93,8 +93,8 @@ def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
     """The network's cube (size, size, size, channels), float32, dimensionless.
 
     Densities enter as asinh(ρ/ρ0) and magnetizations as asinh(m/ρ0), which keeps the sign of the small
-    negative values of pseudo-densities; gradients as asinh(|∇ρ|·Å/ρ0), Laplacians as asinh(-∇²ρ·0.1 Å²/ρ0).
-    Length of the gradient and Laplacian do not turn with the crystal: they tell the network about directions
+    negative values of pseudo-densities; gradients as asinh(|∇ρ|·Å/ρ0), Laplacians as asinh(-∇²ρ·0.1 Å²/ρ0). Of a
+    density blurred by a Gaussian of width σ, the derivatives are taken in units of σ instead (σ|∇ρ|, -σ²∇²ρ). Length of the gradient and Laplacian do not turn with the crystal: they tell the network about directions
     without its having to learn rotations.
     """
     inverse = tf.linalg.inv(waves.lattice)
@@ -103,26 +103,29 @@ def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
     else:
         steps = tf.eye(3, dtype=tf.float64) / view.size
     waves_per_angstrom = tf.matmul(waves.millers, inverse, transpose_b=True)
-    coefficients = [_channel_waves(name, waves.coefficients, waves_per_angstrom) for name in view.channels]
+    coefficients = [_field_waves(name, blur, waves.coefficients, waves_per_angstrom) for name, blur in view.fields]
     fields = _sum_plane_waves(waves.millers, tf.concat(coefficients, axis=0), steps, frame.origin, view.size)
     # One field per channel, but three for the gradient, of which the length counts.
-    split = tf.split(fields, [3 if name == "gradient" else 1 for name in view.channels])
-    split = zip(view.channels, split, strict=True)
-    cube = tf.stack([tf.norm(field, axis=0) if name == "gradient" else field[0] for name, field in split], axis=-1)
+    split = tf.split(fields, [3 if name == "gradient" else 1 for name, _ in view.fields])
+    split = zip(view.fields, split, strict=True)
+    cube = tf.stack([tf.norm(field, axis=0) if name == "gradient" else field[0] for (name, _), field in split], axis=-1)
     return tf.asinh(cube / view.density_scale)
 
 
-def _channel_waves(name: str, coefficients: tf.Tensor, waves_per_angstrom: tf.Tensor) -> tf.Tensor:
+def _field_waves(name: str, blur: float, coefficients: tf.Tensor, waves_per_angstrom: tf.Tensor) -> tf.Tensor:
     """Plane waves of the fields that a channel is made of, (1 or 3, G), all of the size of a density in e/Å³."""
     density, magnetization = coefficients[:1], coefficients[1:]
-    if name == "density":
-        return density
     if name == "magnetization":
         return magnetization
     g = 2 * math.pi * waves_per_angstrom
+    squared = tf.reduce_sum(g**2, axis=1)
+    if blur:
+        density *= tf.cast(tf.exp(-0.5 * blur**2 * squared), tf.complex64)
+    if name == "density":
+        return density
     if name == "gradient":
-        return tf.complex(0.0, 1.0) * tf.cast(tf.transpose(g), tf.complex64) * density
-    return tf.cast(LAPLACIAN_AREA * tf.reduce_sum(g**2, axis=1), tf.complex64) * density
+        return tf.cast((blur or 1.0) * tf.transpose(g), tf.complex64) * tf.complex(0.0, 1.0) * density
+    return tf.cast((blur**2 or LAPLACIAN_AREA) * squared, tf.complex64) * density
 
 
 @as_written
@@ -144,7 +147,7 @@ def fixed_frames(view: ViewConfig) -> Frame:
 @as_written
 def render_fixed(waves: Spectrum, view: ViewConfig) -> tf.Tensor:
     """The cubes that a prediction is averaged over, (views, size, size, size, channels)."""
-    cube = tf.TensorSpec((view.size,) * 3 + (len(view.channels),), tf.float32)
+    cube = tf.TensorSpec((view.size,) * 3 + (len(view.fields),), tf.float32)
     return tf.map_fn(
         lambda frame: render(waves, Frame(*frame), view), tuple(fixed_frames(view)), fn_output_signature=cube
     )

@@ -2,7 +2,9 @@
 
 The paper names the ingredients (several receptive fields in parallel, attention, one output per property)
 but neither sizes nor code; every number here is our choice, made for speed on CPUs too: no normalisation
-or convolution at full resolution, matrix products over patches where the grid is halved.
+or convolution at full resolution, matrix products over patches where the grid is halved. Beside the convolutions,
+a second branch reads the distribution of the channels' values over the whole cube (`rhonet.models.values`): from few
+hundred crystals that is learned far better than what convolutions find (docs/results.md).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 from keras import layers
 
 from rhonet.models.layers import AttentionPooling3D, Patches3D, PeriodicPadding3D, ResidualScale
+from rhonet.models.values import FittedScale, encode_values
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,11 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(channels=(16, 32), blocks=(1, 1), trunk=64),
-    "base": Size(channels=(48, 96), blocks=(1, 2), trunk=192),
+    "tiny": Size(channels=(8, 16), blocks=(1, 1), trunk=64),
+    "base": Size(channels=(16, 32), blocks=(1, 1), trunk=192),
     "large": Size(channels=(64, 128, 256), blocks=(2, 3, 2), trunk=384),
 }
+DROPOUT = 0.1
 
 
 def trunk_width(size: str) -> int:
@@ -36,12 +40,13 @@ def trunk_width(size: str) -> int:
 
 
 def encode(cube: Any, size: str, *, periodic: bool) -> Any:
-    """Features (B, F) of a cube (B, n, n, n, channels); n divisible by 2 for each stage.
+    """Features (B, 2·trunk) of a cube (B, n, n, n, channels); n divisible by 2 for each stage.
 
-    Each stage halves the grid by learned 2 x 2 x 2 patches, then applies its multi-scale blocks.
+    Convolutions: each stage halves the grid by learned 2 x 2 x 2 patches, then applies its multi-scale blocks. The
+    other half of the features comes from the distribution of values.
     """
     shape = SIZES[size]
-    x = cube
+    x = scaled = FittedScale(name="channel_scale")(cube)
     for channels, blocks in zip(shape.channels, shape.blocks, strict=True):
         x = layers.Dense(channels)(Patches3D(2)(x))
         for _ in range(blocks):
@@ -52,7 +57,9 @@ def encode(cube: Any, size: str, *, periodic: bool) -> Any:
         layers.GlobalMaxPooling3D()(x),
         AttentionPooling3D(heads=2)(x),
     ]
-    return layers.Concatenate()(pooled)
+    structure = layers.Dropout(DROPOUT)(layers.Concatenate()(pooled))
+    structure = layers.Dropout(DROPOUT)(layers.Dense(shape.trunk, activation="gelu")(structure))
+    return layers.Concatenate()([structure, encode_values(scaled, shape.trunk)])
 
 
 def multi_scale_block(x: Any, channels: int, *, periodic: bool) -> Any:

@@ -8,11 +8,12 @@ import keras
 from keras import layers
 
 from rhonet.config import ConfigError, ModelConfig, ViewConfig
-from rhonet.models import msa3dcnn, plain3dcnn
+from rhonet.models import msa3dcnn, plain3dcnn, values
 from rhonet.models.layers import LatticeFeatures, PhysicalUnits
 from rhonet.standardize import Standardizer
 
-ENCODERS = {"msa3dcnn": msa3dcnn, "plain3dcnn": plain3dcnn}
+ENCODERS = {"msa3dcnn": msa3dcnn, "plain3dcnn": plain3dcnn, "values": values}
+DROPOUT = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ def build_network(view: ViewConfig, model: ModelConfig, standardizer: Standardiz
         ConfigError: the encoder cannot halve the view's grid as often as it must.
     """
     encoder = ENCODERS[model.name]
-    cube = keras.Input((view.size,) * 3 + (len(view.channels),), name="cube")
+    cube = keras.Input((view.size,) * 3 + (len(view.fields),), name="cube")
     lattice = keras.Input((3, 3), name="lattice")
     try:
         x = encoder.encode(cube, model.size, periodic=view.kind != "cartesian")
@@ -50,11 +51,11 @@ def build_network(view: ViewConfig, model: ModelConfig, standardizer: Standardiz
     if view.kind == "cell":
         x = layers.Concatenate()([x, LatticeFeatures()(lattice)])
     width = encoder.trunk_width(model.size)
-    x = layers.Dense(width, activation="relu")(x)
-    trunk = layers.Dense(width, activation="relu", name="trunk")(x)
+    trunk = layers.Dense(width, activation="gelu", name="trunk")(x)
+    trunk = layers.Dropout(DROPOUT)(trunk)
     heads = []
     for item in standardizer.properties:
-        hidden = layers.Dense(width // 2, activation="relu", name=f"{item.name}_hidden")(trunk)
+        hidden = layers.Dense(width // 2, activation="gelu", name=f"{item.name}_hidden")(trunk)
         heads.append(layers.Dense(item.size, dtype="float32", name=f"{item.name}_standardized")(hidden))
     output = layers.Concatenate(dtype="float32", name="standardized")(heads) if len(heads) > 1 else heads[0]
     inputs = {"cube": cube, "lattice": lattice}

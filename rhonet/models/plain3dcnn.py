@@ -17,14 +17,15 @@ def trunk_width(size: str) -> int:
 
 
 def encode(cube: Any, size: str, *, periodic: bool) -> Any:
-    """Features (B, F) of a cube (B, n, n, n, channels): convolution and pooling, three times."""
+    """Features (B, trunk) of a cube (B, n, n, n, channels): convolution and pooling, three times."""
     x = cube
     first, *rest = CHANNELS[size]
     x = _convolve(x, first, periodic=periodic)
     for channels in rest:
         x = layers.AveragePooling3D(2, padding="same")(x)
         x = _convolve(x, channels, periodic=periodic)
-    return layers.LayerNormalization()(layers.GlobalAveragePooling3D()(x))
+    pooled = layers.LayerNormalization()(layers.GlobalAveragePooling3D()(x))
+    return layers.Dense(TRUNK[size], activation="relu")(pooled)
 
 
 def _convolve(x: Any, channels: int, *, periodic: bool) -> Any:

@@ -1,0 +1,123 @@
+"""What values a field takes in a cube, wherever they lie: layers that are fitted to training cubes before training.
+
+`encode` makes of them a network without any convolution, which is what convolutions are to be compared with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+TRUNK = {"tiny": 64, "base": 192, "large": 384}
+DROPOUT = 0.1
+
+# Shares of all points of the training cubes that lie below the thresholds of a channel.
+LEVELS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
+# Thresholds of a standardised channel lie at least this far apart: much of a magnetization is zero.
+LEAST_STEP = 1e-2
+# Deviations below this are not blown up: of channels, and of what is known of their distributions.
+LEAST_DEVIATION = 1e-3
+
+
+def trunk_width(size: str) -> int:
+    return TRUNK[size]
+
+
+def encode(cube: Any, size: str, *, periodic: bool) -> Any:  # noqa: ARG001 - nothing here has borders
+    """Features (B, trunk) of a cube (B, n, n, n, channels), the same wherever its values lie."""
+    return encode_values(FittedScale(name="channel_scale")(cube), TRUNK[size])
+
+
+def encode_values(scaled: Any, width: int) -> Any:
+    """Features (B, width) of the distributions of the channels of a standardised cube (B, n, n, n, channels)."""
+    values = ValueDistribution3D(name="value_distribution")(scaled)
+    values = FittedScale(name="value_scale")(values)
+    return layers.Dropout(DROPOUT)(layers.Dense(width, activation="gelu")(values))
+
+
+def fit_to_cubes(network: keras.Model, cubes: np.ndarray) -> None:
+    """Fits the network's layers that describe values to training cubes (N, n, n, n, channels), if it has any."""
+    fitted = {layer.name: layer for layer in network.layers if isinstance(layer, (FittedScale, ValueDistribution3D))}
+    if not fitted:
+        return
+    fitted["channel_scale"].fit(cubes, least=LEAST_DEVIATION)
+    scaled = keras.ops.convert_to_numpy(fitted["channel_scale"](cubes))
+    fitted["value_distribution"].fit(scaled)
+    values = keras.ops.convert_to_numpy(fitted["value_distribution"](scaled))
+    fitted["value_scale"].fit(values, least=LEAST_DEVIATION)
+
+
+@keras.saving.register_keras_serializable("rhonet")
+class FittedScale(keras.layers.Layer):
+    """(x - mean) / deviation of each channel (last axis) over training data, always in float32.
+
+    Both are weights that no optimizer touches; unfitted, the layer passes everything on.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "dtype": "float32", "trainable": False})
+
+    def build(self, input_shape: tuple) -> None:
+        shape = (input_shape[-1],)
+        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
+        self.deviation = self.add_weight(shape=shape, initializer="ones", trainable=False, name="deviation")
+
+    def call(self, values: Any) -> Any:
+        return (values - self.mean) / self.deviation
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return input_shape
+
+    def fit(self, values: np.ndarray, *, least: float) -> None:
+        """Takes mean and standard deviation, but at least `least`, from values (..., channels)."""
+        axes = tuple(range(values.ndim - 1))
+        self.mean.assign(values.mean(axis=axes))
+        self.deviation.assign(np.maximum(values.std(axis=axes), least))
+
+
+@keras.saving.register_keras_serializable("rhonet")
+class ValueDistribution3D(keras.layers.Layer):
+    """Distribution of every channel's values over a cube: (B, n, n, n, C) -> (B, 30·C), always in float32.
+
+    With thresholds t_k at quantiles of the training cubes and excesses E_k = ⟨max(x - t_k, 0)⟩ over the cube's
+    points: the excesses, the shares (E_k - E_k+1) / (t_k+1 - t_k) of points above t_k, softened over the step so that
+    they have gradients, mean, maximum and minimum.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "dtype": "float32", "trainable": False})
+
+    def build(self, input_shape: tuple) -> None:
+        shape = (len(LEVELS), input_shape[-1])
+        at = np.linspace(-2.0, 2.0, len(LEVELS), dtype=np.float32)
+        self.thresholds = self.add_weight(
+            shape=shape, initializer=lambda shape, dtype: np.broadcast_to(at[:, None], shape), trainable=False, name="at"
+        )
+
+    def call(self, cube: Any) -> Any:
+        points = ops.reshape(cube, (-1, int(np.prod(cube.shape[1:4])), cube.shape[-1]))
+        # One threshold at a time: all at once would hold the cube fourteen times.
+        excess = ops.stack(
+            [ops.mean(ops.relu(points - self.thresholds[level]), axis=1) for level in range(len(LEVELS))], axis=1
+        )
+        shares = (excess[:, :-1] - excess[:, 1:]) / (self.thresholds[1:] - self.thresholds[:-1])
+        extremes = ops.stack([ops.mean(points, axis=1), ops.max(points, axis=1), ops.min(points, axis=1)], axis=1)
+        found = ops.concatenate([shares, excess, extremes], axis=1)
+        return ops.reshape(found, (-1, self._n_numbers * cube.shape[-1]))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], self._n_numbers * input_shape[-1])
+
+    def fit(self, cubes: np.ndarray) -> None:
+        """Takes the thresholds from cubes (N, n, n, n, C)."""
+        at = np.quantile(cubes.reshape(-1, cubes.shape[-1]), LEVELS, axis=0)
+        for level in range(1, len(LEVELS)):
+            at[level] = np.maximum(at[level], at[level - 1] + LEAST_STEP)
+        self.thresholds.assign(at)
+
+    @property
+    def _n_numbers(self) -> int:
+        return 2 * len(LEVELS) - 1 + 3
