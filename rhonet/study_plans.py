@@ -44,6 +44,9 @@ def view_variants(config: Config) -> tuple[Variant, ...]:
         Variant("blurred", {"view": {"finest": max(edge / size, config.view.finest)}}),
         Variant("half-edge", {"view": {"edge": edge / 2}}),
         Variant("three-quarter-edge", {"view": {"edge": edge * 0.75}}),
+        Variant("no-blur", {"view": {"blurs": []}}),
+        Variant("two-blurs", {"view": {"blurs": [0.35, 0.7]}}),
+        Variant("three-blurs", {"view": {"blurs": [0.35, 0.7, 1.4]}}),
         Variant("more-points", {"view": {"size": size * 3 // 2}}),
         Variant("fewer-points", {"view": {"size": size // 2}}),
     )
@@ -72,12 +75,14 @@ def _group_variant(group: Sequence[str]) -> str:
     return f"group-{group[0]}" if len(group) > 1 else f"only-{group[0]}"
 
 
-def model_variants(_: Config) -> tuple[Variant, ...]:
+def model_variants(config: Config) -> tuple[Variant, ...]:
     """The encoder against the plain one, sizes, and the optimisation's main settings."""
     return (
         Variant("as-configured"),
         Variant("plain3dcnn", {"model": {"name": "plain3dcnn"}}),
+        Variant("values", {"model": {"name": "values"}}),
         Variant("tiny", {"model": {"size": "tiny"}}),
+        Variant("twice-the-epochs", {"train": {"epochs": 2 * config.train.epochs}}),
         Variant("weight-decay-0.05", {"train": {"weight_decay": 0.05}}),
         Variant("no-ema", {"train": {"ema": 0.0}}),
         Variant("half-learning-rate", {"train": {"learning_rate": 5e-4}}),
