@@ -52,7 +52,8 @@ class DataConfig:
     folds: 0, or how many parts the records outside the test split are cut into, by the same groups; part `fold`
         (0 ... folds-1) then validates, whatever `fractions` says, and the others train.
     train_share: share of the training groups that is used, for learning curves.
-    cache_mb: training spectra are kept in memory when they fit in this many MB; so are the validation views.
+    cache_mb: training views (or else their spectra) are kept in memory when they fit in this many MB; so are the
+        validation views.
     """
 
     name: str = "dft_crystals"
@@ -165,6 +166,8 @@ class TrainConfig:
     """Optimisation.
 
     epochs: at most; each shows every training crystal in `views_per_epoch` random views.
+    different_views: of each crystal, rendered once and kept where they fit in `data.cache_mb`; they come again after
+        that many. 0 renders a new one every time.
     patience: epochs without a better validation loss before training stops; 0 never stops early.
     learning_rate: peak of AdamW after `warmup` (share of all steps), then cosine decay to 1 % of it.
     ema: decay of the weights' moving average, which is validated and exported; 0 switches it off.
@@ -178,6 +181,7 @@ class TrainConfig:
     epochs: int = 8
     batch_size: int = 16
     views_per_epoch: int = 8
+    different_views: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 0.5
     warmup: float = 0.05
@@ -194,6 +198,7 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "views_per_epoch", "image_every", "cpu_devices", "ensemble"):
             _require(getattr(self, name) >= 1, f"train.{name} must be at least 1, got {getattr(self, name)}")
         _require(self.learning_rate > 0, f"train.learning_rate must be above 0, got {self.learning_rate}")
+        _require(self.different_views >= 0, f"train.different_views must not be negative, got {self.different_views}")
         _require(self.weight_decay >= 0, f"train.weight_decay must not be negative, got {self.weight_decay}")
         _require(self.clip_norm > 0, f"train.clip_norm must be above 0, got {self.clip_norm}")
         _require(0 <= self.ema < 1, f"train.ema must lie in [0, 1), got {self.ema}")

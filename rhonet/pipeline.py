@@ -15,6 +15,8 @@ from rhonet.dataset import Index, as_records
 
 SHUFFLE_MB = 512
 MOST_SAMPLES = 512
+# Per crystal: the views of the next one have other seeds.
+MOST_VIEWS = 1_000_000
 
 
 def decode(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -42,7 +44,8 @@ class TrainingData:
     """Augmented batches of the training split; their order and every view depend on seed and epoch alone.
 
     Element of an epoch: {"cube": (B, n, n, n, channels), "lattice": (B, 3, 3)}, targets (B, P) standardised,
-    NaN where missing. Plane waves are kept in memory when they fit in `data.cache_mb`, else read again.
+    NaN where missing. The views, or else the plane waves, are kept in memory when they fit in `data.cache_mb`; what
+    does not fit is made again, and is the same.
 
     Args:
         targets: (n, P) standardised labels of all records.
@@ -53,7 +56,7 @@ class TrainingData:
 
     def __init__(self, builder: tfds.core.DatasetBuilder, index: Index, targets: np.ndarray, config: Config) -> None:
         train, view, rows = config.train, config.view, index.rows("train")
-        self._config = config
+        self._config, self._rows = config, rows
         self.steps_per_epoch = len(rows) * train.views_per_epoch // train.batch_size
         if not self.steps_per_epoch:
             raise ConfigError(
@@ -66,42 +69,86 @@ class TrainingData:
             self._source = self._source.cache()
         everything = len(rows) * train.views_per_epoch
         self._buffer = max(train.batch_size, min(everything, int(SHUFFLE_MB / memory * len(rows))))
-        labels = tf.constant(targets, tf.float32)
+        self._labels = tf.constant(targets, tf.float32)
+        self._kept: tuple[tf.Tensor, tf.Tensor] | None = None
         one_view = dataclasses.replace(view, views=1)
 
         @tf.function(reduce_retracing=True)
-        def example(row: tf.Tensor, waves: views.Spectrum, noise: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        def show(row: tf.Tensor, waves: views.Spectrum, number: tf.Tensor) -> dict[str, tf.Tensor]:
+            seed = tf.stack([tf.constant(train.seed, tf.int64), 2 * (row * MOST_VIEWS + number)])
             cube = (
-                views.render(waves, views.random_frame(noise), view)
+                views.render(waves, views.random_frame(seed), view)
                 if view.augment
                 else views.render_fixed(waves, one_view)[0]
             )
-            return {"cube": cube, "lattice": tf.cast(waves.lattice, tf.float32)}, labels[row]
+            return {"cube": cube, "lattice": tf.cast(waves.lattice, tf.float32)}
 
-        self._example = example
+        self._show = show
 
     def sample(self) -> np.ndarray:
-        """Cubes of one view per training crystal, (N, n, n, n, channels), of at most `MOST_SAMPLES` crystals."""
-        seed = tf.constant([self._config.train.seed, -1], tf.int64)
-        cubes = self._source.take(MOST_SAMPLES).map(
-            lambda row, waves: self._example(row, waves, seed + tf.stack([row, tf.constant(0, tf.int64)]))[0]["cube"],
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+        """Cubes of the first view of the training crystals, (N, n, n, n, channels), of at most `MOST_SAMPLES`."""
+        number = tf.constant(0, tf.int64)
+        shown = self._source.take(MOST_SAMPLES).map(
+            lambda row, waves: self._show(row, waves, number), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        return np.stack([cube.numpy() for cube in cubes])
+        return np.stack([one["cube"].numpy() for one in shown])
 
     def epoch(self, number: int) -> tf.data.Dataset:
         """Batches of one epoch, `steps_per_epoch` of them."""
         train = self._config.train
+        # The passes over all crystals that the epoch makes: each shows one view of every crystal.
+        passes = np.arange(train.views_per_epoch) + number * train.views_per_epoch
+        shown = tf.constant(passes % train.different_views if train.different_views else passes, tf.int64)
         seed = train.seed * 1_000_003 + number
-        order = self._source.repeat(train.views_per_epoch)
-        order = order.shuffle(self._buffer, seed=seed, reshuffle_each_iteration=False).enumerate()
-        examples = order.map(
-            lambda at, item: self._example(item[0], item[1], tf.stack([tf.constant(seed, tf.int64), 2 * at])),
+        examples = self._from_memory(shown, seed) if self._fits_in_memory() else self._rendered(shown, seed)
+        return examples.batch(train.batch_size, drop_remainder=True).prefetch(4)
+
+    def _fits_in_memory(self) -> bool:
+        different, view = self._config.train.different_views, self._config.view
+        size = len(self._rows) * different * view.size**3 * len(view.fields) * 4 / 2**20
+        return 0 < size <= self._config.data.cache_mb
+
+    def _from_memory(self, shown: tf.Tensor, seed: int) -> tf.data.Dataset:
+        """Examples of kept views; the first call renders them all."""
+        count = len(self._rows)
+        if self._kept is None:
+            self._kept = self._render_all()
+        cubes, lattices = self._kept
+        rows = tf.constant(self._rows)
+
+        def example(at: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            place = at % count
+            cube = cubes[shown[at // count] * count + place]
+            return {"cube": cube, "lattice": lattices[place]}, self._labels[rows[place]]
+
+        order = tf.data.Dataset.range(len(shown) * count)
+        return order.shuffle(len(shown) * count, seed=seed, reshuffle_each_iteration=False).map(example)
+
+    def _render_all(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Cubes (different_views · N, n, n, n, channels), view by view, and lattices (N, 3, 3)."""
+        view, count = self._config.view, len(self._rows)
+        cubes = np.empty((self._config.train.different_views * count, *(view.size,) * 3, len(view.fields)), np.float32)
+        lattices = np.empty((count, 3, 3), np.float32)
+        shown = self._all_views(tf.range(self._config.train.different_views, dtype=tf.int64))
+        for at, (_, one) in enumerate(shown):
+            cubes[at], lattices[at % count] = one["cube"].numpy(), one["lattice"].numpy()
+        return tf.convert_to_tensor(cubes), tf.convert_to_tensor(lattices)
+
+    def _all_views(self, shown: tf.Tensor, *, shuffle_seed: int | None = None) -> tf.data.Dataset:
+        """(record number, view) for every training crystal and each of the numbered views."""
+        count = len(self._rows)
+        order = self._source.repeat(len(shown)).enumerate()
+        if shuffle_seed is not None:
+            order = order.shuffle(self._buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
+        return order.map(
+            lambda at, item: (item[0], self._show(item[0], item[1], shown[at // count])),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        return examples.batch(train.batch_size, drop_remainder=True).prefetch(4)
+
+    def _rendered(self, shown: tf.Tensor, seed: int) -> tf.data.Dataset:
+        """Examples rendered as they are needed."""
+        return self._all_views(shown, shuffle_seed=seed).map(lambda row, one: (one, self._labels[row]))
 
 
 def fixed_views(
