@@ -94,8 +94,9 @@ def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
 
     Densities enter as asinh(ρ/ρ0) and magnetizations as asinh(m/ρ0), which keeps the sign of the small
     negative values of pseudo-densities; gradients as asinh(|∇ρ|·Å/ρ0), Laplacians as asinh(-∇²ρ·0.1 Å²/ρ0). Of a
-    density blurred by a Gaussian of width σ, the derivatives are taken in units of σ instead (σ|∇ρ|, -σ²∇²ρ). Length of the gradient and Laplacian do not turn with the crystal: they tell the network about directions
-    without its having to learn rotations.
+    density blurred by a Gaussian of width σ, the derivatives are taken in units of σ instead (σ|∇ρ|, -σ²∇²ρ). Length
+    of the gradient and Laplacian do not turn with the crystal: they tell the network about directions without its
+    having to learn rotations.
     """
     inverse = tf.linalg.inv(waves.lattice)
     if view.kind == "cartesian":

@@ -26,7 +26,7 @@ def trunk_width(size: str) -> int:
     return TRUNK[size]
 
 
-def encode(cube: Any, size: str, *, periodic: bool) -> Any:  # noqa: ARG001 - nothing here has borders
+def encode(cube: Any, size: str, *, periodic: bool) -> Any:
     """Features (B, trunk) of a cube (B, n, n, n, channels), the same wherever its values lie."""
     return encode_values(FittedScale(name="channel_scale")(cube), TRUNK[size])
 
@@ -94,7 +94,10 @@ class ValueDistribution3D(keras.layers.Layer):
         shape = (len(LEVELS), input_shape[-1])
         at = np.linspace(-2.0, 2.0, len(LEVELS), dtype=np.float32)
         self.thresholds = self.add_weight(
-            shape=shape, initializer=lambda shape, dtype: np.broadcast_to(at[:, None], shape), trainable=False, name="at"
+            shape=shape,
+            initializer=lambda shape, dtype: ops.convert_to_tensor(np.broadcast_to(at[:, None], shape), dtype),
+            trainable=False,
+            name="at",
         )
 
     def call(self, cube: Any) -> Any:
