@@ -81,15 +81,22 @@ def reference_cube(density: ChargeDensity, view: ViewConfig, rotation: np.ndarra
         coefficients = np.exp(-2j * np.pi * millers @ grid.T) @ values.ravel() / values.size
         return (exponentials @ (coefficients * damping * factor)).real
 
-    gradient = [field(density.values, 2j * np.pi * waves[:, axis]) for axis in range(3)]
-    spin = density.magnetization
-    channels = {
-        "density": field(density.values),
-        "gradient": np.linalg.norm(gradient, axis=0),
-        "laplacian": field(density.values, 0.1 * (2 * np.pi) ** 2 * (waves**2).sum(axis=1)),
-        "magnetization": np.zeros(len(points)) if spin is None else field(spin),
-    }
-    cube = np.stack([channels[name] for name in view.channels], axis=-1)
+    spin = np.zeros(len(points)) if density.magnetization is None else field(density.magnetization)
+    squared = (2 * np.pi) ** 2 * (waves**2).sum(axis=1)
+
+    def channel(name: str, blur: float) -> np.ndarray:
+        """A Gaussian blur multiplies each wave by exp(-σ²k²/2); derivatives of what is blurred count per σ."""
+        blurred = np.exp(-(blur**2) * squared / 2)
+        if name == "magnetization":
+            return spin
+        if name == "density":
+            return field(density.values, blurred)
+        if name == "gradient":
+            slopes = [field(density.values, 2j * np.pi * waves[:, axis] * blurred) for axis in range(3)]
+            return np.linalg.norm(slopes, axis=0) * (blur if blur else 1.0)
+        return field(density.values, squared * blurred) * (blur**2 if blur else 0.1)
+
+    cube = np.stack([channel(name, blur) for name, blur in view.fields], axis=-1)
     return cube.reshape(view.size, view.size, view.size, -1)
 
 
@@ -118,7 +125,16 @@ def test_view_is_the_sum_over_plane_waves(kind, shape, lattice):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"softness": 0.0}, {"softness": 1.3}, {"size": 9}, {"finest": 0.9}, {"edge": 9.0}, {"density_scale": 0.01}],
+    [
+        {"softness": 0.0},
+        {"softness": 1.3},
+        {"size": 9},
+        {"finest": 0.9},
+        {"edge": 9.0},
+        {"density_scale": 0.01},
+        {"blurs": ()},
+        {"blurs": (0.2, 0.6)},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("kind", VIEW_KINDS)
@@ -130,14 +146,31 @@ def test_settings_mean_what_they_say(kind, changes):
 def test_channels_come_in_the_order_that_is_asked_for():
     density, frame = noise((6, 7, 8)), random_frame()
     whole = cube_of(density, view_of("cartesian"), *frame)
-    some = cube_of(density, view_of("cartesian", channels=("magnetization", "density")), *frame)
+    some = cube_of(density, view_of("cartesian", channels=("magnetization", "density"), blurs=()), *frame)
     order = [CHANNELS.index("magnetization"), CHANNELS.index("density")]
     np.testing.assert_allclose(some, whole[..., order], atol=CLOSE)
-    assert cube_of(density, view_of("cell", channels=("gradient",)), *frame).shape == (8, 8, 8, 1)
+    assert cube_of(density, view_of("cell", channels=("gradient",), blurs=()), *frame).shape == (8, 8, 8, 1)
+
+
+def test_blurred_density_is_shown_after_all_channels_and_the_magnetization_only_once():
+    view = view_of("cartesian", channels=("magnetization", "density", "gradient"), blurs=(0.6, 0.2))
+    assert view.fields == (
+        ("magnetization", 0.0),
+        ("density", 0.0),
+        ("gradient", 0.0),
+        ("density", 0.6),
+        ("gradient", 0.6),
+        ("density", 0.2),
+        ("gradient", 0.2),
+    )
+    density, frame = noise((9, 10, 11)), random_frame()
+    cube = cube_of(density, view, *frame)
+    spread = {blur: np.sinh(cube[..., at]).std() for at, (name, blur) in enumerate(view.fields) if name == "density"}
+    assert spread[0.6] < spread[0.2] < spread[0.0]
 
 
 def test_mean_of_the_cell_view_is_the_mean_density():
-    density, view = noise((9, 8, 7)), view_of("paper", channels=("density",))
+    density, view = noise((9, 8, 7)), view_of("paper", channels=("density",), blurs=())
     cube = np.sinh(cube_of(density, view, *random_frame()).astype(np.float64)) * view.density_scale
     assert cube.mean() * density.volume == pytest.approx(density.n_electrons, rel=1e-5)
 
