@@ -147,7 +147,7 @@ def _fit(trainer: Trainer, member: Member) -> None:
         trainer.progress.next_epoch - first,
         time.monotonic() - started,
         trainer.progress.best_epoch + 1,
-        weights_hash(trainer.best.standardized.variables)[:16],
+        weights_hash(trainer.best.standardized.weights)[:16],
     )
     with explain_disk(member.run.plots, "free some space"):
         save_figure(_draw_history(trainer), member.run.plots / "history.png")

@@ -153,7 +153,7 @@ def _open_networks(folder: Path, config: Config, properties: Sequence[Property])
     networks: list[Network] = []
     while stored or not networks:
         network = build_network(config.view, config.model, standardizer)
-        variables = network.standardized.variables
+        variables = network.standardized.weights
         weights, stored = stored[: len(variables)], stored[len(variables) :]
         if [tuple(one.shape) for one in weights] != [tuple(one.shape) for one in variables]:
             raise RunError(

@@ -79,7 +79,7 @@ class DensityModel(tf.Module):
         self._outputs = {name: tf.TensorSpec(shape[1:], tf.float32) for name, shape in shapes.items()} | {
             name: tf.TensorSpec((), tf.float32) for name in scalars
         }
-        self._tracked = [variable.value for member in members for variable in member.network.standardized.variables]
+        self._tracked = [variable.value for member in members for variable in member.network.standardized.weights]
 
     @tf.function(
         input_signature=[

@@ -234,7 +234,12 @@ class Trainer:
         """Moving average with a short memory at first, so that early epochs can be judged too."""
         done = tf.cast(self.optimizer.iterations.value, tf.float32)
         decay = tf.minimum(self.config.train.ema, (1.0 + done) / (10.0 + done))
-        for mean, value in zip(self.averaged.standardized.weights, self.network.standardized.weights, strict=True):
+        pairs = zip(
+            self.averaged.standardized.trainable_variables,
+            self.network.standardized.trainable_variables,
+            strict=True,
+        )
+        for mean, value in pairs:
             mean.value.assign(decay * mean.value + (1.0 - decay) * tf.convert_to_tensor(value.value))
 
     def _validate(self) -> tuple[Predictions, np.ndarray]:

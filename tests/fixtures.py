@@ -91,9 +91,12 @@ import tensorflow as tf
 from rhonet.config import load_config
 from rhonet.devices import prepare_devices
 from rhonet.experiment import open_data
+from rhonet.models import network
 from rhonet.runs import make_run, plan_run
 from rhonet.training import Trainer
 
+# What is dropped depends on how a batch is shared, so losses are compared without dropout.
+network.DROPOUT = 0.0
 config = load_config(sys.argv[1])
 two = prepare_devices(config.train)
 data = open_data(config)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from rhonet.checkpoint import weights_hash
 from rhonet.config import ConfigError, TrainConfig
+from rhonet.models import network
 from rhonet.models.losses import task_losses
 from rhonet.properties import Property
 from rhonet.runs import Run, RunError
@@ -69,7 +70,10 @@ def whole(make_trainer) -> Trainer:
 
 @pytest.fixture(scope="module")
 def stepper(make_trainer) -> Stepper:
-    trainer = make_trainer("train.weight_decay=0", names=("band_gap", "hardness", "phase"))
+    # With dropout no two calls would give the same loss.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "DROPOUT", 0.0)
+        trainer = make_trainer("train.weight_decay=0", names=("band_gap", "hardness", "phase"))
     (inputs, targets), *_ = trainer.data.epoch(0)
     return Stepper(trainer, trainer._compile_step(), inputs, targets.numpy())
 
@@ -114,8 +118,8 @@ def test_four_crystals_are_learned_by_heart(make_trainer, index):
     assert trainer.progress.best_epoch == 4
     assert {line["loss"]["validation"] for line in history} == {None}
     assert set(history[0]["validation"].values()) == {None}
-    best = weights_hash(trainer.best.standardized.variables)
-    assert best == weights_hash(trainer.network.standardized.variables)
+    best = weights_hash(trainer.best.standardized.weights)
+    assert best == weights_hash(trainer.network.standardized.weights)
 
 
 def test_moving_average_is_the_recursion_over_all_steps(make_trainer):
@@ -129,7 +133,7 @@ def test_moving_average_is_the_recursion_over_all_steps(make_trainer):
     for array, expected in zip(trainer.averaged.standardized.get_weights(), mean, strict=True):
         np.testing.assert_allclose(array, expected, atol=1e-6)
     # What is validated and exported is the average.
-    assert weights_hash(trainer.best.standardized.variables) == weights_hash(trainer.averaged.standardized.variables)
+    assert weights_hash(trainer.best.standardized.weights) == weights_hash(trainer.averaged.standardized.weights)
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (0, 3)])
@@ -160,18 +164,18 @@ def test_loss_of_a_step_is_the_weighted_sum_over_known_labels(stepper):
 
 def test_batch_without_any_label_of_a_property_leaves_its_head_alone(stepper):
     # Adam's momentum of earlier batches would carry it on.
-    network = stepper.trainer.network.standardized
+    model = stepper.trainer.network.standardized
     for variable in stepper.trainer.optimizer.variables[2:]:
         variable.assign(keras.ops.zeros_like(variable))
     hidden = [item.name for item in stepper.trainer.index.properties].index("hardness")
     targets = stepper.targets.copy()
     targets[:, hidden] = np.nan
-    before = {variable.path: variable.numpy() for variable in network.trainable_variables}
+    before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     for _ in range(3):  # the first step of the warm-up has a rate of zero
         loss, sums = stepper.step((stepper.inputs, tf.constant(targets)))
     assert np.isfinite(float(loss))
     assert sums.numpy()[:, hidden].tolist() == [0, 0]
-    for variable in network.trainable_variables:
+    for variable in model.trainable_variables:
         moved = not np.array_equal(variable.numpy(), before[variable.path])
         if "hardness" in variable.path:
             assert not moved
@@ -179,7 +183,7 @@ def test_batch_without_any_label_of_a_property_leaves_its_head_alone(stepper):
             assert moved, variable.path
     _, sums = stepper.step((stepper.inputs, tf.fill(targets.shape, np.float32(np.nan))))
     assert sums.numpy().tolist() == [[0] * 3, [0] * 3]
-    assert all(np.isfinite(array).all() for array in network.get_weights())
+    assert all(np.isfinite(array).all() for array in model.get_weights())
 
 
 def test_rarely_labelled_properties_count_like_others_up_to_a_limit():
@@ -228,6 +232,25 @@ def test_interrupted_training_goes_on_to_the_same_weights(make_trainer, whole):
     assert without_seconds[0] == without_seconds[1]
 
 
+@pytest.mark.parametrize("name", ["values", "msa3dcnn"])
+def test_described_values_are_fitted_before_training_and_stay_as_they_are(make_trainer, name):
+    trainer = make_trainer(f"model.name={name}", "train.epochs=1", "train.views_per_epoch=2", names=("band_gap",))
+    cubes = trainer.data.sample()
+    weights = trainer.network.standardized.weights
+    paths, before = [weight.path for weight in weights], [weight.numpy() for weight in weights]
+    mean = before[paths.index("channel_scale/mean")]
+    np.testing.assert_allclose(mean, cubes.mean(axis=(0, 1, 2, 3)), rtol=1e-4, atol=1e-5)
+    learned = {variable.path for variable in trainer.network.standardized.trainable_variables}
+    trainer.fit()
+    for trained in (trainer.network, trainer.averaged, trainer.best):
+        for path, old, new in zip(paths, before, trained.standardized.get_weights(), strict=True):
+            if path.startswith(("channel_scale", "value_distribution", "value_scale")):
+                np.testing.assert_array_equal(new, old, err_msg=path)
+            elif "kernel" in path:
+                assert path in learned
+                assert not np.array_equal(new, old), path
+
+
 def test_batch_must_be_shared_evenly_by_the_devices(builder, index, crystals, tmp_path):
     three: Any = SimpleNamespace(num_replicas_in_sync=3)
     with pytest.raises(ConfigError, match=r"train.batch_size 4 is no multiple of the 3 devices"):
@@ -236,10 +259,10 @@ def test_batch_must_be_shared_evenly_by_the_devices(builder, index, crystals, tm
 
 def test_initial_weights_do_not_depend_on_what_was_drawn_before(make_trainer):
     first, second = (make_trainer(names=("band_gap",)) for _ in range(2))
-    assert weights_hash(first.averaged.standardized.variables) == weights_hash(second.network.standardized.variables)
+    assert weights_hash(first.averaged.standardized.weights) == weights_hash(second.network.standardized.weights)
     keras.utils.set_random_seed(99)
-    assert weights_hash(make_trainer(names=("band_gap",)).best.standardized.variables) == weights_hash(
-        first.network.standardized.variables
+    assert weights_hash(make_trainer(names=("band_gap",)).best.standardized.weights) == weights_hash(
+        first.network.standardized.weights
     )
 
 

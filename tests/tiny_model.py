@@ -40,7 +40,7 @@ def write_tiny_model(folder: Path) -> None:
     keras.utils.set_random_seed(0)
     networks = [build_network(CONFIG.view, CONFIG.model, standardizer) for _ in range(2)]
     rng = np.random.default_rng(0)
-    for variable in (variable for network in networks for variable in network.standardized.variables):
+    for variable in (variable for network in networks for variable in network.standardized.trainable_variables):
         # Without biases, which start at zero, a normalised network does not see how strong its input is.
         variable.assign(variable + rng.normal(0, 0.1, variable.shape))
     save_model(DensityModel([ServedMember(one, standardizer, None) for one in networks], CONFIG.view), folder)

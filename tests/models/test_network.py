@@ -40,7 +40,10 @@ def network_of(kind: str = "cartesian", name: str = "msa3dcnn", size: str = "tin
 def inputs_of(n: int = 2, *, scale: float = 1.0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     lattices = np.stack([CUBIC, SKEWED] * n)[:n] * scale
-    return {"cube": rng.normal(size=(n, 8, 8, 8, len(VIEW.fields))).astype(np.float32), "lattice": lattices.astype(np.float32)}
+    return {
+        "cube": rng.normal(size=(n, 8, 8, 8, len(VIEW.fields))).astype(np.float32),
+        "lattice": lattices.astype(np.float32),
+    }
 
 
 @pytest.mark.parametrize(("kind", "name"), list(itertools.product(VIEW_KINDS, MODELS)))
