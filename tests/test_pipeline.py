@@ -93,6 +93,22 @@ def test_an_epoch_shows_every_training_crystal_as_often_as_any_other(builder, in
     assert len(np.unique(cubes.reshape(len(cubes), -1), axis=0)) == len(cubes)
 
 
+@pytest.mark.parametrize("cache_mb", [1000, 0])
+def test_views_come_again_after_as_many_as_are_to_differ(builder, index, targets, crystals, cache_mb):
+    def cubes(different, epoch):
+        asked = [f"train.different_views={different}", "train.views_per_epoch=2", "train.batch_size=1"]
+        data = TrainingData(builder, index, targets, crystals.config(*asked, f"data.cache_mb={cache_mb}"))
+        return {inputs["cube"].tobytes() for inputs, _ in epoch_of(data, epoch)}
+
+    first = cubes(2, 0)
+    assert len(first) == 2 * len(index.rows("train"))
+    assert cubes(2, 1) == first
+    # Four differ: the third and fourth are new, the fifth and sixth are the first two.
+    assert not cubes(4, 1) & first
+    assert cubes(4, 2) == first
+    assert not cubes(0, 1) & first
+
+
 def test_labels_and_lattices_stay_with_their_cubes(builder, index, targets, crystals):
     config = crystals.config("view.augment=false", "train.views_per_epoch=1", "train.batch_size=1")
     data = TrainingData(builder, index, targets, config)
