@@ -43,7 +43,7 @@ def test_what_cannot_be_judged_has_no_curve():
     no_logarithm = single(MODULUS, [-1.0, 2.0], [1.0, 2.0])
     assert coverage_curves(calibration, no_logarithm, np.ones(2))["modulus"].n == 1
     unknown = single(GAP, [1.0, 2.0], [1.0, 2.0])
-    without = Calibration(0.9, {}, (1.0, 1.0), 30)
+    without = Calibration(0.9, {}, 1.0, 30)
     assert coverage_curves(without, unknown, np.ones(2)) == {}
 
 

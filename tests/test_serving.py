@@ -57,7 +57,7 @@ def batch_of(densities: list[ChargeDensity]) -> dict[str, tf.Tensor]:
 
 def assert_close(found: np.ndarray, expected: np.ndarray, share: float, name: str) -> None:
     """Differences are a small share of the value or, as some moments lie close to zero, of the values' spread."""
-    np.testing.assert_allclose(found, expected, rtol=share, atol=share * np.std(expected), err_msg=name)
+    np.testing.assert_allclose(found, expected, rtol=share, atol=share * float(np.std(expected)), err_msg=name)
 
 
 def test_training_evaluation_and_served_model_agree_on_stored_records(builder, index, finished, predictor):
