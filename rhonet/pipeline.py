@@ -117,8 +117,8 @@ class TrainingData:
         rows = tf.constant(self._rows)
 
         def example(at: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-            place = at % count
-            cube = cubes[shown[at // count] * count + place]
+            turn, place = tf.math.floordiv(at, count), tf.math.floormod(at, count)
+            cube = cubes[shown[turn] * count + place]
             return {"cube": cube, "lattice": lattices[place]}, self._labels[rows[place]]
 
         order = tf.data.Dataset.range(len(shown) * count)
