@@ -33,7 +33,8 @@ def find_sites(waves: Spectrum) -> tf.Tensor:
     """Fingerprints of the distinct maxima of a density, strongest first, (sites, widths), at least one.
 
     A fingerprint holds asinh(ρ/ρ0) at the maximum, with ρ smoothed by Gaussians of `WIDTHS`. Both do not depend on
-    origin, orientation or choice of the cell.
+    origin, orientation or choice of the cell. No gradient flows through them: which places are maxima does not
+    change smoothly.
 
     Args:
         waves: of any view; what it cannot see does not count.
@@ -52,7 +53,7 @@ def find_sites(waves: Spectrum) -> tf.Tensor:
         return tf.math.real(tf.reduce_sum(blurred * phases[:, None], axis=0))
 
     values = tf.map_fn(values_at, places, fn_output_signature=tf.TensorSpec((len(WIDTHS),), tf.float32))
-    return _distinct(tf.asinh(values / DENSITY_SCALE))
+    return tf.stop_gradient(_distinct(tf.asinh(values / DENSITY_SCALE)))
 
 
 def _blur(g_squared: tf.Tensor, width: float) -> tf.Tensor:
