@@ -13,7 +13,7 @@ from tests.test_metrics import ALL, GAP, MODULUS, simulate, single
 
 
 def fitted(n: int) -> Calibration:
-    return fit_calibration(simulate(n), np.ones(n), np.random.default_rng(0).random((n, 2)))
+    return fit_calibration(simulate(n), np.ones(n), np.random.default_rng(0).random(n))
 
 
 def test_coverage_is_nominal_at_every_level_on_crystals_drawn_like_the_calibration():
