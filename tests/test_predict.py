@@ -74,8 +74,8 @@ def test_file_of_another_format_gives_the_same_answer(command, finished, tmp_pat
     first, *others = (file["properties"] for file in json.loads(answer.stdout)["files"])
     for other in others:
         for name, value in first.items():
-            # The archive is float16.
-            np.testing.assert_allclose(other[name], value, rtol=2e-3, err_msg=name)
+            # The archive is float16; some answers, such as moments, lie close to zero.
+            np.testing.assert_allclose(other[name], value, rtol=2e-3, atol=1e-3, err_msg=name)
 
 
 @pytest.mark.parametrize("name", ["nothing.cube", "."])
