@@ -131,8 +131,9 @@ def test_saved_model_needs_no_rhonet(finished, command, tmp_path):
     for expected, (single, batch) in zip(predicted, json.loads(done.stdout), strict=True):
         assert set(single) == set(batch) == set(expected)  # too few calibration crystals for a novelty
         for name, value in expected.items():
-            np.testing.assert_allclose(single[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
-            np.testing.assert_allclose(batch[name][0], value, rtol=1e-6, atol=1e-7, err_msg=name)
+            # Another process may split its float32 sums otherwise.
+            np.testing.assert_allclose(single[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(batch[name][0], value, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("spin", [False, True])
