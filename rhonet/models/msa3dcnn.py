@@ -15,28 +15,23 @@ from typing import Any
 from keras import layers
 
 from rhonet.models.layers import AttentionPooling3D, Patches3D, PeriodicPadding3D, ResidualScale
+from rhonet.models.sizes import DROPOUT, TRUNK_WIDTHS
 from rhonet.models.values import FittedScale, encode_values
 
 
 @dataclass(frozen=True)
 class Size:
-    """Channels and blocks of each stage, which halves the grid first; width of the shared trunk."""
+    """Channels and blocks of each stage, which halves the grid first."""
 
     channels: tuple[int, ...]
     blocks: tuple[int, ...]
-    trunk: int
 
 
 SIZES = {
-    "tiny": Size(channels=(8, 16), blocks=(1, 1), trunk=64),
-    "base": Size(channels=(16, 32), blocks=(1, 1), trunk=192),
-    "large": Size(channels=(64, 128, 256), blocks=(2, 3, 2), trunk=384),
+    "tiny": Size(channels=(8, 16), blocks=(1, 1)),
+    "base": Size(channels=(16, 32), blocks=(1, 1)),
+    "large": Size(channels=(64, 128, 256), blocks=(2, 3, 2)),
 }
-DROPOUT = 0.1
-
-
-def trunk_width(size: str) -> int:
-    return SIZES[size].trunk
 
 
 def encode(cube: Any, size: str, *, periodic: bool) -> Any:
@@ -45,7 +40,7 @@ def encode(cube: Any, size: str, *, periodic: bool) -> Any:
     Convolutions: each stage halves the grid by learned 2 x 2 x 2 patches, then applies its multi-scale blocks. The
     other half of the features comes from the distribution of values.
     """
-    shape = SIZES[size]
+    shape, width = SIZES[size], TRUNK_WIDTHS[size]
     x = scaled = FittedScale(name="channel_scale")(cube)
     for channels, blocks in zip(shape.channels, shape.blocks, strict=True):
         x = layers.Dense(channels)(Patches3D(2)(x))
@@ -58,8 +53,8 @@ def encode(cube: Any, size: str, *, periodic: bool) -> Any:
         AttentionPooling3D(heads=2)(x),
     ]
     structure = layers.Dropout(DROPOUT)(layers.Concatenate()(pooled))
-    structure = layers.Dropout(DROPOUT)(layers.Dense(shape.trunk, activation="gelu")(structure))
-    return layers.Concatenate()([structure, encode_values(scaled, shape.trunk)])
+    structure = layers.Dropout(DROPOUT)(layers.Dense(width, activation="gelu")(structure))
+    return layers.Concatenate()([structure, encode_values(scaled, width)])
 
 
 def multi_scale_block(x: Any, channels: int, *, periodic: bool) -> Any:

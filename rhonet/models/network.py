@@ -10,10 +10,10 @@ from keras import layers
 from rhonet.config import ConfigError, ModelConfig, ViewConfig
 from rhonet.models import msa3dcnn, plain3dcnn, values
 from rhonet.models.layers import LatticeFeatures, PhysicalUnits
+from rhonet.models.sizes import DROPOUT, TRUNK_WIDTHS
 from rhonet.standardize import Standardizer
 
 ENCODERS = {"msa3dcnn": msa3dcnn, "plain3dcnn": plain3dcnn, "values": values}
-DROPOUT = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def build_network(view: ViewConfig, model: ModelConfig, standardizer: Standardiz
         ) from error
     if view.kind == "cell":
         x = layers.Concatenate()([x, LatticeFeatures()(lattice)])
-    width = encoder.trunk_width(model.size)
+    width = TRUNK_WIDTHS[model.size]
     trunk = layers.Dense(width, activation="gelu", name="trunk")(x)
     trunk = layers.Dropout(DROPOUT)(trunk)
     heads = []

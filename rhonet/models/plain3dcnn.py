@@ -7,13 +7,9 @@ from typing import Any
 from keras import layers
 
 from rhonet.models.layers import PeriodicPadding3D
+from rhonet.models.sizes import TRUNK_WIDTHS
 
 CHANNELS = {"tiny": (8, 16, 32), "base": (32, 64, 128), "large": (64, 128, 256)}
-TRUNK = {"tiny": 64, "base": 192, "large": 384}
-
-
-def trunk_width(size: str) -> int:
-    return TRUNK[size]
 
 
 def encode(cube: Any, size: str, *, periodic: bool) -> Any:
@@ -25,7 +21,7 @@ def encode(cube: Any, size: str, *, periodic: bool) -> Any:
         x = layers.AveragePooling3D(2, padding="same")(x)
         x = _convolve(x, channels, periodic=periodic)
     pooled = layers.LayerNormalization()(layers.GlobalAveragePooling3D()(x))
-    return layers.Dense(TRUNK[size], activation="relu")(pooled)
+    return layers.Dense(TRUNK_WIDTHS[size], activation="relu")(pooled)
 
 
 def _convolve(x: Any, channels: int, *, periodic: bool) -> Any:
