@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import tensorflow_datasets as tfds
 from rhonet import views
 from rhonet.config import Config, ConfigError, ViewConfig
 from rhonet.dataset import Index, as_records
+
+log = logging.getLogger(__name__)
 
 SHUFFLE_MB = 512
 MOST_SAMPLES = 512
@@ -69,6 +72,8 @@ class TrainingData:
             self._source = self._source.cache()
         everything = len(rows) * train.views_per_epoch
         self._buffer = max(train.batch_size, min(everything, int(SHUFFLE_MB / memory * len(rows))))
+        # No view is rendered that no epoch shows.
+        self._n_different = min(train.different_views, train.epochs * train.views_per_epoch)
         self._labels = tf.constant(targets, tf.float32)
         self._kept: tuple[tf.Tensor, tf.Tensor] | None = None
         one_view = dataclasses.replace(view, views=1)
@@ -98,14 +103,14 @@ class TrainingData:
         train = self._config.train
         # The passes over all crystals that the epoch makes: each shows one view of every crystal.
         passes = np.arange(train.views_per_epoch) + number * train.views_per_epoch
-        shown = tf.constant(passes % train.different_views if train.different_views else passes, tf.int64)
+        shown = tf.constant(passes % self._n_different if self._n_different else passes, tf.int64)
         seed = train.seed * 1_000_003 + number
         examples = self._from_memory(shown, seed) if self._fits_in_memory() else self._rendered(shown, seed)
         return examples.batch(train.batch_size, drop_remainder=True).prefetch(4)
 
     def _fits_in_memory(self) -> bool:
-        different, view = self._config.train.different_views, self._config.view
-        size = len(self._rows) * different * view.size**3 * len(view.fields) * 4 / 2**20
+        view = self._config.view
+        size = len(self._rows) * self._n_different * view.size**3 * len(view.fields) * 4 / 2**20
         return 0 < size <= self._config.data.cache_mb
 
     def _from_memory(self, shown: tf.Tensor, seed: int) -> tf.data.Dataset:
@@ -125,11 +130,12 @@ class TrainingData:
         return order.shuffle(len(shown) * count, seed=seed, reshuffle_each_iteration=False).map(example)
 
     def _render_all(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Cubes (different_views · N, n, n, n, channels), view by view, and lattices (N, 3, 3)."""
+        """Cubes (views · N, n, n, n, channels), view by view, and lattices (N, 3, 3)."""
         view, count = self._config.view, len(self._rows)
-        cubes = np.empty((self._config.train.different_views * count, *(view.size,) * 3, len(view.fields)), np.float32)
+        log.info("rendering %d views of each of %d crystals", self._n_different, count)
+        cubes = np.empty((self._n_different * count, *(view.size,) * 3, len(view.fields)), np.float32)
         lattices = np.empty((count, 3, 3), np.float32)
-        shown = self._all_views(tf.range(self._config.train.different_views, dtype=tf.int64))
+        shown = self._all_views(tf.range(self._n_different, dtype=tf.int64))
         for at, (_, one) in enumerate(shown):
             cubes[at], lattices[at % count] = one["cube"].numpy(), one["lattice"].numpy()
         return tf.convert_to_tensor(cubes), tf.convert_to_tensor(lattices)
