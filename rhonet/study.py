@@ -58,7 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE", help="change one setting"
     )
     parser.add_argument("--seeds", type=int, default=3, help="trainings per variant (default: %(default)s)")
-    parser.add_argument("--folds", type=int, help="parts of the records (default: as many as seeds)")
+    parser.add_argument(
+        "--folds",
+        type=int,
+        help="parts of the records (default: as many as seeds; with fewer, intervals take each crystal for several)",
+    )
     parser.add_argument("--only", metavar="NAME,...", help="these variants only")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="trainings side by side, one core each"

@@ -41,7 +41,7 @@ def view_variants(config: Config) -> tuple[Variant, ...]:
         Variant("rho-only", {"view": {"channels": ["density", "magnetization"]}}),
         Variant("no-laplacian", {"view": {"channels": ["density", "gradient", "magnetization"]}}),
         Variant("no-gradient", {"view": {"channels": ["density", "laplacian", "magnetization"]}}),
-        Variant("blurred", {"view": {"finest": max(edge / size, config.view.finest)}}),
+        Variant("no-waves-finer-than-points", {"view": {"finest": max(edge / size, config.view.finest)}}),
         Variant("half-edge", {"view": {"edge": edge / 2}}),
         Variant("three-quarter-edge", {"view": {"edge": edge * 0.75}}),
         Variant("no-blur", {"view": {"blurs": []}}),
