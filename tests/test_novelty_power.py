@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from rhonet.config import ViewConfig
 from rhonet.surroundings import WIDTHS
 from tests.crystals import smooth_density
 from tests.synthetic import cube_text
+from tools import novelty_power
 from tools.novelty_power import Flag, JudgedFile, Power, group_files, judge_files
 
 N_ELEMENTS = 12
@@ -68,3 +71,20 @@ def test_files_are_grouped_by_format_with_nonsense_last():
     groups = group_files(files)
     assert [group.name for group in groups] == ["format cube", "format vasp", "no valence density"]
     assert [group.novelty.tolist() for group in groups] == [[0.5], [2.0, 0.7], [9.0]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--densities", "nowhere.csv"], r"nowhere\.csv: cannot be read"),
+        (["--densities", "table.csv"], r"table\.csv: has no column group, odd_features; it has file, format"),
+        (["--out", "nowhere/novelty.md"], r"there is no folder nowhere; make it first"),
+    ],
+)
+def test_bad_call_ends_before_anything_is_computed(arguments, said, tmp_path, monkeypatch, capsys):
+    (tmp_path / "table.csv").write_text("file,format\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["novelty_power.py", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        novelty_power.main()
+    assert re.search(said, capsys.readouterr().err)

@@ -49,6 +49,7 @@ ELEMENT_SEEDS = range(10, 16)
 ELEMENT_FRACTIONS = (0.8, 0.0, 0.2)
 # Chemical systems whose position under this name is in the lower half served to choose the score.
 CHOICE = "novdev"
+MANIFEST_COLUMNS = ("file", "group", "format", "odd_features")
 # Files of a manifest that hold no electron density of a crystal, by their own description.
 NONSENSE = r"synthetic|meaningless|integral_not_valence_count|same_field_as|cube_precise|zero_padded"
 
@@ -112,6 +113,10 @@ def main() -> int:
     parser.add_argument("--densities", type=Path, metavar="CSV", help="manifest of densities of other codes")
     parser.add_argument("--out", type=Path, metavar="FILE", help="markdown file to write (default: standard output)")
     options = parser.parse_args()
+    if options.densities is not None:
+        _check_manifest(options.densities, parser)
+    if options.out is not None and not options.out.parent.is_dir():
+        parser.error(f"--out {options.out}: there is no folder {options.out.parent}; make it first")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("absl").setLevel(logging.ERROR)
     start_tensorflow()
@@ -122,6 +127,18 @@ def main() -> int:
     else:
         options.out.write_text(text, encoding="utf-8")
     return 0
+
+
+def _check_manifest(manifest: Path, parser: argparse.ArgumentParser) -> None:
+    """Ends the program, before it has computed anything, where the manifest is of no use."""
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            header = csv.DictReader(file).fieldnames or ()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        parser.error(f"--densities {manifest}: cannot be read: {error}")
+    missing = [column for column in MANIFEST_COLUMNS if column not in header]
+    if missing:
+        parser.error(f"--densities {manifest}: has no column {', '.join(missing)}; it has {', '.join(header)}")
 
 
 def report(config: Config, *, manifest: Path | None) -> str:
