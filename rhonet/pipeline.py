@@ -98,14 +98,24 @@ class TrainingData:
         )
         return np.stack([one["cube"].numpy() for one in shown])
 
+    def prepare(self) -> None:
+        """Renders the views that are kept in memory; the first epoch does so where nobody asked before."""
+        if self._kept is None and self._fits_in_memory():
+            self._kept = self._render_all()
+
     def epoch(self, number: int) -> tf.data.Dataset:
         """Batches of one epoch, `steps_per_epoch` of them."""
+        self.prepare()
         train = self._config.train
         # The passes over all crystals that the epoch makes: each shows one view of every crystal.
         passes = np.arange(train.views_per_epoch) + number * train.views_per_epoch
         shown = tf.constant(passes % self._n_different if self._n_different else passes, tf.int64)
         seed = train.seed * 1_000_003 + number
-        examples = self._from_memory(shown, seed) if self._fits_in_memory() else self._rendered(shown, seed)
+        examples = (
+            self._rendered(shown, seed)
+            if self._kept is None
+            else self._from_memory(*self._kept, shown=shown, seed=seed)
+        )
         return examples.batch(train.batch_size, drop_remainder=True).prefetch(4)
 
     def _fits_in_memory(self) -> bool:
@@ -113,13 +123,9 @@ class TrainingData:
         size = len(self._rows) * self._n_different * view.size**3 * len(view.fields) * 4 / 2**20
         return 0 < size <= self._config.data.cache_mb
 
-    def _from_memory(self, shown: tf.Tensor, seed: int) -> tf.data.Dataset:
-        """Examples of kept views; the first call renders them all."""
-        count = len(self._rows)
-        if self._kept is None:
-            self._kept = self._render_all()
-        cubes, lattices = self._kept
-        rows = tf.constant(self._rows)
+    def _from_memory(self, cubes: tf.Tensor, lattices: tf.Tensor, *, shown: tf.Tensor, seed: int) -> tf.data.Dataset:
+        """Examples of kept views."""
+        count, rows = len(self._rows), tf.constant(self._rows)
 
         def example(at: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             turn, place = tf.math.floordiv(at, count), tf.math.floormod(at, count)
