@@ -9,6 +9,7 @@ DEVICE := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 PY := $(VENV)/bin/python
 LOCKED := $(VENV)/.locked-$(DEVICE)
 READY := $(VENV)/.ready-$(DEVICE)
+TRITON := $(VENV)/.triton
 EXTRAS := export test bench mp dev
 
 .DEFAULT_GOAL := help
@@ -23,7 +24,7 @@ setup: $(READY)  ## install everything into .venv; the other targets do it thems
 train: $(READY)  ## train on the bundled crystals and print test metrics; ARGS go to rhonet.train
 	$(PY) -m rhonet.train --config base $(ARGS)
 
-test: $(READY)  ## run all tests; ARGS go to pytest
+test: $(READY) $(TRITON)  ## run all tests; ARGS go to pytest
 	$(PY) -m pytest $(ARGS)
 
 check: $(READY)  ## lint, format, types, import fence
@@ -43,6 +44,11 @@ lock: $(READY)  ## pin what setup.py asks for; ARGS=--upgrade takes new releases
 	        --custom-compile-command "make lock" \
 	        --extra $$device $(EXTRAS:%=--extra %) --output-file locks/$$device.txt || exit 1; \
 	done
+
+# Training needs no server, so it goes without this one; where none was built for a machine, tests say so and are skipped.
+$(TRITON): locks/triton.txt $(LOCKED)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< && touch $@ \
+	    || echo "No Triton server for this machine: tests that need one are skipped." >&2
 
 clean:  ## remove .venv and caches; data/ and runs/ stay
 	@test ! -e $(VENV) || test -f $(VENV)/pyvenv.cfg || { echo "$(VENV) is not a virtual environment; not removed"; exit 1; }

@@ -34,7 +34,14 @@ REQUIRES = [
 EXTRAS = {
     "cpu": ["tensorflow-cpu" + TENSORFLOW],
     "gpu": ["tensorflow[and-cuda]" + TENSORFLOW],
-    "export": ["onnx>=1.20", "onnxruntime>=1.24", "tf2onnx>=1.17"],
+    # python -m rhonet.export --onnx and --triton, python -m rhonet.predict --server
+    "export": [
+        "onnx>=1.20",
+        "onnxruntime>=1.24",
+        "protobuf>=6.30",
+        "tf2onnx>=1.17",
+        "tritonclient[grpc,http]>=2.73",
+    ],
     "test": [
         "dill>=0.4",
         "hypothesis>=6.100",
