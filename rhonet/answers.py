@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,29 @@ class Answer:
     lower: dict[str, float]
     upper: dict[str, float]
     novelty: float
+
+
+def answer_of(outputs: Mapping[str, np.ndarray], properties: Sequence[Property]) -> Answer:
+    """Answer from what a served model gives for one density; scalars may come as arrays of one value.
+
+    Args:
+        outputs: by name: properties, NAME_lower, NAME_upper, novelty.
+        properties: of the model's card.
+
+    Raises:
+        KeyError: a property is missing.
+    """
+    return Answer(
+        values={item.name: outputs[item.name].reshape((item.classes,) if item.classes else ()) for item in properties},
+        lower=_ends(outputs, "lower", properties),
+        upper=_ends(outputs, "upper", properties),
+        novelty=float(outputs["novelty"].item()) if "novelty" in outputs else math.nan,
+    )
+
+
+def _ends(outputs: Mapping[str, np.ndarray], end: str, properties: Sequence[Property]) -> dict[str, float]:
+    named = {item.name: f"{item.name}_{end}" for item in properties}
+    return {name: float(outputs[key].item()) for name, key in named.items() if key in outputs}
 
 
 @dataclass(frozen=True)

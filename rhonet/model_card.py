@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,15 +52,28 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD
     if not path.is_file():
         raise RunError(f"{folder}: not a model folder (no {CARD}); models are made by python -m rhonet.export")
+    return parse_card(str(path), lambda: tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def parse_card(place: str, read: Callable[[], dict[str, Any]]) -> Card:
+    """Card from its content.
+
+    Args:
+        place: where it comes from, for messages.
+        read: gives the content.
+
+    Raises:
+        RunError: the content cannot be read, is no card, or one of another version.
+    """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read()
         version = content["card_version"]
         if version == CARD_VERSION:
             return Card(tuple(Property(**item) for item in content["properties"]), content)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: cannot be read as a model card: {error}; export the model again") from error
+        raise RunError(f"{place}: cannot be read as a model card: {error}; export the model again") from error
     raise RunError(
-        f"{path}: card of version {version}, this rhonet reads {CARD_VERSION}; export the model again, or use the "
+        f"{place}: card of version {version}, this rhonet reads {CARD_VERSION}; export the model again, or use the "
         "rhonet that it was made with"
     )
 
