@@ -54,7 +54,9 @@ def module_name(path: Path) -> str:
 
 
 MODULES = sorted(module_name(path) for path in (REPOSITORY / "rhonet").rglob("*.py"))
-ABOVE = [module for module in MODULES if not is_below(module)]
+# Runs inside a Triton server, which gives it a module of its own.
+IN_TRITON = "rhonet.triton.backend"
+ABOVE = [module for module in MODULES if not is_below(module) and module != IN_TRITON]
 SOURCES = sorted(
     path for folder in ("rhonet", "tfds_builders", "tools") for path in (REPOSITORY / folder).rglob("*.py")
 )

@@ -1,0 +1,1 @@
+"""Serving with NVIDIA's Triton: model repository, server, client."""

@@ -1,0 +1,127 @@
+"""A folder of models as Triton serves it: written beside what it replaces, one version after another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from rhonet.model_card import CARD, read_card
+from rhonet.runs import RunError, explain_disk, write_text
+from rhonet.triton.config import (
+    CONFIG,
+    LATTICE_FILE,
+    NETWORK_MODEL,
+    TENSORFLOW_MODEL,
+    VIEWS_MODEL,
+    WARMUP_EDGE,
+    Settings,
+    config_text,
+    is_ours,
+    model_configs,
+    read_config,
+)
+from rhonet.triton.tensors import read_graphs
+
+BACKEND = Path(__file__).with_name("backend.py")
+
+
+def write_repository(
+    onnx_folder: Path,
+    model_folder: Path,
+    destination: Path,
+    *,
+    settings: Settings | None = None,
+    tensorflow: bool = False,
+    force: bool = False,
+) -> int:
+    """Writes the models rhonet, rhonet_views and rhonet_density into a Triton repository; their version.
+
+    Where they are there already, a further version comes beside the older ones and is the one served. Each version
+    keeps its config.pbtxt and card.toml, so that one can go back. Other models of the repository are left alone.
+
+    Args:
+        onnx_folder: holds views.onnx and network.onnx.
+        model_folder: holds card.toml and, for `tensorflow`, saved_model/.
+        destination: repository, made if it is missing.
+        tensorflow: adds rhonet_tensorflow, for servers up to 25.02.
+        force: replaces models of these names with all their versions, whoever wrote them.
+
+    Raises:
+        RunError: an input is missing or does not fit, a model of that name is not ours, or the disk refuses.
+    """
+    settings = settings or Settings()
+    card = read_card(model_folder)
+    graphs = read_graphs(onnx_folder)
+    configs = model_configs(graphs, card, settings, tensorflow=tensorflow)
+    saved_model = model_folder / "saved_model"
+    if tensorflow and not saved_model.is_dir():
+        raise RunError(f"{model_folder}: has no saved_model/, which {TENSORFLOW_MODEL} serves; export the model again")
+    if not force:
+        for name in configs:
+            _check_ours(destination / name)
+    version = 1 if force else 1 + max((_newest(destination / name) for name in configs), default=0)
+    weights = {NETWORK_MODEL: graphs.network.path, VIEWS_MODEL: graphs.views.path}
+    partial = destination.with_name(destination.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with explain_disk(destination, "free some space or give another folder"):
+            for name, config in configs.items():
+                folder = partial / name / str(version)
+                folder.mkdir(parents=True)
+                if name in weights:
+                    _write_computing(folder, weights[name], settings)
+                elif name == TENSORFLOW_MODEL:
+                    shutil.copytree(saved_model, folder / "model.savedmodel")
+                for place in (folder, folder.parent):
+                    write_text(place / CONFIG, config_text(config))
+                    shutil.copy(model_folder / CARD, place / CARD)
+            destination.mkdir(parents=True, exist_ok=True)
+            for name in configs:
+                _put(partial / name, destination / name, str(version), force=force)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return version
+
+
+def _write_computing(folder: Path, weights: Path, settings: Settings) -> None:
+    """Files of one version of a model that computes, and the lattice that warms it up."""
+    shutil.copy(weights, folder / "model.onnx")
+    if settings.backend == "python":
+        shutil.copy(BACKEND, folder / "model.py")
+    warmup = folder.parent / "warmup"
+    warmup.mkdir()
+    (warmup / LATTICE_FILE).write_bytes(np.diag([WARMUP_EDGE] * 3).astype("<f4").tobytes())
+
+
+def _check_ours(folder: Path) -> None:
+    """Raises RunError where a folder holds something that no export of ours wrote."""
+    if not folder.exists():
+        return
+    remedy = "give another folder, or --force to replace it"
+    if not (folder / CONFIG).is_file():
+        raise RunError(f"{folder}: exists and has no {CONFIG}; {remedy}")
+    if not is_ours(read_config(folder / CONFIG)):
+        raise RunError(f"{folder / CONFIG}: was not written by python -m rhonet.export; {remedy}")
+
+
+def _newest(folder: Path) -> int:
+    """Highest version in a model's folder, 0 without any."""
+    numbers = [int(path.name) for path in folder.glob("*") if path.is_dir() and path.name.isdecimal()]
+    return max(numbers, default=0)
+
+
+def _put(source: Path, target: Path, version: str, *, force: bool) -> None:
+    """Moves a model, or its new version, to its place; a server that looks meanwhile sees the old one or the new."""
+    if force:
+        shutil.rmtree(target, ignore_errors=True)
+    if not target.exists():
+        os.replace(source, target)
+        return
+    if (source / "warmup").is_dir():
+        shutil.copytree(source / "warmup", target / "warmup", dirs_exist_ok=True)
+    os.replace(source / version, target / version)
+    for name in (CARD, CONFIG):
+        os.replace(source / name, target / name)

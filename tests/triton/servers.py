@@ -1,0 +1,42 @@
+"""Fixtures around a real Triton server; a test module asks for them by `pytest_plugins = ("tests.triton.servers",)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rhonet.triton.config import Settings
+from rhonet.triton.repository import write_repository
+from rhonet.triton.server import RunningServer, ServerError, find_server, start_server
+from tests.triton.handmade import write_model_folder, write_onnx
+
+MAX_GRID_POINTS = 4096
+
+
+@pytest.fixture(scope="session")
+def triton() -> None:
+    """Skips tests where there is no server for this machine and Python."""
+    try:
+        find_server()
+    except ServerError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def handmade(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders onnx and model of the model made by hand, and its repository for the Python backend."""
+    root = tmp_path_factory.mktemp("handmade")
+    write_onnx(root / "onnx")
+    write_model_folder(root / "model")
+    settings = Settings(backend="python", max_grid_points=MAX_GRID_POINTS, threads=1, queue_microseconds=5000)
+    write_repository(root / "onnx", root / "model", root / "repository", settings=settings)
+    return root
+
+
+@pytest.fixture(scope="session")
+def server(triton: None, handmade: Path) -> Iterator[RunningServer]:
+    """A server of the model made by hand."""
+    with start_server(handmade / "repository") as running:
+        yield running
