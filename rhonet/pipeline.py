@@ -43,6 +43,17 @@ def spectra(builder: tfds.core.DatasetBuilder, rows: np.ndarray, view: ViewConfi
     )
 
 
+@dataclasses.dataclass
+class _KeptViews:
+    """The rendered views of the last training in this process, and what they follow from."""
+
+    key: tuple[Any, ...] = ()
+    views: tuple[tf.Tensor, tf.Tensor] | None = None
+
+
+_last = _KeptViews()
+
+
 class TrainingData:
     """Augmented batches of the training split; their order and every view depend on seed and epoch alone.
 
@@ -76,6 +87,8 @@ class TrainingData:
         self._n_different = min(train.different_views, train.epochs * train.views_per_epoch)
         self._labels = tf.constant(targets, tf.float32)
         self._kept: tuple[tf.Tensor, tf.Tensor] | None = None
+        crystals = (str(builder.data_path), rows.tobytes(), index.volumes[rows].tobytes())
+        self._key = (*crystals, view, train.seed, self._n_different)
         one_view = dataclasses.replace(view, views=1)
 
         @tf.function(reduce_retracing=True)
@@ -92,6 +105,9 @@ class TrainingData:
 
     def sample(self) -> np.ndarray:
         """Cubes of the first view of the training crystals, (N, n, n, n, channels), of at most `MOST_SAMPLES`."""
+        self.prepare()
+        if self._kept is not None:
+            return self._kept[0][: min(len(self._rows), MOST_SAMPLES)].numpy()
         number = tf.constant(0, tf.int64)
         shown = self._source.take(MOST_SAMPLES).map(
             lambda row, waves: self._show(row, waves, number), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -99,9 +115,11 @@ class TrainingData:
         return np.stack([one["cube"].numpy() for one in shown])
 
     def prepare(self) -> None:
-        """Renders the views that are kept in memory; the first epoch does so where nobody asked before."""
+        """Renders the views that are kept in memory, unless the training before saw the same (a study's variants do)."""
         if self._kept is None and self._fits_in_memory():
-            self._kept = self._render_all()
+            if _last.key != self._key:
+                _last.key, _last.views = self._key, None  # room for the new ones first
+            self._kept = _last.views = _last.views or self._render_all()
 
     def epoch(self, number: int) -> tf.data.Dataset:
         """Batches of one epoch, `steps_per_epoch` of them."""

@@ -144,8 +144,6 @@ class Trainer:
         """
         train, first = self.config.train, self.progress.next_epoch
         step = self._compile_step()
-        if first < train.epochs:
-            self.data.prepare()  # before the first epoch's time is taken: the others are foretold from it
         for number in range(first, train.epochs):
             if train.patience and number > self.progress.best_epoch + train.patience and self.progress.best_epoch >= 0:
                 log.info("stopped early: no better validation loss for %d epochs", train.patience)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,12 @@ def targets(index) -> np.ndarray:
     )
 
 
+@pytest.fixture(autouse=True)
+def nothing_rendered_before(monkeypatch):
+    """Each training of a test renders its own views; else a comparison would compare one rendering with itself."""
+    monkeypatch.setattr(pipeline, "_last", SimpleNamespace(key=(), views=None))
+
+
 def epoch_of(data: TrainingData, number: int) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
     batches: Any = data.epoch(number).as_numpy_iterator()
     return list(batches)
@@ -44,7 +51,8 @@ def test_order_and_views_depend_on_seed_and_epoch_alone(builder, index, targets,
     data = TrainingData(builder, index, targets, crystals.config())
     first, second = epoch_of(data, 0), epoch_of(data, 1)
     assert not equal(first, second)
-    # Another object that starts later, as a resumed training does.
+    # Another object that starts later, as a resumed training does in a process of its own.
+    pipeline._last.key = ()
     resumed = TrainingData(builder, index, targets, crystals.config())
     assert equal(epoch_of(resumed, 1), second)
     assert equal(epoch_of(resumed, 0), first)
@@ -107,6 +115,19 @@ def test_views_come_again_after_as_many_as_are_to_differ(builder, index, targets
     assert not cubes(4, 1) & first
     assert cubes(4, 2) == first
     assert not cubes(0, 1) & first
+
+
+def test_trainings_that_see_the_same_views_share_them(builder, index, targets, crystals):
+    def cubes(*asked: str) -> tf.Tensor:
+        data = TrainingData(builder, index, targets, crystals.config(*asked))
+        data.prepare()
+        assert data._kept is not None
+        return data._kept[0]
+
+    first = cubes()
+    assert cubes("train.learning_rate=0.01") is first
+    for change in ("train.seed=1", "view.size=4", "train.different_views=3", "data.fractions=[0.5, 0.3, 0.2]"):
+        assert not np.array_equal(cubes(change), first), change
 
 
 def test_labels_and_lattices_stay_with_their_cubes(builder, index, targets, crystals):
