@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rhonet.answers import NOVEL, Answer, Row, csv_rows, format_rows, json_rows
@@ -14,6 +15,8 @@ from rhonet.model_card import Card, read_card
 from rhonet.phrases import counted
 from rhonet.reading import add_file_arguments, reader_for, report_failures
 from rhonet.runs import RunError
+from rhonet.triton.client import TIMEOUT_SECONDS, RefusedError, ServerPredictor, address_argument, seconds_argument
+from rhonet.triton.config import DENSITY_MODEL
 
 log = logging.getLogger("rhonet.predict")
 
@@ -33,22 +36,33 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m rhonet.predict CHGCAR other.cube --format csv > answers.csv",
     )
     add_file_arguments(parser)
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--model", type=Path, metavar="DIR", help=f"model or run folder (default: saved_models/{RELEASED})"
+    )
+    where.add_argument(
+        "--server",
+        type=address_argument,
+        metavar="URL",
+        help="Triton server that answers instead: grpc://HOST:8001 or http://HOST:8000 (python -m rhonet.serve)",
+    )
+    parser.add_argument(
+        "--server-model", default=DENSITY_MODEL, metavar="NAME", help=f"model on it (default: {DENSITY_MODEL})"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds_argument,
+        default=TIMEOUT_SECONDS,
+        metavar="S",
+        help="seconds to wait for it (default: 120)",
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="output (default: table)")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> int:
-    folder = arguments.model or released_model()
-    if (folder / "model").is_dir():
-        folder = folder / "model"
-    card, reader = read_card(folder), reader_for(arguments)
-    start_tensorflow()
-    from rhonet.serving import Predictor
-
-    predictor = Predictor(folder)
+    reader = reader_for(arguments)
+    card, predict = _model(arguments)
     rows = []
     for file in arguments.files:
         density = reader.read(file)
@@ -56,7 +70,11 @@ def main(arguments: argparse.Namespace) -> int:
             rows.append(Row(file, error=density))
             continue
         formula = density.atoms.get_chemical_formula(mode="metal") if density.atoms is not None else ""
-        answer = predictor.predict(density)
+        try:
+            answer = predict(density)
+        except RefusedError as error:
+            rows.append(Row(file, formula, error=f"{file}: refused by the server: {error}"))
+            continue
         warnings = (*density.warnings, *_spin_note(density, card), *_novelty_note(answer))
         rows.append(Row(file, formula, density.n_electrons, answer, "", warnings, density.total_moment))
     write = {"table": format_rows, "csv": csv_rows, "json": json_rows}[arguments.format]
@@ -70,6 +88,19 @@ def main(arguments: argparse.Namespace) -> int:
         others = f" and {counted(len(spinless) - 1, 'other file')}" if len(spinless) > 1 else ""
         log.warning("%s%s: note: %s", spinless[0], others, NO_SPIN)
     return report_failures([row.error for row in rows if row.error], n_files=len(rows))
+
+
+def _model(arguments: argparse.Namespace) -> tuple[Card, Callable[[ChargeDensity], Answer]]:
+    """Card of the model that was asked for, here or on a server, and what predicts with it."""
+    if arguments.server is not None:
+        remote = ServerPredictor(arguments.server, model=arguments.server_model, timeout_seconds=arguments.timeout)
+        return remote.card, remote.predict
+    folder = model_folder(arguments.model)
+    card = read_card(folder)
+    start_tensorflow()
+    from rhonet.serving import Predictor
+
+    return card, Predictor(folder).predict
 
 
 def _spin_note(density: ChargeDensity, card: Card) -> tuple[str, ...]:
@@ -86,6 +117,16 @@ def _novelty_note(answer: Answer) -> tuple[str, ...]:
     return (
         f"Unlike the training crystals: its novelty is {answer.novelty:.2g}, 95 % of unseen ones stay below 1{doubt}.",
     )
+
+
+def model_folder(path: Path | None) -> Path:
+    """Folder of the model in a run or model folder, or of the released one.
+
+    Raises:
+        RunError: the released one is not installed.
+    """
+    folder = path or released_model()
+    return folder / "model" if (folder / "model").is_dir() else folder
 
 
 def released_model() -> Path:

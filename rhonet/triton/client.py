@@ -62,6 +62,21 @@ def address_argument(text: str) -> Address:
     return Address(parts.scheme, host, port or PORTS[parts.scheme])
 
 
+def seconds_argument(text: str) -> float:
+    """Seconds to wait.
+
+    Raises:
+        argparse.ArgumentTypeError: no number above 0.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
+
+
 class ServerPredictor:
     """A model on a server, ready to predict densities one by one.
 
@@ -148,12 +163,16 @@ class ServerPredictor:
                 raise RefusedError(message) from error
             if status in ("StatusCode.DEADLINE_EXCEEDED", "499"):
                 raise ServerError(f"{self._address}: no answer within {self._seconds:g} s") from error
+            if status == "StatusCode.UNAVAILABLE":
+                raise self._unreachable(message) from error
             raise ServerError(f"{self._address}: {message or status}") from error
         except TimeoutError as error:
             raise ServerError(f"{self._address}: no answer within {self._seconds:g} s") from error
         except (OSError, EOFError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ServerError(f"{self._address}: cannot be reached: {reason}; is the server running?") from error
+            raise self._unreachable(getattr(error, "strerror", None) or error) from error
+
+    def _unreachable(self, reason: object) -> ServerError:
+        return ServerError(f"{self._address}: cannot be reached: {reason}; is the server running?")
 
 
 def _module(address: Address) -> Any:

@@ -187,14 +187,21 @@ def _last_lines(log: Path) -> str:
 
 
 def _free_ports(host: str, ports: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The same ports, with free ones for zeros; all are held until all are found, so that they differ."""
+    """The same ports, with free ones for zeros; all are held until all are found, so that they differ.
+
+    Raises:
+        ServerError: a port is in use; whoever uses it might be taken for the server that is waited for.
+    """
     with contextlib.ExitStack() as held:
         found = []
         for port in ports:
             probe = held.enter_context(socket.socket())
-            if not port:
-                probe.bind((host, 0))
-            found.append(port or probe.getsockname()[1])
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except (OSError, OverflowError) as error:
+                raise ServerError(f"{host}:{port}: cannot listen there: {error}; give another port") from error
+            found.append(probe.getsockname()[1])
     http, grpc, metrics = found
     return http, grpc, metrics
 
