@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from rhonet.cli import OK, new_parser, run_command, start_tensorflow
 from rhonet.members import members_of
 from rhonet.runs import Run, RunError, explain_disk, open_run
+from rhonet.triton.export import export_repository
+from rhonet.triton.options import add_triton_options, triton_settings
 
 if TYPE_CHECKING:
     from rhonet.models.network import Network
@@ -29,13 +31,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="new model folder")
+    add_triton_options(parser)
     return parser
 
 
 def main(arguments: argparse.Namespace) -> int:
-    run = open_run(arguments.run)
+    settings, run = triton_settings(arguments), open_run(arguments.run)
     start_tensorflow()
     export_run(run, arguments.to)
+    if arguments.triton is not None:
+        export_repository(
+            arguments.to,
+            arguments.triton,
+            settings=settings,
+            tensorflow=arguments.triton_tensorflow,
+            force=arguments.force,
+        )
     print(arguments.to)
     return OK
 
