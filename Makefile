@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+PORT ?= 8000
 # TensorFlow for the GPU where an NVIDIA driver answers, for the CPU elsewhere; override with DEVICE=cpu.
 DEVICE := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
@@ -13,7 +14,7 @@ TRITON := $(VENV)/.triton
 EXTRAS := export test bench mp dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check tensorboard lock clean
+.PHONY: help setup train test check serve tensorboard lock clean
 
 help:  ## list the targets
 	@echo "make TARGET [ARGS=...] [PYTHON=python3.12] [VENV=.venv] [DEVICE=cpu]"
@@ -32,6 +33,9 @@ check: $(READY)  ## lint, format, types, import fence
 	$(PY) -m ruff format --check .
 	$(PY) -m pyright --pythonpath $(PY)
 	$(PY) -m pytest --quiet --durations=0 tests/test_import_fence.py
+
+serve: $(READY) $(TRITON)  ## serve the released model with Triton until Ctrl-C; PORT=8000, ARGS go to rhonet.serve
+	$(PY) -m rhonet.serve --port $(PORT) $(ARGS)
 
 tensorboard: $(READY)  ## show the curves of all runs in the browser
 	$(PY) -m tensorboard.main --logdir runs $(ARGS)

@@ -50,6 +50,7 @@ EXTRAS = {
         "pillow>=11",
         "pytest>=9",
         "pytest-xdist>=3.6",
+        "pyyaml>=6",
     ],
     "gpaw": ["gpaw>=25.1"],  # reads .gpw files; needs a C compiler
     "fuzz": ["atheris>=3"],  # tools/fuzz_formats.py

@@ -29,7 +29,7 @@ BELOW_THE_TENSORFLOW_LINE = {
     "rhonet.trust",
     "rhonet.views",
 }
-COMMANDS = ["train", "evaluate", "predict", "export", "explain", "inspect", "prepare", "study"]
+COMMANDS = ["train", "evaluate", "predict", "export", "explain", "inspect", "prepare", "serve", "study"]
 # Each takes from half a second to seconds to import; --help and a mistyped option must answer within one.
 HEAVY = [
     "tensorflow",
