@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes.util
 import importlib.util
 import os
 import shutil
@@ -22,6 +23,7 @@ from pathlib import Path
 from rhonet.runs import RunError
 
 PROGRAM = "tritonserver"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 READY_SECONDS = 120.0
 EXIT_SECONDS = 5  # that requests get which are being answered, and clients that stay connected
 STOP_SECONDS = 15.0
@@ -79,7 +81,7 @@ def find_server() -> Installation:
     """The server in PATH, else the one in the wheel of nvidia-pytriton.
 
     Raises:
-        ServerError: there is none, or the wheel has no part for this version of Python.
+        ServerError: there is none, or the wheel's Python backend cannot run with this Python.
     """
     found = shutil.which(PROGRAM)
     if found is not None:
@@ -93,10 +95,8 @@ def find_server() -> Installation:
     site = Path(spec.origin).parent.parent
     root = site / "pytriton" / "tritonserver"
     if not _stub(root / "backends").is_file():
-        raise ServerError(
-            f"{root}: its Python backend knows no Python {sys.version_info.major}.{sys.version_info.minor}"
-        )
-    return Installation(root / "bin" / PROGRAM, root / "backends", (site / "nvidia_pytriton.libs",))
+        raise ServerError(f"{root}: its Python backend knows no Python {PYTHON}")
+    return Installation(root / "bin" / PROGRAM, root / "backends", (site / "nvidia_pytriton.libs", *_libpython()))
 
 
 @contextlib.contextmanager
@@ -206,9 +206,26 @@ def _free_ports(host: str, ports: tuple[int, int, int]) -> tuple[int, int, int]:
     return http, grpc, metrics
 
 
+def _libpython() -> list[Path]:
+    """Folder of this Python's shared library, which the Python backend is linked to; [] where the system knows it.
+
+    Raises:
+        ServerError: there is none.
+    """
+    name = f"libpython{PYTHON}.so.1.0"
+    for folder in (sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix) / "lib"):
+        if folder and Path(folder, name).is_file():
+            return [Path(folder)]
+    if ctypes.util.find_library(f"python{PYTHON}") is None:
+        raise ServerError(
+            f"Triton's Python backend needs {name}, which {sys.executable} comes without; install it (Debian, Ubuntu: "
+            f"libpython{PYTHON}), or use a Python built with --enable-shared"
+        )
+    return []
+
+
 def _stub(backends: Path) -> Path:
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return backends.parent / "python_backend_stubs" / version / "triton_python_backend_stub"
+    return backends.parent / "python_backend_stubs" / PYTHON / "triton_python_backend_stub"
 
 
 def _with_stub(backends: Path, scratch: Path) -> Path:
@@ -222,13 +239,11 @@ def _with_stub(backends: Path, scratch: Path) -> Path:
 
 
 def _environment(installation: Installation) -> dict[str, str]:
-    """Ours, with this Python first: the Python backend takes the first python3 in PATH and its library."""
-    library = sysconfig.get_config_var("LIBDIR")
-    libraries = [*map(str, installation.libraries), *([library] if library else [])]
+    """Ours, with this Python first: the Python backend takes the first python3 in PATH."""
     first = str(Path(sys.executable).parent)
     known = os.environ.get("LD_LIBRARY_PATH")
     return {
         **os.environ,
         "PATH": os.pathsep.join([first, os.environ.get("PATH", "")]),
-        "LD_LIBRARY_PATH": os.pathsep.join([*libraries, *([known] if known else [])]),
+        "LD_LIBRARY_PATH": os.pathsep.join([*map(str, installation.libraries), *([known] if known else [])]),
     }

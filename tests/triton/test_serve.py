@@ -96,6 +96,16 @@ def test_server_in_the_path_is_taken_with_its_own_backends(tmp_path, monkeypatch
     assert (found.program, found.backends, found.backend) == (program, None, "onnxruntime")
 
 
+def test_python_without_its_shared_library_says_what_to_install(triton, monkeypatch):
+    monkeypatch.setattr("rhonet.triton.server.sys.base_prefix", "/nowhere")
+    monkeypatch.setattr("rhonet.triton.server.sysconfig.get_config_var", lambda _: None)
+    monkeypatch.setattr("rhonet.triton.server.ctypes.util.find_library", lambda _: None)
+    with pytest.raises(
+        ServerError, match=r"needs libpython3\.1\d\.so\.1\.0, .* install it \(Debian, Ubuntu: libpython3"
+    ):
+        find_server()
+
+
 def test_server_that_ends_at_once_gives_its_last_words(tmp_path, monkeypatch):
     program = tmp_path / "tritonserver"
     program.write_text("#!/bin/sh\necho 'E1123 failed to load model'\nexit 3\n")
