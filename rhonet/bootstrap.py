@@ -34,16 +34,22 @@ class Metric:
     reason: str = ""
 
 
-def resamples_of(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Bootstrap resamples of n samples as counts of draws, in blocks (b, n)."""
+def resamples_of(units: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Bootstrap resamples of n samples as counts of draws, in blocks (b, n).
+
+    Args:
+        units: (n,) integers 0, 1, ... without gaps; the samples of one unit are drawn together.
+    """
     generator = np.random.default_rng(seed)
-    if n == 0:
+    if not len(units):
         return
-    block = max(1, _BLOCK // n)
+    n = int(units.max()) + 1
+    block = max(1, _BLOCK // len(units))
     for start in range(0, resamples, block):
         count = min(block, resamples - start)
         drawn = generator.integers(0, n, size=(count, n)) + n * np.arange(count)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n).astype(np.float64)
+        counts = np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n)
+        yield counts[:, units].astype(np.float64)
 
 
 def metric_of(scores: np.ndarray, reason: str) -> Metric:

@@ -172,7 +172,7 @@ class Evaluation:
 def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
     """Score predictions against their labels; samples without a label do not count for that property.
 
-    Intervals come from resampling whole samples, the same draws for all properties, in the order of the ids: two
+    Intervals come from resampling crystals, the same draws for all properties, in the order of the ids: two
     predictors on the same samples meet the same resamples. Nothing undefined raises: it is NaN with a reason.
 
     Args:
@@ -181,7 +181,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
     predictions = predictions.sorted_by_id()
     tasks = [_Task.of(item, predictions) for item in predictions.properties]
     parts = {task: part for task in tasks if (part := task.where_not_zero()) is not None}
-    drawn = _draw([*tasks, *parts.values()], len(predictions), resamples, seed)
+    drawn = _draw([*tasks, *parts.values()], predictions, resamples, seed)
     regression, classes = [], []
     for task in tasks:
         metrics = _metrics_of(task, drawn[task])
@@ -192,11 +192,8 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         part = parts.get(task)
         non_zero = None if part is None else NonZeroMetrics(part.n, part.above, **_metrics_of(part, drawn[part]))
         regression.append(RegressionMetrics(task.target, task.n, **metrics, where_not_zero=non_zero))
-    learned = [
-        (task.target, drawn[task][task.main_name], drawn[task]["mae_over_mad"])
-        for task in tasks
-        if not task.target.is_class
-    ]
+    numbers = [task for task in tasks if not task.target.is_class]
+    learned = [(task.target, drawn[task][task.main_name], drawn[task]["mae_over_mad"]) for task in numbers]
     averages = {
         "all": _average(learned),
         "without_volume_like": _average([row for row in learned if not row[0].volume_like]),
@@ -218,13 +215,15 @@ def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) 
     """R² on the learned scale, or AUC, of each property: the samples' own, then of `evaluate`'s resamples, (1 + b,)."""
     predictions = predictions.sorted_by_id()
     tasks = [_Task.of(item, predictions) for item in predictions.properties]
-    drawn = _draw(tasks, len(predictions), resamples, seed)
+    drawn = _draw(tasks, predictions, resamples, seed)
     return {task.target.name: drawn[task][task.main_name] for task in tasks}
 
 
-def _draw(tasks: Sequence[_Task], n: int, resamples: int, seed: int) -> dict[_Task, dict[str, np.ndarray]]:
-    """Every score of each task: that of the n samples themselves, then those of the resamples, (1 + b,)."""
-    weightings = itertools.chain([np.ones((1, n))], resamples_of(n, resamples, seed))
+def _draw(
+    tasks: Sequence[_Task], predictions: Predictions, resamples: int, seed: int
+) -> dict[_Task, dict[str, np.ndarray]]:
+    """Every score of each task: that of the samples themselves, then those of the resamples, (1 + b,)."""
+    weightings = itertools.chain([np.ones((1, len(predictions)))], resamples_of(predictions.units, resamples, seed))
     blocks = [[task.score(weights) for task in tasks] for weights in weightings]
     return {
         task: {name: np.concatenate([block[at][name] for block in blocks]) for name in task.names}

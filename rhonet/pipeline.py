@@ -115,7 +115,7 @@ class TrainingData:
         return np.stack([one["cube"].numpy() for one in shown])
 
     def prepare(self) -> None:
-        """Renders the views that are kept in memory, unless the training before saw the same (a study's variants do)."""
+        """Renders the views that are kept in memory, unless the training before saw the same, as in a study."""
         if self._kept is None and self._fits_in_memory():
             if _last.key != self._key:
                 _last.key, _last.views = self._key, None  # room for the new ones first

@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--folds",
         type=int,
-        help="parts of the records (default: as many as seeds; with fewer, intervals take each crystal for several)",
+        help="parts of the records (default: as many as seeds; with fewer, each crystal is predicted several times)",
     )
     parser.add_argument("--only", metavar="NAME,...", help="these variants only")
     parser.add_argument(

@@ -172,6 +172,7 @@ def _put_together(variants: Mapping[str, Sequence[Result]], order: Sequence[str]
         parts[0].ids,
         {item.name: part.labels[item.name] for item, part in chosen},
         {item.name: part.values[item.name] for item, part in chosen},
+        crystals=parts[0].crystals,
     )
 
 

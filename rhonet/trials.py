@@ -123,7 +123,10 @@ def pool_results(results: Iterable[Result]) -> Predictions:
     """Predictions of several trials as one; a sample that several of them predicted occurs as often."""
     parts = [(result.trial.seed, result.predictions) for result in results]
     return merge_predictions(
-        [replace(part, ids=tuple(f"{name} (seed {seed})" for name in part.ids)) for seed, part in parts]
+        [
+            replace(part, ids=tuple(f"{name} (seed {seed})" for name in part.ids), crystals=part.ids)
+            for seed, part in parts
+        ]
     )
 
 

@@ -139,6 +139,16 @@ def test_pooled_score_is_that_of_all_predictions(tmp_path):
     assert property_scores(pooled, resamples=0)["gap"][0] == pytest.approx(expected)
 
 
+def test_crystals_that_several_seeds_predicted_count_once_in_intervals(tmp_path):
+    once, fourfold = (
+        pool_results([result_of(tmp_path, simulate(40), variant=f"{n}", seed=seed) for seed in range(n)])
+        for n in (1, 4)
+    )
+    assert len(fourfold) == 4 * len(once)
+    widths = [np.std(property_scores(part, resamples=500)["gap"][1:]) for part in (once, fourfold)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+
+
 def test_paired_interval_sees_what_two_single_ones_hide(tmp_path):
     predictions = simulate(60, noise=1.0)
     gap = Property("gap", unit="eV")
