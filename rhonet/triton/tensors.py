@@ -68,8 +68,8 @@ def read_graphs(folder: Path) -> Graphs:
     _check_names(graphs.network.path, "takes", graphs.network.inputs, NETWORK_INPUTS)
     given = {item.name: item.shape for item in graphs.views.outputs}
     for item in graphs.network.inputs:
-        shape = given.get(FEEDS[item.name])
-        if shape is None or shape[1:] != item.shape[1:]:
+        shape = given.get(FEEDS[item.name], ())
+        if not _agree(shape[1:], item.shape[1:]):
             raise RunError(
                 f"{graphs.network.path}: takes {item.name} {item.shape}, but {graphs.views.path} gives "
                 f"{FEEDS[item.name]} {shape}; export both from one model"
@@ -104,6 +104,12 @@ def _tensor(path: Path, info: onnx.ValueInfoProto) -> Tensor:
         raise RunError(f"{path}: {info.name} is {found}, not float32 of known rank; export the model again")
     shape = (axis.dim_value if axis.HasField("dim_value") else -1 for axis in kind.shape.dim)
     return Tensor(info.name, tuple(shape))
+
+
+def _agree(given: tuple[int, ...], taken: tuple[int, ...]) -> bool:
+    """Whether two shapes can be the same, where -1 is any length."""
+    pairs = zip(given, taken, strict=True) if len(given) == len(taken) else [(0, 1)]
+    return all(one == other or -1 in (one, other) for one, other in pairs)
 
 
 def _check_names(path: Path, verb: str, tensors: Sequence[Tensor], expected: Sequence[str]) -> None:

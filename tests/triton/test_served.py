@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
 from rhonet.triton.server import RunningServer, start_server
+from tests.triton.asking import Asker
 from tests.triton.handmade import LIMITS, VIEW, expected
 
 pytest_plugins = ("tests.triton.servers",)
@@ -28,22 +27,6 @@ pytestmark = [
 PROTOCOLS = ("http", "grpc")
 NO_SPIN = np.zeros((0, 0, 0), np.float32)
 LATTICE = np.array([[3.1, 0.2, -0.4], [1.4, 4.2, 0.3], [-0.9, 1.1, 5.3]], np.float32)
-
-
-class Asker:
-    """Sends arrays to one model of a server; the types are those of the arrays."""
-
-    def __init__(self, server: RunningServer, protocol: str) -> None:
-        self._module = importlib.import_module(f"tritonclient.{protocol}")
-        self.client = self._module.InferenceServerClient(getattr(server, protocol))
-
-    def ask(self, model: str, **inputs: np.ndarray) -> Any:
-        tensors = []
-        for name, array in inputs.items():
-            kind = {"f4": "FP32", "f8": "FP64"}[array.dtype.str[1:]]
-            tensors.append(self._module.InferInput(name, list(array.shape), kind))
-            tensors[-1].set_data_from_numpy(array)
-        return self.client.infer(model, tensors)
 
 
 @pytest.fixture(params=PROTOCOLS)
