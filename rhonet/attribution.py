@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,8 +79,7 @@ class DifferentiableModel:
         at = tf.constant(before + (most_probable or 0), tf.int32)
 
         def slope_at(values: np.ndarray, magnetization: np.ndarray | None) -> Slope:
-            with _silent_casts():
-                answer, by_density, by_spin = self._slope(_float32(values), _float32(magnetization), lattice, at)
+            answer, by_density, by_spin = self._slope(_float32(values), _float32(magnetization), lattice, at)
             return Slope(float(answer), by_density.numpy(), None if magnetization is None else by_spin.numpy())
 
         return Prediction(slope_at, most_probable)
@@ -91,31 +88,3 @@ class DifferentiableModel:
 def _float32(field: np.ndarray | None) -> tf.Tensor:
     """A field as models take it; (0, 0, 0) for none."""
     return tf.constant(np.zeros((0, 0, 0)) if field is None else field, tf.float32)
-
-
-def _transposed_rfft3d(operation: tf.Operation, gradient: tf.Tensor) -> tuple[tf.Tensor, None]:
-    """Derivative by a real field (nx, ny, nz), given that by its half-spectrum (nx, ny, nz // 2 + 1)."""
-    field, shape = operation.inputs
-    missing = tf.scatter_nd([[2, 1]], [shape[2] - tf.shape(gradient)[2]], (3, 2))
-    whole = tf.pad(gradient, missing)
-    return tf.math.real(tf.signal.ifft3d(whole)) * tf.cast(tf.size(field), tf.float32), None
-
-
-# TensorFlow 2.21 differentiates RFFT and RFFT2D only; a later one that does more refuses a second rule.
-with contextlib.suppress(KeyError):
-    tf.RegisterGradient("RFFT3D")(_transposed_rfft3d)
-
-
-@contextlib.contextmanager
-def _silent_casts() -> Iterator[None]:
-    """Without TensorFlow's warning that the derivative by a real number keeps no imaginary part."""
-
-    def is_news(record: logging.LogRecord) -> bool:
-        return "to an incompatible dtype" not in record.getMessage()
-
-    logger = tf.get_logger()
-    logger.addFilter(is_news)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_news)

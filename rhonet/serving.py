@@ -20,7 +20,7 @@ from rhonet.runs import RunError
 from rhonet.sites import find_sites
 from rhonet.standardize import Standardizer
 from rhonet.surroundings import Surroundings
-from rhonet.trust import answer, distance, novelty
+from rhonet.trust import answers, distance, novelty
 
 SAVED_MODEL = "saved_model"
 ENDS = {"lower": -1.0, "upper": 1.0}
@@ -41,12 +41,15 @@ class ServedMember:
 
 
 class DensityModel(tf.Module):
-    """Networks and view in one object that TensorFlow can save; two signatures.
+    """Networks and view in one object that TensorFlow can save; four signatures.
 
     `predict_density`: one native grid of any shape -> {property: scalar, or (classes,) probabilities}.
     `serving_default`: a batch of grids of one shape -> {property: (B,) or (B, classes)}.
+    `views` and `network`: its two halves, for servers that gather what several requests see into one batch:
+    one native grid -> {views: (1, views, n, n, n, channels), lattice_batch: (1, 3, 3), novelty: (1,)}; and
+    views (B, views, n, n, n, channels) with lattice (B, 3, 3) -> {property: (B,) or (B, classes)}.
 
-    Both take density (..., nx, ny, nz) e/Å³, magnetization likewise in µB/Å³ (or (..., 0, 0, 0) without
+    All take density (..., nx, ny, nz) e/Å³, magnetization likewise in µB/Å³ (or (..., 0, 0, 0) without
     spin) and lattice (..., 3, 3) Å, and average the networks over the same fixed views. A calibrated model also gives
     {property_lower, property_upper} of each regression property, in its unit, and `novelty`, which is above 1 for
     densities unlike those trained on.
@@ -80,6 +83,22 @@ class DensityModel(tf.Module):
             name: tf.TensorSpec((), tf.float32) for name in scalars
         }
         self._tracked = [variable.value for member in members for variable in member.network.standardized.weights]
+        self.views = tf.function(
+            self._see,
+            input_signature=[
+                tf.TensorSpec((None, None, None), tf.float32, "density"),
+                tf.TensorSpec((None, None, None), tf.float32, "magnetization"),
+                tf.TensorSpec((3, 3), tf.float32, "lattice"),
+            ],
+        )
+        cubes = (None, view.views, *(view.size,) * 3, len(view.fields))
+        self.network = tf.function(
+            self._answer,
+            input_signature=[
+                tf.TensorSpec(cubes, tf.float32, "views"),
+                tf.TensorSpec((None, 3, 3), tf.float32, "lattice"),
+            ],
+        )
 
     @tf.function(
         input_signature=[
@@ -89,7 +108,11 @@ class DensityModel(tf.Module):
         ]
     )
     def predict_density(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._predict(density, magnetization, lattice)
+        seen = self.views(density, magnetization, lattice)
+        outputs = self.network(seen["views"], seen["lattice_batch"])
+        if self._gives_novelty:
+            outputs[NOVELTY] = seen[NOVELTY]
+        return {name: value[0] for name, value in outputs.items()}
 
     @tf.function(
         input_signature=[
@@ -101,57 +124,66 @@ class DensityModel(tf.Module):
     def predict_batch(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
         # One after the other: no answer may depend on what else is in the batch, not even in its last bit.
         return tf.map_fn(
-            lambda item: self._predict(*item), (density, magnetization, lattice), fn_output_signature=self._outputs
+            lambda item: self.predict_density(*item),
+            (density, magnetization, lattice),
+            fn_output_signature=self._outputs,
         )
 
-    def _predict(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The networks averaged over the fixed views of one density, in physical units."""
+    def _see(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the networks are shown of one density, and how strange it is."""
         waves = views.spectrum(density, magnetization, lattice, self._view)
-        cubes = views.render_fixed(waves, self._view)
-        answers = [answer(member.network, cubes, lattice) for member in self._members]
+        seen = {"views": views.render_fixed(waves, self._view)[None], "lattice_batch": lattice[None]}
+        if not self._gives_novelty:
+            return seen
+        assert self._calibration is not None
+        scale = self._calibration.distance_scale
+        assert scale is not None
+        sites = find_sites(waves)
+        found = [distance(member.surroundings, sites) for member in self._members if member.surroundings is not None]
+        return {**seen, NOVELTY: novelty(found, scale)[None]}
+
+    def _answer(self, cubes: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The networks averaged over the views of each density, in physical units."""
+        found = [answers(member.network, cubes, lattice) for member in self._members]
         # On the learned scale, which members share although each has standardised it by its own training split.
         (mean, deviation), *_ = self._scales
-        learned = [one * std + at for one, (at, std) in zip(answers, self._scales, strict=True)]
+        learned = [one * std + at for one, (at, std) in zip(found, self._scales, strict=True)]
         standardized = (tf.add_n(learned) / len(learned) - mean) / deviation
-        outputs = self._in_units(standardized, lattice)
+        outputs = self._units(standardized, lattice)
         if self._calibration is None:
             return outputs
         for end, sign in ENDS.items():
-            shifted = self._in_units(standardized + sign * self._half_widths, lattice)
+            shifted = self._units(standardized + sign * self._half_widths, lattice)
             outputs |= {
                 f"{name}_{end}": shifted[name] for name in _bounded(self._members[0].standardizer, self._calibration)
             }
-        if not self._gives_novelty:
-            return outputs
-        sites = find_sites(waves)
-        found = [distance(member.surroundings, sites) for member in self._members if member.surroundings is not None]
-        scale = self._calibration.distance_scale
-        assert scale is not None
-        return {**outputs, NOVELTY: novelty(found, scale)}
-
-    def _in_units(self, standardized: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {name: value[0] for name, value in self._units(standardized[None], lattice[None]).items()}
+        return outputs
 
 
 def save_model(model: DensityModel, folder: Path) -> None:
-    """Writes the SavedModel with both signatures to `folder`/saved_model.
+    """Writes the SavedModel with all signatures to `folder`/saved_model.
 
     Raises:
         OSError: it cannot be written.
     """
-    signatures = {"serving_default": model.predict_batch, "predict_density": model.predict_density}
+    signatures = {
+        "serving_default": model.predict_batch,
+        "predict_density": model.predict_density,
+        "views": model.views,
+        "network": model.network,
+    }
     try:
         tf.saved_model.save(model, str(folder / SAVED_MODEL), signatures=signatures)
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
 
 
-def _columns(standardizer: Standardizer) -> tuple[tf.Tensor, tf.Tensor]:
+def _columns(standardizer: Standardizer) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of every output column, (Z,) each."""
     sizes = [item.size for item in standardizer.properties]
     means = np.repeat([scale.mean for scale in standardizer.scales], sizes)
     deviations = np.repeat([scale.std for scale in standardizer.scales], sizes)
-    return tf.constant(means, tf.float32), tf.constant(deviations, tf.float32)
+    return means.astype(np.float32), deviations.astype(np.float32)
 
 
 def _bounded(standardizer: Standardizer, calibration: Calibration) -> tuple[str, ...]:
@@ -163,16 +195,16 @@ def _bounded(standardizer: Standardizer, calibration: Calibration) -> tuple[str,
     )
 
 
-def _half_widths(standardizer: Standardizer, calibration: Calibration | None) -> tf.Tensor:
+def _half_widths(standardizer: Standardizer, calibration: Calibration | None) -> np.ndarray:
     """Half widths of the intervals in standardised units, (Z,); 0 for columns without one."""
     if calibration is None:
-        return tf.zeros(sum(item.size for item in standardizer.properties))
+        return np.zeros(sum(item.size for item in standardizer.properties), np.float32)
     bounded = _bounded(standardizer, calibration)
     widths = [
         [calibration.spreads[item.name].half_width / scale.std if item.name in bounded else 0.0] * item.size
         for item, scale in zip(standardizer.properties, standardizer.scales, strict=True)
     ]
-    return tf.constant(np.concatenate(widths), tf.float32)
+    return np.concatenate(widths).astype(np.float32)
 
 
 class Predictor:

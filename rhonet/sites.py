@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
+from rhonet.plane_waves import as_written, inverse, phases, synthesise
 from rhonet.surroundings import WIDTHS
-from rhonet.views import Spectrum, as_written
+from rhonet.views import Spectrum
 
 # The fingerprint's densities are on the scale asinh(ρ/ρ0): logarithmic above 0.1 e/Å³, finite for any field.
 DENSITY_SCALE = 0.1
@@ -40,39 +42,55 @@ def find_sites(waves: Spectrum) -> tf.Tensor:
         waves: of any view; what it cannot see does not count.
     """
     millers = tf.cast(waves.millers, tf.int32)
-    waves_per_angstrom = tf.matmul(waves.millers, tf.linalg.inv(waves.lattice), transpose_b=True)
+    reach = tf.reduce_max(tf.abs(millers), axis=0)
+    axes = [tf.range(0 if axis == 2 else -reach[axis], reach[axis] + 1) for axis in range(3)]
+    first = tf.stack([axis[0] for axis in axes])
+    box = tf.concat([*(tf.size(axis)[None] for axis in axes), [2]], axis=0)
+    density = tf.transpose(tf.scatter_nd(millers - first, tf.transpose(waves.coefficients[0]), box), (3, 0, 1, 2))
+    all_millers = tf.cast(tf.stack(tf.meshgrid(*axes, indexing="ij"), axis=-1), tf.float64)
+    waves_per_angstrom = tf.matmul(tf.reshape(all_millers, (-1, 3)), inverse(waves.lattice), transpose_b=True)
     g_squared = tf.cast((2 * math.pi) ** 2 * tf.reduce_sum(waves_per_angstrom**2, axis=1), tf.float32)
-    density = waves.coefficients[0]
-    places = _maxima(millers, density * _blur(g_squared, SEARCH_WIDTH), waves.lattice)
-    blurred = tf.stack([density * _blur(g_squared, width) for width in WIDTHS], axis=1)
-
-    def values_at(place: tf.Tensor) -> tf.Tensor:
-        turns = tf.linalg.matvec(waves.millers, place)
-        angle = tf.cast((turns - tf.floor(turns)) * (2 * math.pi), tf.float32)
-        phases = tf.complex(tf.cos(angle), tf.sin(angle))
-        return tf.math.real(tf.reduce_sum(blurred * phases[:, None], axis=0))
-
-    values = tf.map_fn(values_at, places, fn_output_signature=tf.TensorSpec((len(WIDTHS),), tf.float32))
-    return tf.stop_gradient(_distinct(tf.asinh(values / DENSITY_SCALE)))
+    g_squared = tf.reshape(g_squared, box[:3])
+    places = _maxima(density * _blur(g_squared, SEARCH_WIDTH), axes, waves.lattice)
+    blurred = tf.stack([density * _blur(g_squared, width) for width in WIDTHS])
+    return tf.stop_gradient(_distinct(tf.asinh(_values_at(places, blurred, axes) / DENSITY_SCALE)))
 
 
 def _blur(g_squared: tf.Tensor, width: float) -> tf.Tensor:
-    return tf.cast(tf.exp(-0.5 * width**2 * g_squared), tf.complex64)
+    return tf.exp(-0.5 * width**2 * g_squared)
 
 
-def _maxima(millers: tf.Tensor, coefficients: tf.Tensor, lattice: tf.Tensor) -> tf.Tensor:
-    """Places of the maxima of Re Σ c exp(2πi h·f), (sites, 3) fractional float64, strongest first.
+def _values_at(places: tf.Tensor, waves: tf.Tensor, axes: list[tf.Tensor]) -> tf.Tensor:
+    """Fields at fractional places (sites, 3), float64: (sites, fields).
+
+    Args:
+        waves: (fields, 2, P, Q, R).
+        axes: their Miller indices along each axis, (P,), (Q,) and (R,).
+    """
+    fields, sites = tf.shape(waves)[0], tf.shape(places)[0]
+    x, y, z = (tf.cast(axis, tf.float64) for axis in axes)
+    cos, sin = phases(places[:, 2] * z[:, None])
+    rotation = tf.concat([tf.concat([cos, sin], axis=1), tf.concat([-sin, cos], axis=1)], axis=0)
+    rows = tf.reshape(tf.transpose(waves, (0, 2, 3, 1, 4)), (-1, 2 * tf.size(z)))
+    columns = tf.reshape(tf.matmul(rows, rotation), (fields, -1, 2, sites))
+    cos, sin = phases(x[:, None, None] * places[:, 0] + y[:, None] * places[:, 1])
+    cos, sin = (tf.reshape(part, (-1, sites)) for part in (cos, sin))
+    return tf.transpose(tf.reduce_sum(columns[:, :, 0] * cos - columns[:, :, 1] * sin, axis=1))
+
+
+def _maxima(waves: tf.Tensor, axes: list[tf.Tensor], lattice: tf.Tensor) -> tf.Tensor:
+    """Places of the maxima of the field of plane waves (2, P, Q, R), (sites, 3) fractional float64, strongest first.
 
     Each is refined by the parabola through its neighbours along every axis: on the grid alone a sharp peak would seem
     lower the farther it lies from a point.
     """
     points = tf.cast(tf.math.ceil(tf.norm(lattice, axis=1) / SEARCH_SPACING), tf.int32)
-    points = tf.maximum(points, 2 * tf.reduce_max(tf.abs(millers), axis=0) + 1)
-    field = _on_grid(millers, coefficients, points)
+    points = tf.maximum(points, [2 * axis[-1] + 1 for axis in axes])
+    field = synthesise(waves[None], axes, points)[0]
     highest = field
     for axis in range(3):
-        shifted = [tf.roll(highest, step, axis) for step in range(-REACH, REACH + 1)]
-        highest = tf.reduce_max(tf.stack(shifted), axis=0)
+        at = tf.range(points[axis])[:, None] + np.arange(-REACH, REACH + 1)
+        highest = tf.reduce_max(tf.gather(highest, tf.math.floormod(at, points[axis]), axis=axis), axis=axis + 1)
     found = tf.cast(tf.where(tf.equal(field, highest)), tf.int32)
     heights = tf.gather_nd(field, found)
     heights, strongest = tf.math.top_k(heights, tf.minimum(tf.size(heights), MOST_SITES))
@@ -83,16 +101,6 @@ def _maxima(millers: tf.Tensor, coefficients: tf.Tensor, lattice: tf.Tensor) -> 
         bend = tf.maximum(2 * heights - after - before, 0)
         steps.append(tf.clip_by_value(0.5 * tf.math.divide_no_nan(after - before, bend), -0.5, 0.5))
     return (tf.cast(found, tf.float64) + tf.cast(tf.stack(steps, axis=1), tf.float64)) / tf.cast(points, tf.float64)
-
-
-def _on_grid(millers: tf.Tensor, coefficients: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
-    """The field that these plane waves make up on a grid that holds them all, float32."""
-    # A spectrum counts waves with h_c > 0 twice, for those with h_c < 0, which the transform adds itself.
-    halves = tf.where(millers[:, 2] > 0, 0.5, 1.0) * tf.cast(tf.reduce_prod(points), tf.float32)
-    half_grid = tf.concat([points[:2], points[2:] // 2 + 1], axis=0)
-    index = tf.math.floormod(millers, points)
-    spectrum = tf.scatter_nd(index, coefficients * tf.cast(halves, tf.complex64), half_grid)
-    return tf.signal.irfft3d(spectrum, fft_length=points)
 
 
 def _distinct(sites: tf.Tensor) -> tf.Tensor:

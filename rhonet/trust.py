@@ -16,23 +16,28 @@ from rhonet.sites import find_sites
 from rhonet.surroundings import WIDTHS, Surroundings
 
 
-def answer(network: Network, cubes: tf.Tensor, lattice: tf.Tensor) -> tf.Tensor:
-    """Standardized outputs (Z,) of a network, averaged over the views of one density.
+def answers(network: Network, cubes: tf.Tensor, lattices: tf.Tensor) -> tf.Tensor:
+    """Standardized outputs (B, Z) of a network, averaged over the views of each density.
 
     Args:
         network: in float32.
-        cubes: (views, size, size, size, channels).
-        lattice: (3, 3), Å, float32.
+        cubes: (B, views, size, size, size, channels).
+        lattices: (B, 3, 3), Å, float32.
     """
-    lattices = tf.repeat(lattice[None], tf.shape(cubes)[0], axis=0)
-    return tf.reduce_mean(network.standardized({"cube": cubes, "lattice": lattices}, training=False), axis=0)
+    views = cubes.shape[1]
+    every = {
+        "cube": tf.reshape(cubes, (-1, *cubes.shape[2:])),
+        "lattice": tf.reshape(tf.tile(lattices[:, None], (1, views, 1, 1)), (-1, 3, 3)),
+    }
+    found = network.standardized(every, training=False)
+    return tf.reduce_mean(tf.reshape(found, (-1, views, found.shape[-1])), axis=1)
 
 
 def answers_of_records(network: Network, builder: Any, rows: np.ndarray, view: ViewConfig) -> np.ndarray:
     """Standardized outputs (n, Z) for stored records, in the order of `rows` (ascending)."""
 
     def answer_one(_: tf.Tensor, waves: views.Spectrum) -> tf.Tensor:
-        return answer(network, views.render_fixed(waves, view), tf.cast(waves.lattice, tf.float32))
+        return answers(network, views.render_fixed(waves, view)[None], tf.cast(waves.lattice[None], tf.float32))[0]
 
     found = spectra(builder, rows, view).map(answer_one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return np.stack(list(found.as_numpy_iterator()))
@@ -71,9 +76,10 @@ def novelty(found: Sequence[tf.Tensor], scale: float) -> tf.Tensor:
 
 def _distance(whitening: tf.Tensor, points: tf.Tensor, sites: tf.Tensor) -> tf.Tensor:
     places = tf.matmul(sites, whitening)
-    nearest = tf.map_fn(lambda place: tf.reduce_min(tf.norm(points - place, axis=1)), places)
-    strangeness = tf.math.log1p(nearest)
-    return tf.math.expm1((tf.reduce_mean(strangeness) + tf.reduce_max(strangeness)) / 2)
+    squares = [(places[:, axis, None] - points[:, axis]) ** 2 for axis in range(len(WIDTHS))]
+    nearest = tf.sqrt(tf.reduce_min(tf.add_n(squares), axis=1))
+    strangeness = tf.math.log(1 + nearest)
+    return tf.exp((tf.reduce_mean(strangeness) + tf.reduce_max(strangeness)) / 2) - 1
 
 
 _distance_in_graph = tf.function(

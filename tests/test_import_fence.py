@@ -23,6 +23,7 @@ BELOW_THE_TENSORFLOW_LINE = {
     "rhonet.models",
     "rhonet.observers",
     "rhonet.pipeline",
+    "rhonet.plane_waves",
     "rhonet.serving",
     "rhonet.sites",
     "rhonet.training",

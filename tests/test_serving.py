@@ -168,9 +168,13 @@ def test_signatures_say_what_they_take(finished):
         for name, signature in model.signatures.items()
     }
     grid = [None, None, None]
+    view = finished.run.config().view
+    cubes = [None, view.views, *[view.size] * 3, len(view.fields)]
     assert shapes == {
         "predict_density": {"density": grid, "magnetization": grid, "lattice": [3, 3]},
         "serving_default": {"density": [None, *grid], "magnetization": [None, *grid], "lattice": [None, 3, 3]},
+        "views": {"density": grid, "magnetization": grid, "lattice": [3, 3]},
+        "network": {"views": cubes, "lattice": [None, 3, 3]},
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rhonet import views
+from rhonet import plane_waves, views
 from rhonet.config import CHANNELS, VIEW_KINDS, ViewConfig
 from rhonet.density import ChargeDensity
 from rhonet.regrid import fourier_regrid, storage_grid
@@ -286,7 +286,7 @@ def test_without_spin_the_magnetization_is_zero():
 def test_number_of_waves_at_once_does_not_matter(chunk, monkeypatch):
     density, view, frame = noise((4, 3, 5)), view_of("cartesian", size=5), random_frame()
     expected = cube_of(density, view, *frame)
-    monkeypatch.setattr(views, "PLANE_WAVES_AT_ONCE", chunk)
+    monkeypatch.setattr(plane_waves, "PLANE_WAVES_AT_ONCE", chunk)
     np.testing.assert_allclose(cube_of(density, view, *frame), expected, atol=1e-5)
 
 

@@ -167,8 +167,9 @@ class PhysicalUnits(keras.layers.Layer):
 
 def cell_volume(lattice: Any) -> Any:
     """Volume (B,) of lattices (B, 3, 3); positive for left-handed ones too."""
-    a, b, c = lattice[:, 0], lattice[:, 1], lattice[:, 2]
-    return ops.abs(ops.sum(a * ops.cross(b, c), axis=-1))
+    # Written out: the cross product of a library has no counterpart in ONNX.
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = ([lattice[:, row, axis] for axis in range(3)] for row in range(3))
+    return ops.abs(ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx))
 
 
 def _to_physical(item: Property, scale: Scale, z: Any, volume: Any) -> Any:
