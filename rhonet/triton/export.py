@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from rhonet.runs import RunError
+from rhonet.cli import start_tensorflow
+from rhonet.model_card import read_card
 from rhonet.triton.config import Settings
-from rhonet.triton.repository import write_repository
+from rhonet.triton.repository import SAVED_MODEL, write_repository
 from rhonet.triton.tensors import NETWORK, VIEWS
 
 log = logging.getLogger(__name__)
@@ -16,17 +20,35 @@ log = logging.getLogger(__name__)
 def export_repository(
     folder: Path, destination: Path, *, settings: Settings, tensorflow: bool = False, force: bool = False
 ) -> int:
-    """Writes the models of a folder into a Triton repository; their version.
+    """Writes the model of a folder into a Triton repository; its version there.
+
+    Its ONNX files are taken where it has some; else the SavedModel is converted, and the folder stays as it is.
 
     Args:
-        folder: of a model, with its ONNX files.
+        folder: of a model.
         destination, settings, tensorflow, force: see `write_repository`.
 
     Raises:
-        RunError: the folder is no model's, or the repository cannot be written.
+        RunError: the folder is no model's, its SavedModel cannot be converted, or the repository cannot be written.
     """
-    if not all((folder / name).is_file() for name in (VIEWS, NETWORK)):
-        raise RunError(f"{folder}: has no {VIEWS} and {NETWORK}; export the model with --onnx")
-    version = write_repository(folder, folder, destination, settings=settings, tensorflow=tensorflow, force=force)
+    read_card(folder)
+    with _onnx_folder(folder) as onnx:
+        version = write_repository(onnx, folder, destination, settings=settings, tensorflow=tensorflow, force=force)
     log.info("%s: version %d, for the %s backend", destination, version, settings.backend)
     return version
+
+
+@contextlib.contextmanager
+def _onnx_folder(folder: Path) -> Iterator[Path]:
+    """Folder with the ONNX files of a model: its own, or one that is deleted afterwards."""
+    if all((folder / name).is_file() for name in (VIEWS, NETWORK)):
+        yield folder
+        return
+    log.info("%s: converting to ONNX", folder)
+    start_tensorflow()
+    from rhonet.onnx_export import write_onnx
+
+    with tempfile.TemporaryDirectory(prefix="rhonet-onnx-") as scratch:
+        (Path(scratch) / SAVED_MODEL).symlink_to((folder / SAVED_MODEL).resolve())
+        write_onnx(Path(scratch))
+        yield Path(scratch)

@@ -25,6 +25,7 @@ from rhonet.triton.config import (
 )
 from rhonet.triton.tensors import read_graphs
 
+SAVED_MODEL = "saved_model"
 BACKEND = Path(__file__).with_name("backend.py")
 
 
@@ -56,7 +57,7 @@ def write_repository(
     card = read_card(model_folder)
     graphs = read_graphs(onnx_folder)
     configs = model_configs(graphs, card, settings, tensorflow=tensorflow)
-    saved_model = model_folder / "saved_model"
+    saved_model = model_folder / SAVED_MODEL
     if tensorflow and not saved_model.is_dir():
         raise RunError(f"{model_folder}: has no saved_model/, which {TENSORFLOW_MODEL} serves; export the model again")
     if not force:
