@@ -1,11 +1,13 @@
-"""Command: export the best weights of a run as a SavedModel with its card."""
+"""Command: export the best weights of a run as a SavedModel with its card, on request also as ONNX files."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,20 +27,30 @@ log = logging.getLogger("rhonet.export")
 def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(
         "export",
-        "Export the best weights of a run, finished or not: SavedModel (signatures serving_default and\n"
-        "predict_density), model card and configuration.",
-        "python -m rhonet.export runs/mine --to saved_models/mine",
+        "Export the best weights of a run, finished or not: SavedModel (signatures serving_default,\n"
+        "predict_density, and its two halves views and network), model card and configuration.",
+        "python -m rhonet.export runs/mine --to saved_models/mine --onnx",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument(
+        "source", type=Path, metavar="RUN_OR_MODEL", help="run folder; or model folder, whose copy gets the additions"
+    )
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="new model folder")
+    parser.add_argument(
+        "--onnx", action="store_true", help="add model.onnx, for batches of grids, and its halves views and network"
+    )
     add_triton_options(parser)
     return parser
 
 
 def main(arguments: argparse.Namespace) -> int:
-    settings, run = triton_settings(arguments), open_run(arguments.run)
-    start_tensorflow()
-    export_run(run, arguments.to)
+    settings, adds_files = triton_settings(arguments), arguments.onnx or arguments.triton is not None
+    if adds_files and (arguments.source / "card.toml").is_file():
+        start_tensorflow()
+        export_model(arguments.source, arguments.to, onnx=arguments.onnx)
+    else:
+        run = open_run(arguments.source)
+        start_tensorflow()
+        export_run(run, arguments.to, onnx=arguments.onnx)
     if arguments.triton is not None:
         export_repository(
             arguments.to,
@@ -51,26 +63,62 @@ def main(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def export_run(run: Run, folder: Path) -> None:
+def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
     """Writes the model folder of a run: saved_model/, card.toml, config.toml; whole or not at all.
 
+    Args:
+        onnx: also the files of `rhonet.onnx_export`.
+
     Raises:
-        RunError: the folder exists, the run has no checkpoint yet, or the model cannot be written.
+        RunError: the folder exists, the run has no checkpoint yet, or the model cannot be converted or written.
     """
     from rhonet.model_card import write_card
     from rhonet.serving import save_model
 
+    with _new_folder(folder) as partial:
+        save_model(model_of_run(run), partial)
+        shutil.copy(run.config_file, partial / run.config_file.name)
+        write_card(run, partial)
+        if onnx:
+            _add_onnx(partial)
+
+
+def export_model(model: Path, folder: Path, *, onnx: bool) -> None:
+    """Copies a model folder; whole or not at all.
+
+    Args:
+        onnx: with the files of `rhonet.onnx_export`, made from its SavedModel.
+
+    Raises:
+        RunError: the folder exists, or the model cannot be read, converted or written.
+    """
+    with _new_folder(folder) as partial:
+        shutil.copytree(model, partial, dirs_exist_ok=True)
+        if onnx:
+            _add_onnx(partial)
+
+
+def _add_onnx(folder: Path) -> None:
+    from rhonet.onnx_export import write_onnx
+
+    write_onnx(folder)
+
+
+@contextlib.contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name when all went well and vanishes otherwise.
+
+    Raises:
+        RunError: the folder exists, or something cannot be written.
+    """
     if folder.exists():
         raise RunError(f"{folder}: exists already; delete it or give another folder")
-    model = model_of_run(run)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with explain_disk(folder, "free some space or give another folder"):
             partial.mkdir(parents=True)
-            save_model(model, partial)
-            shutil.copy(run.config_file, partial / run.config_file.name)
-            write_card(run, partial)
+            yield partial
             os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

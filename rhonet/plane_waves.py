@@ -93,7 +93,7 @@ def sum_on_lattice(
     count, fields = tf.shape(millers)[0], tf.shape(coefficients)[0]
     half = (size + 1) // 2
     centre = origin + (size - 1) / 2 * tf.reduce_sum(steps, axis=0)
-    offsets = tf.constant(np.arange(half) + (0.0 if size % 2 else 0.5))[:, None]
+    offsets = tf.constant(np.arange(half)[:, None] + (0.0 if size % 2 else 0.5))
 
     def add(start: tf.Tensor, alike: tf.Tensor, unlike: tf.Tensor) -> tuple[tf.Tensor, ...]:
         stop = tf.minimum(start + PLANE_WAVES_AT_ONCE, count)
@@ -110,7 +110,7 @@ def sum_on_lattice(
         def product(left: list[tf.Tensor], z: tf.Tensor) -> tf.Tensor:
             """(fields · cos and sin along x · half, cos and sin along y · half · half)"""
             rows = tf.reshape(tf.stack(left, axis=1)[:, :, None] * x, (fields * 2 * half, -1))
-            return tf.matmul(rows, tf.reshape(y[..., None] * z[:, :, None], (-1, 2 * half * half)))
+            return tf.matmul(rows, tf.reshape(y[:, :, :, None] * z[:, :, None], (-1, 2 * half * half)))
 
         # Re c exp(i(x + y + z)) by the addition theorems.
         return stop, alike + product([a, -b], z_alike), unlike + product([-b, -a], z_unlike)

@@ -24,10 +24,10 @@ def answers(network: Network, cubes: tf.Tensor, lattices: tf.Tensor) -> tf.Tenso
         cubes: (B, views, size, size, size, channels).
         lattices: (B, 3, 3), Å, float32.
     """
-    views = cubes.shape[1]
+    _, views, *cube = cubes.shape.as_list()
     every = {
-        "cube": tf.reshape(cubes, (-1, *cubes.shape[2:])),
-        "lattice": tf.reshape(tf.tile(lattices[:, None], (1, views, 1, 1)), (-1, 3, 3)),
+        "cube": tf.reshape(cubes, (-1, *cube)),
+        "lattice": tf.repeat(lattices, views, axis=0),
     }
     found = network.standardized(every, training=False)
     return tf.reduce_mean(tf.reshape(found, (-1, views, found.shape[-1])), axis=1)

@@ -107,7 +107,8 @@ def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
     )
     # One field per channel, but three for the gradient, of which the length counts.
     widths = [3 if name == "gradient" else 1 for name, _ in order]
-    fields = tf.pad(fields, [[0, sum(widths) - tf.shape(fields)[0]], [0, 0], [0, 0], [0, 0]])
+    missing = tf.zeros((sum(widths) - tf.shape(fields)[0], *fields.shape[1:]))
+    fields = tf.concat([fields, missing], axis=0)
     split = dict(zip(order, tf.split(fields, widths), strict=True))
     cube = tf.stack(
         [tf.norm(split[field], axis=0) if field[0] == "gradient" else split[field][0] for field in view.fields], axis=-1

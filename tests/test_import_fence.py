@@ -22,6 +22,7 @@ BELOW_THE_TENSORFLOW_LINE = {
     "rhonet.judgement",
     "rhonet.models",
     "rhonet.observers",
+    "rhonet.onnx_export",
     "rhonet.pipeline",
     "rhonet.plane_waves",
     "rhonet.serving",
