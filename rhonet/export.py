@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.cli import OK, new_parser, run_command, start_tensorflow
+from rhonet.cli import OK, CallError, new_parser, run_command, start_tensorflow
 from rhonet.members import members_of
 from rhonet.runs import Run, RunError, explain_disk, open_run
 from rhonet.triton.export import export_repository
@@ -34,7 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "source", type=Path, metavar="RUN_OR_MODEL", help="run folder; or model folder, whose copy gets the additions"
     )
-    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="new model folder")
+    parser.add_argument(
+        "--to", type=Path, metavar="DIR", help="new model folder; --triton of a model folder needs none"
+    )
     parser.add_argument(
         "--onnx", action="store_true", help="add model.onnx, for batches of grids, and its halves views and network"
     )
@@ -44,7 +46,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> int:
     settings, adds_files = triton_settings(arguments), arguments.onnx or arguments.triton is not None
-    if adds_files and (arguments.source / "card.toml").is_file():
+    is_model = (arguments.source / "card.toml").is_file()
+    folder = arguments.to or arguments.source
+    if arguments.to is None:
+        if arguments.triton is None or arguments.onnx or not is_model:
+            raise CallError("--to DIR is missing: the model folder to write; --triton of a model folder needs none")
+    elif adds_files and is_model:
         start_tensorflow()
         export_model(arguments.source, arguments.to, onnx=arguments.onnx)
     else:
@@ -53,13 +60,13 @@ def main(arguments: argparse.Namespace) -> int:
         export_run(run, arguments.to, onnx=arguments.onnx)
     if arguments.triton is not None:
         export_repository(
-            arguments.to,
+            folder,
             arguments.triton,
             settings=settings,
             tensorflow=arguments.triton_tensorflow,
             force=arguments.force,
         )
-    print(arguments.to)
+    print(arguments.to or arguments.triton)
     return OK
 
 

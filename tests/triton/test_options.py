@@ -1,12 +1,17 @@
 """The options of `python -m rhonet.export` that make a Triton repository."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
+from rhonet import export
 from rhonet.cli import CallError
 from rhonet.triton.config import Settings
 from rhonet.triton.options import add_triton_options, triton_settings
+from tests.triton.handmade import write_model_folder, write_onnx
+
+pytest_plugins = ("tests.fixtures",)
 
 
 def settings_of(*options: str) -> Settings:
@@ -31,3 +36,23 @@ def test_numbers_that_make_no_sense_and_options_without_a_folder_are_refused():
     for option in ("--triton-python", "--triton-tensorflow", "--force"):
         with pytest.raises(CallError, match=r"--triton-python, --triton-tensorflow and --force need --triton DIR"):
             settings_of(option)
+
+
+def test_model_folder_goes_into_a_repository_as_it_is(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    write_onnx(tmp_path / "model")
+    write_model_folder(tmp_path / "card")
+    (tmp_path / "card" / "card.toml").rename(tmp_path / "model" / "card.toml")
+    repository = tmp_path / "repository"
+    for version in ("1", "2"):
+        answer = command("export", tmp_path / "model", "--triton", repository, "--triton-python")
+        assert (answer.code, answer.stdout) == (0, f"{repository}\n"), answer.stderr
+        assert (repository / "rhonet_density" / version).is_dir()
+        assert f"repository: version {version}, for the python backend" in answer.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--onnx"], ["--onnx", "--triton", "r"]])
+def test_new_model_folder_must_be_named(command, tmp_path, options):
+    write_model_folder(tmp_path / "model")
+    assert command("export", tmp_path / "model", *options).says(2, "--to DIR is missing: the model folder to write")
+    assert not Path("r").exists()
