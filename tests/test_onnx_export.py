@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import tensorflow as tf
 
 from rhonet.calibration import Calibration, Spread
 from rhonet.density import ChargeDensity
+from rhonet.formats import read_density
 from rhonet.models.network import build_network
+from rhonet.predict import released_model
 from rhonet.runs import RunError
 from rhonet.serving import DensityModel, ServedMember, save_model
 from rhonet.standardize import Standardizer
 from rhonet.surroundings import WIDTHS, Surroundings
-from tests.crystals import smooth_density
+from tests.crystals import REPOSITORY, smooth_density
 from tests.synthetic import SKEWED
 from tests.tiny_model import CONFIG, ITEMS, SCALES
 
@@ -191,3 +194,21 @@ def test_what_onnx_does_not_know_is_named(tmp_path):
     with pytest.raises(RunError, match=r"no counterpart in ONNX: .*Lgamma"):
         write_onnx(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
+
+
+@pytest.mark.slow
+def test_released_model_in_onnx_answers_alike(tmp_path):
+    from rhonet.onnx_export import write_onnx
+
+    shutil.copytree(released_model() / "saved_model", tmp_path / "saved_model")
+    write_onnx(tmp_path)
+    archive = REPOSITORY / "tfds_builders/dft_crystals/archive/densities-000.h5"
+    predict = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["predict_density"]
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    found, expected = [], []
+    for name in ("rocksalt_Be_Se", "rocksalt_Co_S"):
+        batch = inputs_of([read_density(f"{archive}::{name}")])
+        found.append({key: value[0] for key, value in run(session, batch).items()})
+        expected.append(ask(predict, {key: array[0] for key, array in batch.items()}))
+    stacked = [{key: np.stack([one[key] for one in answers]) for key in answers[0]} for answers in (found, expected)]
+    assert_same(*stacked)
