@@ -115,7 +115,7 @@ class ViewConfig:
     softness: float = 0.5
     finest: float = DEFAULT_SPACING
     augment: bool = True
-    views: int = 8
+    views: int = 4
 
     def __post_init__(self) -> None:
         _require(self.kind in VIEW_KINDS, f"view.kind {self.kind!r} is none of {', '.join(VIEW_KINDS)}")

@@ -38,6 +38,7 @@ def view_variants(config: Config) -> tuple[Variant, ...]:
         Variant("paper-rho-only", {"view": {"kind": "paper", "channels": ["density", "magnetization"]}}),
         Variant("no-augmentation", {"view": {"augment": False, "views": 1}}),
         Variant("one-view", {"view": {"views": 1}}),
+        Variant("twice-the-views", {"view": {"views": 2 * config.view.views}}),
         Variant("rho-only", {"view": {"channels": ["density", "magnetization"]}}),
         Variant("no-laplacian", {"view": {"channels": ["density", "gradient", "magnetization"]}}),
         Variant("no-gradient", {"view": {"channels": ["density", "laplacian", "magnetization"]}}),

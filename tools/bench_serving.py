@@ -1,0 +1,306 @@
+#!/usr/bin/env python3
+"""How fast a model answers: in process and through a Triton server on this machine, in one run.
+
+    python tools/bench_serving.py --seconds 8 --out serving.md
+
+Exports the model into temporary Triton repositories, starts servers on free ports (through the Python backend where
+that is all the server has) and asks from the same machine, so that clients and server share its cores. Questions are
+crystals made up of Gaussian atoms. Prints tables in markdown: from a CHGCAR on disk to the answer and where the time
+goes; answers per second with more and more clients; the server's share of the time at a batch of eight; and what
+computing several requests together brings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import logging
+import os
+import platform
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rhonet.cli import start_tensorflow
+from rhonet.density import ChargeDensity
+from rhonet.formats import read_density
+from rhonet.formats.writing import write_density
+from rhonet.runs import git_commit
+from rhonet.triton.client import ServerPredictor, address_argument
+from rhonet.triton.config import NETWORK_MODEL, Settings
+from rhonet.triton.repository import write_repository
+from rhonet.triton.server import RunningServer, find_server, start_server
+from rhonet.triton.tensors import FEEDS, GRID_INPUTS, NETWORK, VIEWS
+from tools.serving_load import Load, ask_for, crystal
+
+Ask = Callable[[], object]
+
+CONCURRENCY = (1, 2, 4, 8, 16)
+BATCH = 8
+TOGETHER = 16
+PERCENTILES = (50, 95, 99)
+SCHEMES = {"gRPC": "grpc", "HTTP": "http"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to an answer.
+
+    name: as tables show it.
+    connect: makes what asks about a density; once per client.
+    """
+
+    name: str
+    connect: Callable[[], Callable[[ChargeDensity], object]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=Path("saved_models/base"), help="model folder (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="for each number (default: %(default)s)")
+    parser.add_argument("--grid", type=int, default=96, help="points per axis of the CHGCAR (default: %(default)s)")
+    parser.add_argument("--edge", type=float, default=6.0, help="of its cell, Å (default: %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="markdown file to write (default: standard output)")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    start_tensorflow()
+    with tempfile.TemporaryDirectory(prefix="bench-serving-") as scratch:
+        text = report(options, Path(scratch))
+    if options.out is None:
+        print(text, end="")
+    else:
+        options.out.write_text(text, encoding="utf-8")
+    return 0
+
+
+def report(options: argparse.Namespace, scratch: Path) -> str:
+    """All tables; needs TensorFlow and a Triton server."""
+    from rhonet.export import export_model
+    from rhonet.serving import Predictor
+
+    backend = find_server().backend
+    onnx = scratch / "onnx"
+    export_model(options.model, onnx, onnx=True)
+    chgcar = scratch / "CHGCAR"
+    big = crystal(options.grid, options.edge)
+    write_density(with_atoms(big), chgcar)
+    sessions = OnnxModel(onnx)
+    predictor = Predictor(options.model)
+    local = [
+        Way("SavedModel in process", lambda: predictor.predict),
+        Way("ONNX Runtime in process", lambda: sessions.answer),
+    ]
+    command = shlex.join(["python", *sys.argv])
+    parts = [
+        f"`{command}`, commit {git_commit() or 'unknown'}, {os.cpu_count()} CPU cores ({platform.machine()}), Triton's "
+        f"{backend} backend\n"
+    ]
+    with served(onnx, options.model, scratch / "batching", Settings(backend=backend)) as server:
+        ways = [
+            *local,
+            *(Way(f"Triton, {name}", asker_of(server, scheme)) for name, scheme in SCHEMES.items()),
+        ]
+        parts.append(end_to_end(ways, chgcar, seconds=options.seconds))
+        parts.append(spent(sessions, server, chgcar, seconds=options.seconds))
+        parts.append(throughput(ways, crystal(24, 5.0), seconds=options.seconds))
+        parts.append(overhead(sessions, server, seconds=options.seconds))
+        together = [ask_together(sessions, server, seconds=options.seconds)]
+    with served(onnx, options.model, scratch / "alone", Settings(backend=backend, max_batch=1)) as server:
+        together.append(ask_together(sessions, server, seconds=options.seconds))
+    parts.append(batching(sessions, *together, seconds=options.seconds))
+    return "\n".join(parts)
+
+
+class OnnxModel:
+    """Both halves of a model in ONNX Runtime in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        import onnxruntime
+
+        self._views, self._network = (
+            onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+            for name in (VIEWS, NETWORK)
+        )
+
+    def render(self, density: ChargeDensity) -> dict[str, np.ndarray]:
+        """All outputs of the first half, by name."""
+        return self._run(self._views, inputs_of(density))
+
+    def ask_network(self, rendered: dict[str, np.ndarray], *, times: int = 1) -> dict[str, np.ndarray]:
+        """Answers to a batch: one crystal so many times."""
+        return self._run(self._network, network_inputs(rendered, times))
+
+    def answer(self, density: ChargeDensity) -> dict[str, np.ndarray]:
+        """Everything about one density."""
+        return self.ask_network(self.render(density))
+
+    def _run(self, session: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        names = [item.name for item in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def inputs_of(density: ChargeDensity) -> dict[str, np.ndarray]:
+    """Inputs of the models that take native grids, float32."""
+    spin = density.collinear_magnetization()
+    arrays = (density.values, np.zeros((0, 0, 0)) if spin is None else spin, density.lattice)
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in zip(GRID_INPUTS, arrays, strict=True)}
+
+
+def network_inputs(rendered: dict[str, np.ndarray], times: int) -> dict[str, np.ndarray]:
+    """Inputs of the network: one crystal's views, repeated."""
+    return {name: np.repeat(rendered[source], times, axis=0) for name, source in FEEDS.items()}
+
+
+def with_atoms(density: ChargeDensity) -> ChargeDensity:
+    """The same with an atom in it: a CHGCAR names at least one."""
+    import ase
+
+    atoms = ase.Atoms("Si", positions=[(0.0, 0.0, 0.0)], cell=density.lattice, pbc=True)
+    return dataclasses.replace(density, atoms=atoms)
+
+
+@contextlib.contextmanager
+def served(onnx: Path, model: Path, repository: Path, settings: Settings) -> Iterator[RunningServer]:
+    """A server of the model on free ports."""
+    write_repository(onnx, model, repository, settings=settings)
+    with start_server(repository) as server:
+        yield server
+
+
+def asker_of(server: RunningServer, scheme: str) -> Callable[[], Callable[[ChargeDensity], object]]:
+    """What makes a client of the whole model."""
+    return lambda: client_of(server, scheme).predict
+
+
+def client_of(server: RunningServer, scheme: str, **options: Any) -> ServerPredictor:
+    place = server.grpc if scheme == "grpc" else server.http
+    return ServerPredictor(address_argument(f"{scheme}://{place}"), **options)
+
+
+def end_to_end(ways: Sequence[Way], chgcar: Path, *, seconds: float) -> str:
+    """From a file to the answer, one at a time."""
+    rows = []
+    for way in ways:
+
+        def connect(way: Way = way) -> Ask:
+            ask = way.connect()
+            return lambda: ask(read_density(chgcar))
+
+        rows.append((way.name, ask_for(seconds, connect, askers=1)))
+    shape = "x".join(map(str, read_density(chgcar).shape))
+    title = f"## From a CHGCAR of {shape} points ({chgcar.stat().st_size / 1e6:.0f} MB) to the answer"
+    return f"{title}\n\n{latencies(rows)}"
+
+
+def spent(sessions: OnnxModel, server: RunningServer, chgcar: Path, *, seconds: float) -> str:
+    """Medians of the steps of one answer."""
+    density = read_density(chgcar)
+    rendered = sessions.render(density)
+    asks = {
+        "reading and checking the file": lambda: read_density(chgcar),
+        "views and novelty (ONNX Runtime)": lambda: sessions.render(density),
+        "networks (ONNX Runtime)": lambda: sessions.ask_network(rendered),
+    }
+    times = {name: median(lambda ask=ask: ask, seconds) for name, ask in asks.items()}
+    inside = sum(times.values()) - times["reading and checking the file"]
+    for name, scheme in SCHEMES.items():
+
+        def connect(scheme: str = scheme) -> Ask:
+            client = client_of(server, scheme)
+            return lambda: client.predict(density)
+
+        times[f"Triton and {name}, beyond both"] = median(connect, seconds) - inside
+    lines = [f"| {name} | {value:.1f} |" for name, value in times.items()]
+    return "\n".join(["## Where the time goes", "", "| step | ms |", "| --- | --- |", *lines, ""])
+
+
+def throughput(ways: Sequence[Way], density: ChargeDensity, *, seconds: float) -> str:
+    """Answers per second and their times against the number of clients."""
+    rows = []
+    for way in ways:
+        for askers in CONCURRENCY:
+
+            def connect(way: Way = way) -> Ask:
+                ask = way.connect()
+                return lambda: ask(density)
+
+            rows.append((f"{way.name} | {askers}", ask_for(seconds, connect, askers=askers)))
+    shape = "x".join(map(str, density.shape))
+    return f"## More and more clients, {shape} points\n\n{latencies(rows, first='way | clients')}"
+
+
+def overhead(sessions: OnnxModel, server: RunningServer, *, seconds: float) -> str:
+    """The server's share at a batch: the network alone, views made before."""
+    rendered = sessions.render(crystal(24, 5.0))
+    inputs = network_inputs(rendered, BATCH)
+    own = median(lambda: lambda: sessions.ask_network(rendered, times=BATCH), seconds)
+    lines = [f"| ONNX Runtime in process | {own:.1f} | |"]
+    for name, scheme in SCHEMES.items():
+
+        def connect(scheme: str = scheme) -> Ask:
+            client = client_of(server, scheme, model=NETWORK_MODEL)
+            return lambda: client.infer(inputs)
+
+        theirs = median(connect, seconds)
+        lines.append(f"| Triton, {name} | {theirs:.1f} | {theirs / own - 1:+.0%} |")
+    size = sum(array.nbytes for array in inputs.values()) / 1e6
+    head = f"## The server's share, a batch of {BATCH} crystals ({size:.1f} MB of views)"
+    return "\n".join([head, "", "| way | ms at p50 | overhead |", "| --- | --- | --- |", *lines, ""])
+
+
+def ask_together(sessions: OnnxModel, server: RunningServer, *, seconds: float) -> tuple[Load, Load]:
+    """Single requests to the network, by one client and by `TOGETHER` at once."""
+    inputs = network_inputs(sessions.render(crystal(24, 5.0)), 1)
+
+    def connect() -> Ask:
+        client = client_of(server, "grpc", model=NETWORK_MODEL)
+        return lambda: client.infer(inputs)
+
+    return ask_for(seconds, connect, askers=1), ask_for(seconds, connect, askers=TOGETHER)
+
+
+def batching(sessions: OnnxModel, batched: tuple[Load, Load], alone: tuple[Load, Load], *, seconds: float) -> str:
+    """What computing requests together brings, and what it could bring at most."""
+    rendered = sessions.render(crystal(24, 5.0))
+    one, many = (
+        median(lambda n=n: lambda: sessions.ask_network(rendered, times=n), seconds) / n for n in (1, TOGETHER)
+    )
+    rows = [
+        ("Triton, dynamic batching, 1 client", batched[0].per_second),
+        (f"Triton, dynamic batching, {TOGETHER} clients", batched[1].per_second),
+        ("Triton, one request after the other, 1 client", alone[0].per_second),
+        (f"Triton, one request after the other, {TOGETHER} clients", alone[1].per_second),
+        ("ONNX Runtime in process, batches of 1", 1e3 / one),
+        (f"ONNX Runtime in process, batches of {TOGETHER}", 1e3 / many),
+    ]
+    lines = [f"| {name} | {value:.1f} |" for name, value in rows]
+    head = "## Requests computed together (the network alone, gRPC)"
+    return "\n".join([head, "", "| way | crystals per second |", "| --- | --- |", *lines, ""])
+
+
+def median(connect: Callable[[], Ask], seconds: float) -> float:
+    """Milliseconds at p50 of one client that asks again and again."""
+    return ask_for(seconds, connect, askers=1).milliseconds(50)
+
+
+def latencies(rows: Sequence[tuple[str, Load]], *, first: str = "way") -> str:
+    """Table of loads; the names of `first` and of the rows may hold several cells."""
+    cells = [*(f"p{percentile}, ms" for percentile in PERCENTILES), "answers per second"]
+    lines = [f"| {first} | {' | '.join(cells)} |", f"|{' --- |' * (first.count('|') + 1 + len(cells))}"]
+    for name, load in rows:
+        times = " | ".join(f"{load.milliseconds(percentile):.0f}" for percentile in PERCENTILES)
+        lines.append(f"| {name} | {times} | {load.per_second:.1f} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
