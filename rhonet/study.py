@@ -105,6 +105,7 @@ def main(arguments: argparse.Namespace) -> int:
     results = {name: [read_result(trial) for trial in ours] for name, ours in trials.items()}
     sections = [_audit(config)] if study.audits_leaks else []
     sections += [_describe_tasks(groups, results, out)] if groups else []
+    sections += [_read_on(results)] if study.reads_on and len(results) > 1 else []
     _report(arguments, out, results, paired=study.in_folds, sections=sections)
     return OK
 
@@ -163,6 +164,14 @@ def _describe_tasks(groups: TaskGroups, results: dict[str, list[Result]], out: P
         f"## Does the claim hold?\n\n{format_gains(gains)}"
     )
     return _Section(text, {"groups": groups.to_dict(), "gains": [gain.to_dict() for gain in gains]})
+
+
+def _read_on(results: dict[str, list[Result]]) -> _Section:
+    """Where the learning curve leads."""
+    from rhonet.growth import format_growth, growth_to_dict, measure_growth
+
+    found = measure_growth(results)
+    return _Section(f"## With more data\n\n{format_growth(found)}", {"growth": growth_to_dict(found)})
 
 
 def _report(

@@ -131,6 +131,7 @@ class Study:
         of its own.
     audits_leaks: near-duplicates across the configured train, validation and test split are reported as well.
     groups_tasks: the targets are grouped by similarity first; groups and gains are reported as well.
+    reads_on: the variants are a learning curve, which is read on beyond its end.
     """
 
     question: str
@@ -138,6 +139,7 @@ class Study:
     in_folds: bool = True
     audits_leaks: bool = False
     groups_tasks: bool = False
+    reads_on: bool = False
 
 
 STUDIES = {
@@ -148,7 +150,7 @@ STUDIES = {
         task_variants,
         groups_tasks=True,
     ),
-    "learning-curve": Study("what would more data bring", share_variants),
+    "learning-curve": Study("what would more data bring", share_variants, reads_on=True),
     "baselines": Study("is the network ahead of a plain one and of baselines without a network", baseline_variants),
     "leaks": Study(
         "what of it is trivial: near-duplicates across splits, shape and scale of the grid",
