@@ -13,11 +13,19 @@ from typing import NoReturn
 import numpy as np
 
 from rhonet.cli import OK, new_parser, run_command
-from rhonet.model_card import CARD
 from rhonet.predict import RELEASED, model_folder
 from rhonet.runs import explain_disk, write_text
-from rhonet.triton.config import BACKENDS, CONFIG, DENSITY_MODEL, NETWORK_MODEL, Settings, read_config
+from rhonet.triton.config import (
+    BACKENDS,
+    CONFIG,
+    DENSITY_MODEL,
+    FINGERPRINT,
+    NETWORK_MODEL,
+    Settings,
+    read_config,
+)
 from rhonet.triton.export import export_repository
+from rhonet.triton.repository import model_fingerprint
 from rhonet.triton.server import ServerError, find_server, start_server
 
 log = logging.getLogger("rhonet.serve")
@@ -87,11 +95,12 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def is_current(repository: Path, folder: Path, backend: str) -> bool:
-    """Whether a repository serves the model of a folder, by its card, through that backend."""
-    card, config = repository / DENSITY_MODEL / CARD, repository / NETWORK_MODEL / CONFIG
-    if not card.is_file() or not config.is_file() or not (folder / CARD).is_file():
+    """Whether a repository serves the model of a folder as it is now, through that backend."""
+    config = repository / NETWORK_MODEL / CONFIG
+    if not config.is_file():
         return False
-    return card.read_bytes() == (folder / CARD).read_bytes() and read_config(config).backend == backend
+    served = read_config(config)
+    return served.backend == backend and served.parameters[FINGERPRINT].string_value == model_fingerprint(folder)
 
 
 def example_request() -> dict[str, object]:

@@ -28,6 +28,7 @@ BACKENDS = ("onnxruntime", "python")
 DEVICES = ("auto", "cpu", "gpu")
 MADE_BY = "rhonet.export"
 LATTICE_FILE = "lattice"
+FINGERPRINT = "model.fingerprint"
 # Points per axis of the density that warms a server up, and its cubic cell in Å.
 WARMUP_GRID, WARMUP_EDGE = 16, 4.0
 WARMUP_BATCH = 8
@@ -75,13 +76,16 @@ class Settings:
 
 
 def model_configs(
-    graphs: Graphs, card: Card, settings: Settings, *, tensorflow: bool = False
+    graphs: Graphs, card: Card, settings: Settings, *, fingerprint: str, tensorflow: bool = False
 ) -> dict[str, model_config_pb2.ModelConfig]:
     """Configurations by model name: network, views, their ensemble, and on request the SavedModel.
 
     Scalars have shape (1,) in Triton, which knows no shape without axes: `rhonet` gives (B, 1), the others (1,).
+
+    Args:
+        fingerprint: of the model folder, by which one knows later whether it is the one that is served.
     """
-    answers = _parameters(card, [item.name for item in graphs.answers])
+    answers = _parameters(card, [item.name for item in graphs.answers]) | {FINGERPRINT: fingerprint}
     configs = {
         NETWORK_MODEL: _network(graphs, settings, answers),
         VIEWS_MODEL: _views(graphs, settings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -23,7 +24,7 @@ from rhonet.triton.config import (
     model_configs,
     read_config,
 )
-from rhonet.triton.tensors import read_graphs
+from rhonet.triton.tensors import NETWORK, VIEWS, read_graphs
 
 SAVED_MODEL = "saved_model"
 BACKEND = Path(__file__).with_name("backend.py")
@@ -56,7 +57,7 @@ def write_repository(
     settings = settings or Settings()
     card = read_card(model_folder)
     graphs = read_graphs(onnx_folder)
-    configs = model_configs(graphs, card, settings, tensorflow=tensorflow)
+    configs = model_configs(graphs, card, settings, fingerprint=model_fingerprint(model_folder), tensorflow=tensorflow)
     saved_model = model_folder / SAVED_MODEL
     if tensorflow and not saved_model.is_dir():
         raise RunError(f"{model_folder}: has no saved_model/, which {TENSORFLOW_MODEL} serves; export the model again")
@@ -85,6 +86,17 @@ def write_repository(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return version
+
+
+def model_fingerprint(folder: Path) -> str:
+    """Hash of what a model folder computes and says: of its card, SavedModel and ONNX files, as far as it has them."""
+    computing = [path for path in (folder / SAVED_MODEL).rglob("*") if path.is_file()]
+    others = [path for path in (folder / name for name in (CARD, VIEWS, NETWORK)) if path.is_file()]
+    digest = hashlib.sha256()
+    for path in sorted([*computing, *others]):
+        digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _write_computing(folder: Path, weights: Path, settings: Settings) -> None:

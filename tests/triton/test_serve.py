@@ -128,6 +128,10 @@ def test_repository_is_used_again_until_the_model_changes(model, tmp_path):
     assert not is_current(repository, model, "python")
     assert export_repository(model, repository, settings=Settings(backend="python")) == 2
     assert is_current(repository, model, "python")
+    # Exported again with the card of before: other weights.
+    (model / "saved_model" / "variables").mkdir(parents=True)
+    (model / "saved_model" / "variables" / "variables.data-00000-of-00001").write_bytes(b"weights")
+    assert not is_current(repository, model, "python")
 
 
 def test_example_is_a_density_with_its_electrons():
