@@ -59,6 +59,11 @@ def test_sites_do_not_depend_on_origin_and_choice_of_the_cell():
     np.testing.assert_allclose(sites_of(atoms_in(SKEWED, copies=3)), first, atol=0.02)
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.02, 0.23, 0.31, 0.44])
+def test_rounding_where_the_density_vanishes_makes_no_site(shift):
+    assert len(sites_of(atoms_in(CUBIC * 2, scale=32, shift=shift))) == 2
+
+
 def test_strongest_site_comes_first():
     sites = sites_of(atoms_in(CUBIC))
     assert sites[0, 0] > sites[1, 0]
