@@ -16,6 +16,7 @@ from rhonet.members import members_of
 from rhonet.runs import Run, RunError, explain_disk, open_run
 from rhonet.triton.export import export_repository
 from rhonet.triton.options import add_triton_options, triton_settings
+from rhonet.triton.repository import check_destination
 
 if TYPE_CHECKING:
     from rhonet.models.network import Network
@@ -45,13 +46,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    settings, adds_files = triton_settings(arguments), arguments.onnx or arguments.triton is not None
+    settings = triton_settings(arguments)
+    if arguments.triton is not None:
+        check_destination(arguments.triton, tensorflow=arguments.triton_tensorflow, force=arguments.force)
     is_model = (arguments.source / "card.toml").is_file()
     folder = arguments.to or arguments.source
     if arguments.to is None:
         if arguments.triton is None or arguments.onnx or not is_model:
             raise CallError("--to DIR is missing: the model folder to write; --triton of a model folder needs none")
-    elif adds_files and is_model:
+    elif is_model:
+        if not arguments.onnx and arguments.triton is None:
+            raise CallError(f"{arguments.source}: is exported already; --onnx or --triton DIR makes more of it")
         start_tensorflow()
         export_model(arguments.source, arguments.to, onnx=arguments.onnx)
     else:

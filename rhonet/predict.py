@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=seconds_argument,
         default=TIMEOUT_SECONDS,
         metavar="S",
-        help="seconds to wait for it (default: 120)",
+        help=f"seconds to wait for its answer (default: {TIMEOUT_SECONDS:g})",
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="output (default: table)")
     return parser

@@ -26,7 +26,7 @@ from rhonet.triton.config import (
 )
 from rhonet.triton.export import export_repository
 from rhonet.triton.repository import model_fingerprint
-from rhonet.triton.server import ServerError, find_server, start_server
+from rhonet.triton.server import ServerError, find_server, free_ports, start_server
 
 log = logging.getLogger("rhonet.serve")
 
@@ -53,8 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--repository", type=Path, metavar="DIR", help=f"model repository (default: in {PLACE}, by name and backend)"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine)")
-    for name, port in (("port", 8000), ("grpc-port", 8001), ("metrics-port", 8002)):
-        what = "HTTP" if name == "port" else name.removesuffix("-port")
+    for name, what, port in (("port", "HTTP", 8000), ("grpc-port", "gRPC", 8001), ("metrics-port", "metrics", 8002)):
         parser.add_argument(
             f"--{name}", type=int, default=port, metavar="N", help=f"port of {what}; 0: a free one (default: {port})"
         )
@@ -67,7 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> int:
     folder = model_folder(arguments.model)
     backend = arguments.backend or find_server().backend
-    repository = arguments.repository or PLACE / f"{_name(folder)}-{backend}"
+    ports = (arguments.port, arguments.grpc_port, arguments.metrics_port)
+    free_ports(arguments.host, ports)  # else one would wait for the export first
+    repository = (arguments.repository or PLACE / f"{_name(folder)}-{backend}").resolve()
     if is_current(repository, folder, backend):
         log.info("%s: holds this model already", repository)
     else:
@@ -78,7 +79,6 @@ def main(arguments: argparse.Namespace) -> int:
     # Without this a plain `kill` would end us alone and leave the server behind.
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
-    ports = (arguments.port, arguments.grpc_port, arguments.metrics_port)
     said = repository.with_name(f"{repository.name}-server.log")
     try:
         with start_server(repository, host=arguments.host, ports=ports, log=said) as server:

@@ -168,12 +168,6 @@ def test_model_folder_gets_onnx_files_in_a_copy(tiny_model, command, tmp_path):
     assert [output.name for output in session.get_outputs()] == sorted(item.name for item in ITEMS)
 
 
-def test_model_folder_alone_is_no_run(tiny_model, command, tmp_path):
-    answer = command("export", tiny_model, "--to", tmp_path / "copy")
-    assert answer.code == 2
-    assert not (tmp_path / "copy").exists()
-
-
 def test_model_without_the_halves_is_refused(tmp_path):
     from rhonet.onnx_export import write_onnx
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from rhonet.cli import start_tensorflow
 from rhonet.model_card import read_card
 from rhonet.triton.config import Settings
-from rhonet.triton.repository import SAVED_MODEL, write_repository
+from rhonet.triton.repository import SAVED_MODEL, check_destination, write_repository
 from rhonet.triton.tensors import NETWORK, VIEWS
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ def export_repository(
         RunError: the folder is no model's, its SavedModel cannot be converted, or the repository cannot be written.
     """
     read_card(folder)
+    check_destination(destination, tensorflow=tensorflow, force=force)
     with _onnx_folder(folder) as onnx:
         version = write_repository(onnx, folder, destination, settings=settings, tensorflow=tensorflow, force=force)
     log.info("%s: version %d, for the %s backend", destination, version, settings.backend)

@@ -52,10 +52,8 @@ def triton_settings(arguments: argparse.Namespace) -> Settings:
     Raises:
         CallError: a number that makes no sense, or options without --triton.
     """
-    if arguments.triton is None and (arguments.triton_python or arguments.triton_tensorflow or arguments.force):
-        raise CallError("--triton-python, --triton-tensorflow and --force need --triton DIR")
     try:
-        return Settings(
+        settings = Settings(
             backend="python" if arguments.triton_python else "onnxruntime",
             max_batch=arguments.triton_max_batch,
             max_grid_points=arguments.triton_max_grid_points,
@@ -65,3 +63,6 @@ def triton_settings(arguments: argparse.Namespace) -> Settings:
         )
     except ValueError as error:
         raise CallError(f"--triton-...: {error}") from error
+    if arguments.triton is None and (settings != Settings() or arguments.triton_tensorflow or arguments.force):
+        raise CallError("--force and all options that begin with --triton- need --triton DIR")
+    return settings

@@ -13,6 +13,7 @@ from rhonet.model_card import CARD, read_card
 from rhonet.runs import RunError, explain_disk, write_text
 from rhonet.triton.config import (
     CONFIG,
+    DENSITY_MODEL,
     LATTICE_FILE,
     NETWORK_MODEL,
     TENSORFLOW_MODEL,
@@ -61,9 +62,8 @@ def write_repository(
     saved_model = model_folder / SAVED_MODEL
     if tensorflow and not saved_model.is_dir():
         raise RunError(f"{model_folder}: has no saved_model/, which {TENSORFLOW_MODEL} serves; export the model again")
-    if not force:
-        for name in configs:
-            _check_ours(destination / name)
+    check_destination(destination, tensorflow=tensorflow, force=force)
+    destination = destination.resolve()  # "." has no name to put ".partial" behind
     version = 1 if force else 1 + max((_newest(destination / name) for name in configs), default=0)
     weights = {NETWORK_MODEL: graphs.network.path, VIEWS_MODEL: graphs.views.path}
     partial = destination.with_name(destination.name + ".partial")
@@ -86,6 +86,17 @@ def write_repository(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return version
+
+
+def check_destination(destination: Path, *, tensorflow: bool, force: bool) -> None:
+    """Whether `write_repository` may write there; asked before a model is trained or converted in vain.
+
+    Raises:
+        RunError: a model of one of our names is not ours.
+    """
+    if not force:
+        for name in (NETWORK_MODEL, VIEWS_MODEL, DENSITY_MODEL, *([TENSORFLOW_MODEL] if tensorflow else [])):
+            _check_ours(destination / name)
 
 
 def model_fingerprint(folder: Path) -> str:

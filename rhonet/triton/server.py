@@ -123,7 +123,7 @@ def start_server(
     with tempfile.TemporaryDirectory(prefix="rhonet-triton-") as scratch:
         backends = _with_stub(installation.backends, Path(scratch)) if installation.backends else None
         log = log or Path(scratch) / "server.log"
-        http, grpc, metrics = _free_ports(host, ports)
+        http, grpc, metrics = free_ports(host, ports)
         shared = Path(scratch).name
         command = [
             str(installation.program),
@@ -186,7 +186,7 @@ def _last_lines(log: Path) -> str:
     return "\n".join((errors or lines)[-LOG_LINES:])
 
 
-def _free_ports(host: str, ports: tuple[int, int, int]) -> tuple[int, int, int]:
+def free_ports(host: str, ports: tuple[int, int, int]) -> tuple[int, int, int]:
     """The same ports, with free ones for zeros; all are held until all are found, so that they differ.
 
     Raises:

@@ -33,8 +33,8 @@ def test_options_become_settings():
 def test_numbers_that_make_no_sense_and_options_without_a_folder_are_refused():
     with pytest.raises(CallError, match=r"--triton-...: max_batch is 0; it must be at least 1"):
         settings_of("--triton", "r", "--triton-max-batch", "0")
-    for option in ("--triton-python", "--triton-tensorflow", "--force"):
-        with pytest.raises(CallError, match=r"--triton-python, --triton-tensorflow and --force need --triton DIR"):
+    for option in ("--triton-python", "--triton-tensorflow", "--force", "--triton-max-batch=8"):
+        with pytest.raises(CallError, match=r"--force and all options that begin with --triton- need --triton DIR"):
             settings_of(option)
 
 
@@ -49,6 +49,23 @@ def test_model_folder_goes_into_a_repository_as_it_is(command, tmp_path, monkeyp
         assert (answer.code, answer.stdout) == (0, f"{repository}\n"), answer.stderr
         assert (repository / "rhonet_density" / version).is_dir()
         assert f"repository: version {version}, for the python backend" in answer.stderr
+
+
+def test_repository_of_others_is_refused_before_anything_is_converted(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    write_model_folder(tmp_path / "model")
+    (tmp_path / "repository" / "rhonet").mkdir(parents=True)
+    for to in ([], ["--to", tmp_path / "copy"]):
+        answer = command("export", tmp_path / "model", *to, "--triton", tmp_path / "repository")
+        assert answer.says(2, f"{tmp_path}/repository/rhonet: exists and has no config.pbtxt")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_exported_model_is_not_exported_again_for_nothing(command, tmp_path):
+    write_model_folder(tmp_path / "model")
+    answer = command("export", tmp_path / "model", "--to", tmp_path / "copy")
+    assert answer.says(2, f"{tmp_path}/model: is exported already; --onnx or --triton DIR makes more of it")
+    assert not (tmp_path / "copy").exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--onnx"], ["--onnx", "--triton", "r"]])

@@ -160,6 +160,13 @@ def test_second_export_is_a_second_version_with_its_own_card(made):
     assert not (made / "repository.partial").exists()
 
 
+def test_folder_where_one_is_becomes_a_repository(made, monkeypatch):
+    (made / "repository").mkdir()
+    monkeypatch.chdir(made / "repository")
+    assert write_repository(made / "onnx", made / "model", Path()) == 1
+    assert sorted(path.name for path in (made / "repository").iterdir()) == list(MODELS)
+
+
 @pytest.mark.parametrize("content", [None, 'name: "rhonet_views"\nbackend: "pytorch"\n', "not a configuration"])
 def test_model_of_others_is_not_overwritten(made, content):
     theirs = made / "repository" / "rhonet_views"

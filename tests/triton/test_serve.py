@@ -48,7 +48,7 @@ def serving(model: Path, repository: Path) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            process.kill()
+            process.terminate()  # which ends its server as well
 
 
 @pytest.mark.server
@@ -77,6 +77,7 @@ def test_port_in_use_is_one_clear_line(triton, command, model, tmp_path):
         port = taken.getsockname()[1]
         answer = command("serve", model, "--repository", tmp_path / "repository", "--port", port)
     assert answer.says(2, f"127.0.0.1:{port}: cannot listen there")
+    assert not (tmp_path / "repository").exists()  # said before the model is exported
 
 
 def test_model_without_a_server_says_what_to_install(command, model, tmp_path, monkeypatch):
