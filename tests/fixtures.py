@@ -16,6 +16,8 @@ import pytest
 
 from rhonet.cli import run_command
 from rhonet.dataset import Index
+from rhonet.export import export_model
+from rhonet.predict import released_model
 from rhonet.runs import Run
 from tests.crystals import Answer, Crystals, FinishedRun, run_code, run_module, train_and_kill, write_crystals
 from tests.tiny_model import write_tiny_model
@@ -157,6 +159,24 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a model that nobody trained."""
     folder = tmp_path_factory.mktemp("tiny") / "model"
     write_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of its folder with ONNX files, converted once for all tests."""
+    return _with_onnx(tiny_model, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def released_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the released model's folder with ONNX files, whose conversion takes a minute."""
+    return _with_onnx(released_model(), tmp_path_factory)
+
+
+def _with_onnx(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("onnx") / model.name
+    export_model(model, folder, onnx=True)
     return folder
 
 

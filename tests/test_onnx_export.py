@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from rhonet.calibration import Calibration, Spread
 from rhonet.density import ChargeDensity
 from rhonet.formats import read_density
 from rhonet.models.network import build_network
-from rhonet.predict import released_model
 from rhonet.runs import RunError
 from rhonet.serving import DensityModel, ServedMember, save_model
 from rhonet.standardize import Standardizer
@@ -157,14 +155,22 @@ def test_files_say_what_they_take_and_give(converted):
     assert all(value.type == "tensor(float)" for one in converted.sessions.values() for value in one.get_inputs())
 
 
-def test_model_folder_gets_onnx_files_in_a_copy(tiny_model, command, tmp_path):
+def test_model_folder_gets_onnx_files_in_a_copy(tiny_model, command, tmp_path, monkeypatch):
+    def convert(folder: Path) -> None:
+        assert (folder / "saved_model").is_dir()
+        for name in FILES:
+            (folder / name).touch()
+
+    monkeypatch.setattr("rhonet.onnx_export.write_onnx", convert)
     answer = command("export", tiny_model, "--to", tmp_path / "copy", "--onnx")
     assert (answer.code, answer.stdout) == (0, f"{tmp_path}/copy\n")
     names = sorted(path.name for path in (tmp_path / "copy").iterdir())
     assert names == sorted(["card.toml", "config.toml", "saved_model", *FILES])
     assert not [path for path in tiny_model.iterdir() if path.suffix == ".onnx"]
-    # Without calibration: neither intervals nor novelty.
-    session = onnxruntime.InferenceSession(str(tmp_path / "copy" / "model.onnx"))
+
+
+def test_model_without_calibration_gives_neither_intervals_nor_novelty(tiny_onnx):
+    session = onnxruntime.InferenceSession(str(tiny_onnx / "model.onnx"))
     assert [output.name for output in session.get_outputs()] == sorted(item.name for item in ITEMS)
 
 
@@ -191,14 +197,10 @@ def test_what_onnx_does_not_know_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_released_model_in_onnx_answers_alike(tmp_path):
-    from rhonet.onnx_export import write_onnx
-
-    shutil.copytree(released_model() / "saved_model", tmp_path / "saved_model")
-    write_onnx(tmp_path)
+def test_released_model_in_onnx_answers_alike(released_onnx):
     archive = REPOSITORY / "tfds_builders/dft_crystals/archive/densities-000.h5"
-    predict = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["predict_density"]
-    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    predict = tf.saved_model.load(str(released_onnx / "saved_model")).signatures["predict_density"]
+    session = onnxruntime.InferenceSession(str(released_onnx / "model.onnx"))
     found, expected = [], []
     for name in ("rocksalt_Be_Se", "rocksalt_Co_S"):
         batch = inputs_of([read_density(f"{archive}::{name}")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import tensorflow as tf
 from tritonclient.grpc import model_config_pb2
 
 from rhonet.answers import Answer
-from rhonet.predict import released_model
 from rhonet.serving import Predictor
 from rhonet.triton.client import ServerPredictor, address_argument
 from rhonet.triton.config import Settings, read_config
@@ -35,10 +35,10 @@ DENSITIES = [
 
 
 @pytest.fixture(scope="module")
-def repository(tiny_model: Path, tmp_path_factory) -> Path:
+def repository(tiny_onnx: Path, tmp_path_factory) -> Path:
     """Repository of a model that nobody trained, for the Python backend, with the SavedModel beside."""
     destination = tmp_path_factory.mktemp("exported") / "repository"
-    export_repository(tiny_model, destination, settings=Settings(backend="python", threads=1), tensorflow=True)
+    export_repository(tiny_onnx, destination, settings=Settings(backend="python", threads=1), tensorflow=True)
     return destination
 
 
@@ -108,7 +108,7 @@ def test_command_gives_the_same_table_as_locally(exported, command, tiny_model, 
             assert one == other or float(one) == pytest.approx(float(other), rel=1e-3, abs=1e-4)
 
 
-def test_saved_model_takes_and_gives_what_its_configuration_says(repository, tiny_model):
+def test_saved_model_takes_and_gives_what_its_configuration_says(repository):
     config = read_config(repository / "rhonet_tensorflow" / "config.pbtxt")
     module = tf.saved_model.load(str(repository / "rhonet_tensorflow" / "1" / "model.savedmodel"))
     signature = module.signatures[config.parameters["TF_SIGNATURE_DEF"].string_value]
@@ -124,10 +124,24 @@ def test_saved_model_takes_and_gives_what_its_configuration_says(repository, tin
             assert shape == [-1 if axis is None else axis for axis in specs[item.name].shape], item.name
 
 
+def test_model_without_onnx_files_is_converted_and_left_as_it_was(tiny_model, tiny_onnx, tmp_path, monkeypatch):
+    def convert(folder: Path) -> None:
+        assert (folder / "saved_model" / "saved_model.pb").is_file()
+        for name in ("views.onnx", "network.onnx"):
+            shutil.copy(tiny_onnx / name, folder)
+
+    monkeypatch.setattr("rhonet.onnx_export.write_onnx", convert)
+    export_repository(tiny_model, tmp_path, settings=Settings())
+    for model, name in (("rhonet", "network.onnx"), ("rhonet_views", "views.onnx")):
+        assert (tmp_path / model / "1" / "model.onnx").read_bytes() == (tiny_onnx / name).read_bytes()
+    assert not list(tiny_model.glob("*.onnx"))
+
+
 @pytest.mark.server
-def test_released_model_is_served(triton, command, tmp_path):
+@pytest.mark.slow
+def test_released_model_is_served(triton, released_onnx, command, tmp_path):
     repository = tmp_path / "repository"
-    export_repository(released_model(), repository, settings=Settings(backend="python", threads=1))
+    export_repository(released_onnx, repository, settings=Settings(backend="python", threads=1))
     (tmp_path / "CHGCAR").write_text(chgcar_text(DENSITIES[1]))
     local = command("predict", tmp_path / "CHGCAR", "--format", "json")
     with start_server(repository) as running:

@@ -22,6 +22,7 @@ from tools.serving_load import Load, ask_for, crystal
 from tools.soak_serving import Tally, growth, judge, session_memory, soak
 
 pytest_plugins = ("tests.triton.servers",)
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gevent")
 
 GOOD = [crystal(8, 3.0), crystal(10, 4.0, spin=True, seed=1)]
 
@@ -68,6 +69,7 @@ def test_latencies_become_a_table():
     ]
 
 
+@pytest.mark.server
 def test_both_halves_in_process_are_what_the_server_says(server, handmade):
     sessions = OnnxModel(handmade / "onnx")
     expected = ServerPredictor(address_argument(f"grpc://{server.grpc}")).infer(inputs_of(GOOD[1]))
@@ -85,6 +87,7 @@ def expected(server: RunningServer) -> list[Answer]:
     return [client.predict(density) for density in GOOD]
 
 
+@pytest.mark.server
 def test_soak_finds_nothing_wrong_with_a_good_server(server, expected, capsys):
     tally, memory = soak(server, GOOD, expected, seconds=4, n_clients=2)
     assert judge(tally, memory[:1], alive=server.is_ready()) == 0, tally.wrong
@@ -94,6 +97,7 @@ def test_soak_finds_nothing_wrong_with_a_good_server(server, expected, capsys):
     assert "0 answered wrongly" in capsys.readouterr().out
 
 
+@pytest.mark.server
 def test_soak_sees_wrong_answers(server, expected):
     wrong = copy.deepcopy(expected)
     name = next(iter(wrong[1].values))
@@ -103,6 +107,7 @@ def test_soak_sees_wrong_answers(server, expected):
     assert len(tally.wrong) == tally.asked["good"] > 0
 
 
+@pytest.mark.server
 def test_soak_sees_bad_questions_that_are_answered(server, expected, monkeypatch):
     fine = {"fine": ("rhonet_density", lambda client: client.predict(GOOD[0]))}
     monkeypatch.setattr(soak_serving, "bad_questions", lambda: fine)
@@ -111,6 +116,7 @@ def test_soak_sees_bad_questions_that_are_answered(server, expected, monkeypatch
     assert judge(tally, memory, alive=True) == 1
 
 
+@pytest.mark.server
 def test_soak_sees_a_server_that_dies(expected, handmade, triton):
     from rhonet.triton.server import start_server
 
