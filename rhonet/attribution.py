@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from rhonet.density import ChargeDensity
+from rhonet.model_card import SAVED_MODEL
 from rhonet.path_integral import Slope
 from rhonet.properties import Property
 from rhonet.runs import RunError
-from rhonet.serving import SAVED_MODEL
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from scipy.ndimage import map_coordinates
 from rhonet import views
 from rhonet.config import Config, ViewConfig, load_config
 from rhonet.density import ChargeDensity
+from rhonet.model_card import SAVED_MODEL
 from rhonet.models.network import Network, build_network
 from rhonet.properties import Property
 from rhonet.runs import RunError
-from rhonet.serving import SAVED_MODEL
 from rhonet.standardize import Scale, Standardizer
 
 

@@ -15,7 +15,10 @@ from rhonet.calibration import Calibration
 from rhonet.properties import Property
 from rhonet.runs import Run, RunError, package_versions, write_text
 
-CARD = "card.toml"
+# What lies in a model folder; of the ONNX files `MODEL` is the whole, for batches of grids, and the others its halves:
+# one density's views, and the networks on the views of many.
+CARD, SAVED_MODEL = "card.toml", "saved_model"
+MODEL, VIEWS, NETWORK = "model.onnx", "views.onnx", "network.onnx"
 CARD_VERSION = 1
 
 

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rhonet.model_card import MODEL, NETWORK, SAVED_MODEL, VIEWS
 from rhonet.runs import RunError
-from rhonet.serving import NOVELTY, SAVED_MODEL
+from rhonet.serving import NOVELTY
 
-# Both halves of `model.onnx`: one density's views, and networks on the views of many.
-MODEL, VIEWS, NETWORK = "model.onnx", "views.onnx", "network.onnx"
 OPSET = 17
 GRID_AXES: dict[str | None, tuple[str, ...]] = {"density": ("nx", "ny", "nz"), "magnetization": ("mx", "my", "mz")}
 

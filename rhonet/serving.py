@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from rhonet import views
-from rhonet.answers import Answer
+from rhonet.answers import Answer, answer_of
 from rhonet.calibration import Calibration
 from rhonet.config import ViewConfig
 from rhonet.density import ChargeDensity
+from rhonet.model_card import CARD, SAVED_MODEL, read_card
 from rhonet.models.network import Network
 from rhonet.runs import RunError
 from rhonet.sites import find_sites
@@ -22,7 +23,6 @@ from rhonet.standardize import Standardizer
 from rhonet.surroundings import Surroundings
 from rhonet.trust import answers, distance, novelty
 
-SAVED_MODEL = "saved_model"
 ENDS = {"lower": -1.0, "upper": 1.0}
 NOVELTY = "novelty"
 
@@ -211,38 +211,32 @@ class Predictor:
     """A SavedModel ready to predict densities one by one; needs nothing but its folder.
 
     Args:
-        folder: holds saved_model/.
+        folder: holds saved_model/ and card.toml.
 
     Raises:
-        RunError: there is none, or none of ours.
+        RunError: one of them is missing, none of ours, or not of this model.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
             self._module = tf.saved_model.load(str(folder / SAVED_MODEL))
             self._predict = self._module.signatures["predict_density"]
-            names = set(self._predict.structured_outputs)
-            self._ends = {
-                end: {name for name in names if name.endswith(f"_{end}") and name.removesuffix(f"_{end}") in names}
-                for end in ENDS
-            }
         except (OSError, KeyError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{folder / SAVED_MODEL}: cannot be loaded: {reason}; export the model again") from error
+        self._properties = read_card(folder).properties
+        given = self._predict.structured_outputs
+        if missing := [item.name for item in self._properties if item.name not in given]:
+            raise RunError(
+                f"{folder}: {CARD} names {', '.join(missing)}, which {SAVED_MODEL} does not give; export it again"
+            )
 
     def predict(self, density: ChargeDensity) -> Answer:
         """Properties of a density, with intervals and novelty where the model was calibrated."""
         magnetization = density.collinear_magnetization()
-        values = self._predict(
+        outputs = self._predict(
             density=tf.constant(density.values, tf.float32),
             magnetization=tf.constant(np.zeros((0, 0, 0)) if magnetization is None else magnetization, tf.float32),
             lattice=tf.constant(density.lattice, tf.float32),
         )
-        found = {name: value.numpy() for name, value in values.items()}
-        ends = {
-            end: {
-                name.removesuffix(f"_{end}"): float(found.pop(name)) for name in list(found) if name in self._ends[end]
-            }
-            for end in ENDS
-        }
-        return Answer(values=found, novelty=float(found.pop(NOVELTY, np.nan)), **ends)
+        return answer_of({name: value.numpy() for name, value in outputs.items()}, self._properties)

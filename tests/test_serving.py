@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -201,6 +202,14 @@ def test_folder_without_a_model_is_one_clear_line(tmp_path):
     tf.saved_model.save(module, str(tmp_path / "saved_model"))
     with pytest.raises(RunError, match="saved_model: cannot be loaded: 'predict_density'; export the model again"):
         Predictor(tmp_path)
+
+
+def test_card_of_another_model_is_one_clear_line(tiny_model, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "model")
+    card = tmp_path / "model" / "card.toml"
+    card.write_text(card.read_text(encoding="utf-8").replace('"band_gap"', '"hardness"'), encoding="utf-8")
+    with pytest.raises(RunError, match=r"model: card.toml names hardness, which saved_model does not give"):
+        Predictor(tmp_path / "model")
 
 
 def test_model_that_cannot_be_written_leaves_nothing(finished, command, monkeypatch, tmp_path):

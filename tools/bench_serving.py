@@ -34,12 +34,13 @@ from rhonet.cli import start_tensorflow
 from rhonet.density import ChargeDensity
 from rhonet.formats import read_density
 from rhonet.formats.writing import write_density
+from rhonet.model_card import NETWORK, VIEWS
 from rhonet.runs import git_commit
 from rhonet.triton.client import ServerPredictor, address_argument
 from rhonet.triton.config import NETWORK_MODEL, Settings
 from rhonet.triton.repository import write_repository
 from rhonet.triton.server import RunningServer, find_server, start_server
-from rhonet.triton.tensors import FEEDS, GRID_INPUTS, NETWORK, VIEWS
+from rhonet.triton.tensors import FEEDS, GRID_INPUTS
 from tools.serving_load import Load, ask_for, crystal
 
 Ask = Callable[[], object]

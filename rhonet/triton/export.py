@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rhonet.cli import start_tensorflow
-from rhonet.model_card import read_card
+from rhonet.model_card import NETWORK, SAVED_MODEL, VIEWS, read_card
 from rhonet.triton.config import Settings
-from rhonet.triton.repository import SAVED_MODEL, check_destination, write_repository
-from rhonet.triton.tensors import NETWORK, VIEWS
+from rhonet.triton.repository import check_destination, write_repository
 
 log = logging.getLogger(__name__)
 

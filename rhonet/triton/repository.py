@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rhonet.model_card import CARD, read_card
+from rhonet.model_card import CARD, NETWORK, SAVED_MODEL, VIEWS, read_card
 from rhonet.runs import RunError, explain_disk, write_text
 from rhonet.triton.config import (
     CONFIG,
@@ -25,9 +25,8 @@ from rhonet.triton.config import (
     model_configs,
     read_config,
 )
-from rhonet.triton.tensors import NETWORK, VIEWS, read_graphs
+from rhonet.triton.tensors import read_graphs
 
-SAVED_MODEL = "saved_model"
 BACKEND = Path(__file__).with_name("backend.py")
 
 

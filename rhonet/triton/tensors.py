@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rhonet.model_card import NETWORK, VIEWS
 from rhonet.runs import RunError
 
 if TYPE_CHECKING:
     import onnx
 
-VIEWS, NETWORK = "views.onnx", "network.onnx"
 GRID_INPUTS = ("density", "magnetization", "lattice")
 NETWORK_INPUTS = ("views", "lattice")
 # What `views.onnx` gives the network, by the name of the network's input.
