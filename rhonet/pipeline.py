@@ -20,6 +20,8 @@ SHUFFLE_MB = 512
 MOST_SAMPLES = 512
 # Per crystal: the views of the next one have other seeds.
 MOST_VIEWS = 1_000_000
+# Of a plane wave in a Spectrum: three indices in float64, and for density and magnetization two numbers in float32.
+WAVE_BYTES = 3 * 8 + 2 * 2 * 4
 
 
 def decode(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -88,8 +90,8 @@ class TrainingData:
         self._labels = tf.constant(targets, tf.float32)
         self._kept: tuple[tf.Tensor, tf.Tensor] | None = None
         crystals = (str(builder.data_path), rows.tobytes(), index.volumes[rows].tobytes())
-        self._key = (*crystals, view, train.seed, self._n_different)
-        one_view = dataclasses.replace(view, views=1)
+        one_view = dataclasses.replace(view, views=1)  # over how many a prediction is averaged changes no training view
+        self._key = (*crystals, one_view, train.seed, self._n_different)
 
         @tf.function(reduce_retracing=True)
         def show(row: tf.Tensor, waves: views.Spectrum, number: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -203,8 +205,13 @@ def fixed_views(
 
 
 def _memory_mb(index: Index, rows: np.ndarray, view: ViewConfig) -> float:
-    """Size of the cached spectra: 40 bytes for each plane wave, half of those in a sphere of radius π/finest."""
-    waves = index.volumes[rows] * (np.pi / view.finest) ** 3 / (12 * np.pi**2)
+    """Size of the cached spectra if all crystals have spin; without it a wave takes 32 of `WAVE_BYTES`.
+
+    These are half of the waves in a sphere of radius π/finest, and the other half of those on its equator, whose
+    number is that of a cubic cell of the same volume.
+    """
+    volumes, reach = index.volumes[rows], np.pi / view.finest
+    waves = volumes * reach**3 / (12 * np.pi**2) + volumes ** (2 / 3) * reach**2 / (8 * np.pi)
     if view.kind != "cartesian":
         waves = np.minimum(waves, view.size**3 / 2)
-    return float(waves.sum()) * 40 / 2**20
+    return float(waves.sum()) * WAVE_BYTES / 2**20

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rhonet import pipeline, views
 from rhonet.config import ConfigError
-from rhonet.dataset import as_records
+from rhonet.dataset import Index, as_records
 from rhonet.inference import average_views
 from rhonet.pipeline import TrainingData, fixed_views
 from rhonet.records import decode_record
@@ -118,16 +118,20 @@ def test_views_come_again_after_as_many_as_are_to_differ(builder, index, targets
 
 
 def test_trainings_that_see_the_same_views_share_them(builder, index, targets, crystals):
-    def cubes(*asked: str) -> tf.Tensor:
-        data = TrainingData(builder, index, targets, crystals.config(*asked))
+    def cubes(*asked: str, known: Index = index) -> tf.Tensor:
+        data = TrainingData(builder, known, targets, crystals.config(*asked))
         data.prepare()
         assert data._kept is not None
         return data._kept[0]
 
     first = cubes()
     assert cubes("train.learning_rate=0.01") is first
-    for change in ("train.seed=1", "view.size=4", "train.different_views=3", "data.fractions=[0.5, 0.3, 0.2]"):
+    assert cubes(f"view.views={crystals.config().view.views + 1}") is first
+    for change in ("train.seed=1", "view.size=4", "train.different_views=3"):
         assert not np.array_equal(cubes(change), first), change
+    splits = index.splits.copy()
+    splits[index.rows("train")[0]] = "unused"
+    assert len(cubes(known=dataclasses.replace(index, splits=splits))) < len(first)
 
 
 def test_labels_and_lattices_stay_with_their_cubes(builder, index, targets, crystals):
