@@ -127,8 +127,10 @@ class OnnxModel:
     def __init__(self, folder: Path) -> None:
         import onnxruntime
 
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as on the server
         self._views, self._network = (
-            onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+            onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
             for name in (VIEWS, NETWORK)
         )
 

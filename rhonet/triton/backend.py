@@ -31,6 +31,8 @@ class TritonPythonModel:
         self._max_grid_points = int(parameters.get("max_grid_points", 0))  # of the model that takes grids
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
+        # Threads that wait actively would take the cores from the other model of the ensemble.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers: list[Any] = ["CPUExecutionProvider"]
         if args["model_instance_kind"] == "GPU":
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(args["model_instance_device_id"])}))
