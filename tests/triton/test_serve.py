@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import signal
@@ -44,7 +45,9 @@ def model(tmp_path: Path) -> Path:
 def serving(model: Path, repository: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "rhonet.serve", str(model), "--repository", str(repository), *FREE]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=REPOSITORY) as process:
+    # Whoever started the tests in the background may have had SIGINT ignored, which is inherited.
+    hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=REPOSITORY, preexec_fn=hears) as process:
         try:
             yield process
         finally:
