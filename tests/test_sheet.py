@@ -138,5 +138,5 @@ def test_large_and_empty_cells_are_pointed_out():
     values = np.full((10, 10, 10), 1e-5)
     values[:3] = 1.0
     outlook = sheet_of(density_of(values, lattice=np.diag([20.0, 20.0, 20.0])), view=VIEW).outlook
-    assert "sees only a part of so large a cell: it averages over 8 cubes of 8 Å" in outlook[3]
+    assert f"sees only a part of so large a cell: it averages over {VIEW.views} cubes of 8 Å" in outlook[3]
     assert "70% of the cell is empty" in outlook[4]
