@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rhonet.answers import NOVEL, Answer, Row, csv_rows, format_rows, json_rows
-from rhonet.cli import new_parser, run_command, start_tensorflow
+from rhonet.cli import CallError, new_parser, run_command, start_tensorflow
 from rhonet.density import ChargeDensity
 from rhonet.model_card import Card, read_card
 from rhonet.phrases import counted
@@ -17,6 +17,7 @@ from rhonet.reading import add_file_arguments, reader_for, report_failures
 from rhonet.runs import RunError
 from rhonet.triton.client import TIMEOUT_SECONDS, RefusedError, ServerPredictor, address_argument, seconds_argument
 from rhonet.triton.config import DENSITY_MODEL
+from rhonet.triton.server import ServerError
 
 log = logging.getLogger("rhonet.predict")
 
@@ -75,6 +76,9 @@ def main(arguments: argparse.Namespace) -> int:
         except RefusedError as error:
             rows.append(Row(file, formula, error=f"{file}: refused by the server: {error}"))
             continue
+        except ServerError as error:  # what was answered before is not lost, and the next file may be answered again
+            rows.append(Row(file, formula, error=f"{file}: {error}"))
+            continue
         warnings = (*density.warnings, *_spin_note(density, card), *_novelty_note(answer))
         rows.append(Row(file, formula, density.n_electrons, answer, "", warnings, density.total_moment))
     write = {"table": format_rows, "csv": csv_rows, "json": json_rows}[arguments.format]
@@ -95,6 +99,8 @@ def _model(arguments: argparse.Namespace) -> tuple[Card, Callable[[ChargeDensity
     if arguments.server is not None:
         remote = ServerPredictor(arguments.server, model=arguments.server_model, timeout_seconds=arguments.timeout)
         return remote.card, remote.predict
+    if (arguments.server_model, arguments.timeout) != (DENSITY_MODEL, TIMEOUT_SECONDS):
+        raise CallError("--server-model and --timeout need --server URL")
     folder = model_folder(arguments.model)
     card = read_card(folder)
     start_tensorflow()

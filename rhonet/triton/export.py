@@ -44,7 +44,7 @@ def _onnx_folder(folder: Path) -> Iterator[Path]:
     if all((folder / name).is_file() for name in (VIEWS, NETWORK)):
         yield folder
         return
-    log.info("%s: converting to ONNX", folder)
+    log.info("%s: converting to ONNX, which takes up to a minute", folder)
     start_tensorflow()
     from rhonet.onnx_export import write_onnx
 

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from rhonet import predict
+from rhonet.answers import Answer
+from rhonet.density import ChargeDensity
 from rhonet.triton.client import Address, ServerPredictor, address_argument
 from rhonet.triton.server import RunningServer, ServerError, start_server
 from tests.crystals import REPOSITORY, smooth_density
@@ -139,6 +141,30 @@ def test_server_that_goes_away_is_told_from_a_bad_density(triton, handmade, prot
         running.process.wait()
         with pytest.raises(ServerError, match=r"cannot be reached|no answer"):
             predictor.predict(smooth_density(0))
+
+
+def test_what_was_answered_before_the_server_went_away_is_shown(command, triton, handmade, files, monkeypatch):
+    with start_server(handmade / "repository") as running:
+        ask = ServerPredictor.predict
+
+        def ask_once(self: ServerPredictor, density: ChargeDensity) -> Answer:
+            answer = ask(self, density)
+            os.kill(running.process.pid, signal.SIGKILL)
+            running.process.wait()
+            return answer
+
+        monkeypatch.setattr(ServerPredictor, "predict", ask_once)
+        address = url(running, "grpc")
+        answer = command("predict", *files[:2], "--server", address, "--timeout", "5", "--format", "json")
+    assert answer.code == 1
+    first, second = json.loads(answer.stdout)["files"]
+    assert "error" not in first or not first["error"]
+    assert second["error"].startswith(f"{files[1]}: {address}: ")
+
+
+@pytest.mark.parametrize("option", [("--timeout", "5"), ("--server-model", "other")])
+def test_options_of_a_server_need_one(command, files, option):
+    assert command("predict", files[0], *option).says(2, "--server-model and --timeout need --server URL")
 
 
 def test_prediction_by_a_server_needs_no_tensorflow(server, files):
