@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rhonet.density import ChargeDensity
 from rhonet.model_card import Card
 from rhonet.prediction_sets import prediction_sets
 from rhonet.predictions import NOVEL
@@ -30,6 +31,21 @@ class Answer:
     lower: dict[str, float]
     upper: dict[str, float]
     novelty: float
+
+
+def inputs_of(density: ChargeDensity) -> dict[str, np.ndarray]:
+    """A density as exported models take it, all float32.
+
+    Returns:
+        density (nx, ny, nz), e/Å³; magnetization (nx, ny, nz), µB/Å³, or (0, 0, 0) without spin; lattice (3, 3), Å.
+    """
+    spin = density.collinear_magnetization()
+    arrays = {
+        "density": density.values,
+        "magnetization": np.zeros((0, 0, 0)) if spin is None else spin,
+        "lattice": density.lattice,
+    }
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
 
 
 def answer_of(outputs: Mapping[str, np.ndarray], properties: Sequence[Property]) -> Answer:

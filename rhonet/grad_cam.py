@@ -18,6 +18,7 @@ import tensorflow as tf
 from scipy.ndimage import map_coordinates
 
 from rhonet import views
+from rhonet.answers import inputs_of
 from rhonet.config import Config, ViewConfig, load_config
 from rhonet.density import ChargeDensity
 from rhonet.model_card import SAVED_MODEL
@@ -133,9 +134,8 @@ def _maps(networks: Sequence[Network], density: ChargeDensity, view: ViewConfig,
         weights = [tf.reduce_mean(one, axis=(1, 2, 3), keepdims=True) for one in weights]
         return tf.add_n([tf.reduce_sum(w * f, axis=-1) for w, f in zip(weights, features, strict=True)])
 
-    spin = density.collinear_magnetization()
-    fields = (density.values, np.zeros((0, 0, 0)) if spin is None else spin, density.lattice)
-    return look(*(tf.constant(field, tf.float32) for field in fields)).numpy()
+    fields = inputs_of(density)
+    return look(*(tf.constant(fields[name]) for name in ("density", "magnetization", "lattice"))).numpy()
 
 
 def _open_networks(folder: Path, config: Config, properties: Sequence[Property]) -> list[Network]:

@@ -38,6 +38,10 @@ class Growth:
     ahead: tuple[Metric, ...]
     aim: Metric
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values, ready for JSON."""
+        return asdict(self)
+
 
 def measure_growth(results: Mapping[str, Sequence[Result]]) -> tuple[Growth, ...]:
     """Growth of the mean, then of every regression property.
@@ -82,11 +86,6 @@ def format_growth(found: Sequence[Growth]) -> str:
         f"this gives R² with {', '.join(f'{factor:g}' for factor in FACTORS)} times as many, and how many it takes. "
         f"{LEVEL:.0%} intervals from resampling crystals; whether the law goes on so far they do not know.\n\n{table}"
     )
-
-
-def growth_to_dict(found: Sequence[Growth]) -> list[dict[str, Any]]:
-    """Plain nested values, ready for JSON."""
-    return [asdict(one) for one in found]
 
 
 def _fit(name: str, shares: np.ndarray, curve: np.ndarray) -> Growth:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,10 @@ def write_onnx(folder: Path) -> None:
             something in the model that ONNX does not know.
         OSError: a file cannot be written.
     """
-    try:
-        import onnx
-        import tf2onnx  # noqa: F401
-    except ImportError as error:
-        raise RunError(f"ONNX files need the package {error.name}; pip install 'rhonet[export]'") from error
+    if missing := [name for name in ("onnx", "tf2onnx") if importlib.util.find_spec(name) is None]:
+        raise RunError(f"ONNX files need {' and '.join(missing)}: pip install 'rhonet[export]'")
+    import onnx
+
     path = folder / SAVED_MODEL
     try:
         loaded = tf.saved_model.load(str(path))

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from rhonet import views
-from rhonet.answers import Answer, answer_of
+from rhonet.answers import Answer, answer_of, inputs_of
 from rhonet.calibration import Calibration
 from rhonet.config import ViewConfig
 from rhonet.density import ChargeDensity
@@ -25,6 +25,12 @@ from rhonet.trust import answers, distance, novelty
 
 ENDS = {"lower": -1.0, "upper": 1.0}
 NOVELTY = "novelty"
+
+ONE_GRID = (
+    tf.TensorSpec((None, None, None), tf.float32, "density"),
+    tf.TensorSpec((None, None, None), tf.float32, "magnetization"),
+    tf.TensorSpec((3, 3), tf.float32, "lattice"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +89,7 @@ class DensityModel(tf.Module):
             name: tf.TensorSpec((), tf.float32) for name in scalars
         }
         self._tracked = [variable.value for member in members for variable in member.network.standardized.weights]
-        self.views = tf.function(
-            self._see,
-            input_signature=[
-                tf.TensorSpec((None, None, None), tf.float32, "density"),
-                tf.TensorSpec((None, None, None), tf.float32, "magnetization"),
-                tf.TensorSpec((3, 3), tf.float32, "lattice"),
-            ],
-        )
+        self.views = tf.function(self._see, input_signature=ONE_GRID)
         cubes = (None, view.views, *(view.size,) * 3, len(view.fields))
         self.network = tf.function(
             self._answer,
@@ -100,13 +99,7 @@ class DensityModel(tf.Module):
             ],
         )
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, None, None), tf.float32, "density"),
-            tf.TensorSpec((None, None, None), tf.float32, "magnetization"),
-            tf.TensorSpec((3, 3), tf.float32, "lattice"),
-        ]
-    )
+    @tf.function(input_signature=ONE_GRID)
     def predict_density(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
         seen = self.views(density, magnetization, lattice)
         outputs = self.network(seen["views"], seen["lattice_batch"])
@@ -114,13 +107,7 @@ class DensityModel(tf.Module):
             outputs[NOVELTY] = seen[NOVELTY]
         return {name: value[0] for name, value in outputs.items()}
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, None, None, None), tf.float32, "density"),
-            tf.TensorSpec((None, None, None, None), tf.float32, "magnetization"),
-            tf.TensorSpec((None, 3, 3), tf.float32, "lattice"),
-        ]
-    )
+    @tf.function(input_signature=[tf.TensorSpec((None, *spec.shape), spec.dtype, spec.name) for spec in ONE_GRID])
     def predict_batch(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
         # One after the other: no answer may depend on what else is in the batch, not even in its last bit.
         return tf.map_fn(
@@ -233,10 +220,5 @@ class Predictor:
 
     def predict(self, density: ChargeDensity) -> Answer:
         """Properties of a density, with intervals and novelty where the model was calibrated."""
-        magnetization = density.collinear_magnetization()
-        outputs = self._predict(
-            density=tf.constant(density.values, tf.float32),
-            magnetization=tf.constant(np.zeros((0, 0, 0)) if magnetization is None else magnetization, tf.float32),
-            lattice=tf.constant(density.lattice, tf.float32),
-        )
+        outputs = self._predict(**{name: tf.constant(array) for name, array in inputs_of(density).items()})
         return answer_of({name: value.numpy() for name, value in outputs.items()}, self._properties)

@@ -168,10 +168,10 @@ def _describe_tasks(groups: TaskGroups, results: dict[str, list[Result]], out: P
 
 def _read_on(results: dict[str, list[Result]]) -> _Section:
     """Where the learning curve leads."""
-    from rhonet.growth import format_growth, growth_to_dict, measure_growth
+    from rhonet.growth import format_growth, measure_growth
 
     found = measure_growth(results)
-    return _Section(f"## With more data\n\n{format_growth(found)}", {"growth": growth_to_dict(found)})
+    return _Section(f"## With more data\n\n{format_growth(found)}", {"growth": [one.to_dict() for one in found]})
 
 
 def _report(

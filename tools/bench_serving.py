@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import logging
 import os
 import platform
@@ -30,6 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from rhonet.answers import inputs_of
 from rhonet.cli import start_tensorflow
 from rhonet.density import ChargeDensity
 from rhonet.formats import read_density
@@ -40,7 +40,7 @@ from rhonet.triton.client import ServerPredictor, address_argument
 from rhonet.triton.config import NETWORK_MODEL, Settings
 from rhonet.triton.repository import write_repository
 from rhonet.triton.server import RunningServer, find_server, start_server
-from rhonet.triton.tensors import FEEDS, GRID_INPUTS
+from rhonet.triton.tensors import FEEDS
 from tools.serving_load import Load, ask_for, crystal
 
 Ask = Callable[[], object]
@@ -92,8 +92,7 @@ def report(options: argparse.Namespace, scratch: Path) -> str:
     onnx = scratch / "onnx"
     export_model(options.model, onnx, onnx=True)
     chgcar = scratch / "CHGCAR"
-    big = crystal(options.grid, options.edge)
-    write_density(with_atoms(big), chgcar)
+    write_density(crystal(options.grid, options.edge), chgcar)
     sessions = OnnxModel(onnx)
     predictor = Predictor(options.model)
     local = [
@@ -151,24 +150,9 @@ class OnnxModel:
         return dict(zip(names, session.run(names, inputs), strict=True))
 
 
-def inputs_of(density: ChargeDensity) -> dict[str, np.ndarray]:
-    """Inputs of the models that take native grids, float32."""
-    spin = density.collinear_magnetization()
-    arrays = (density.values, np.zeros((0, 0, 0)) if spin is None else spin, density.lattice)
-    return {name: np.ascontiguousarray(array, np.float32) for name, array in zip(GRID_INPUTS, arrays, strict=True)}
-
-
 def network_inputs(rendered: dict[str, np.ndarray], times: int) -> dict[str, np.ndarray]:
     """Inputs of the network: one crystal's views, repeated."""
     return {name: np.repeat(rendered[source], times, axis=0) for name, source in FEEDS.items()}
-
-
-def with_atoms(density: ChargeDensity) -> ChargeDensity:
-    """The same with an atom in it: a CHGCAR names at least one."""
-    import ase
-
-    atoms = ase.Atoms("Si", positions=[(0.0, 0.0, 0.0)], cell=density.lattice, pbc=True)
-    return dataclasses.replace(density, atoms=atoms)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import ase
 import numpy as np
 
 from rhonet.density import ChargeDensity
@@ -51,11 +52,13 @@ def crystal(points: int, edge: float, *, spin: bool = False, seed: int = 0) -> C
     g = 2 * np.pi * millers @ np.linalg.inv(lattice).T
     form = np.exp(-0.5 * ATOM_WIDTH**2 * (g**2).sum(axis=-1))
     waves = np.zeros((points,) * 3, complex)
-    for place, charge in zip(rng.random((n_atoms, 3)), rng.uniform(0.5, 1.5, n_atoms), strict=True):
+    places = rng.random((n_atoms, 3))
+    for place, charge in zip(places, rng.uniform(0.5, 1.5, n_atoms), strict=True):
         x, y, z = (np.exp(-2j * np.pi * np.fft.fftfreq(points, 1 / points) * at) for at in place)
         waves += charge * x[:, None, None] * y[:, None] * z
     values = np.fft.ifftn(waves * form).real * points**3 * ATOM_ELECTRONS / np.linalg.det(lattice)
-    return ChargeDensity(values=values, lattice=lattice, magnetization=0.1 * values if spin else None)
+    atoms = ase.Atoms(f"C{n_atoms}", scaled_positions=places, cell=lattice, pbc=True)
+    return ChargeDensity(values, lattice, magnetization=0.1 * values if spin else None, atoms=atoms)
 
 
 def ask_for(seconds: float, connect: Callable[[], Callable[[], object]], *, askers: int) -> Load:

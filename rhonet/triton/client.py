@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from rhonet.answers import Answer, answer_of
+from rhonet.answers import Answer, answer_of, inputs_of
 from rhonet.density import ChargeDensity
 from rhonet.model_card import Card, parse_card
 from rhonet.triton.config import DENSITY_MODEL
@@ -113,14 +113,7 @@ class ServerPredictor:
             RefusedError: the server does not take this density.
             ServerError: the server does not answer.
         """
-        spin = density.collinear_magnetization()
-        outputs = self.infer(
-            {
-                "density": density.values,
-                "magnetization": np.zeros((0, 0, 0)) if spin is None else spin,
-                "lattice": density.lattice,
-            }
-        )
+        outputs = self.infer(inputs_of(density))
         try:
             return answer_of(outputs, self.card.properties)
         except (KeyError, ValueError) as error:

@@ -13,11 +13,11 @@ import time
 import numpy as np
 import pytest
 
-from rhonet.answers import Answer
+from rhonet.answers import Answer, inputs_of
 from rhonet.triton.client import ServerPredictor, address_argument
 from rhonet.triton.server import RunningServer
 from tools import soak_serving
-from tools.bench_serving import OnnxModel, inputs_of, latencies, network_inputs
+from tools.bench_serving import OnnxModel, latencies, network_inputs
 from tools.serving_load import Load, ask_for, crystal
 from tools.soak_serving import Tally, growth, judge, session_memory, soak
 
