@@ -51,6 +51,8 @@ def main(arguments: argparse.Namespace) -> int:
         check_destination(arguments.triton, tensorflow=arguments.triton_tensorflow, force=arguments.force)
     is_model = (arguments.source / "card.toml").is_file()
     folder = arguments.to or arguments.source
+    if not is_model:
+        open_run(arguments.source)  # a folder that is neither is told before an option that is missing
     if arguments.to is None:
         if arguments.triton is None or arguments.onnx or not is_model:
             raise CallError("--to DIR is missing: the model folder to write; --triton of a model folder needs none")

@@ -73,3 +73,8 @@ def test_new_model_folder_must_be_named(command, tmp_path, options):
     write_model_folder(tmp_path / "model")
     assert command("export", tmp_path / "model", *options).says(2, "--to DIR is missing: the model folder to write")
     assert not Path("r").exists()
+
+
+def test_folder_that_is_neither_run_nor_model_is_told_first(command, tmp_path):
+    answer = command("export", tmp_path / "nothing", "--triton", tmp_path / "r")
+    assert answer.says(2, f"{tmp_path}/nothing: not a run folder (no config.toml)")
