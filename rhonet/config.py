@@ -84,7 +84,9 @@ class DataConfig:
 
 
 VIEW_KINDS = ("cartesian", "cell", "paper")
-CHANNELS = ("density", "gradient", "laplacian", "magnetization")
+DEFAULT_CHANNELS = ("density", "gradient", "laplacian", "magnetization")
+CHANNELS = (*DEFAULT_CHANNELS, "reduced_gradient")
+MOTIONS = ("rotations", "cubic", "shifts")
 
 
 @dataclass(frozen=True)
@@ -102,19 +104,22 @@ class ViewConfig:
         stored and native grids look the same. At least data.spacing.
     softness: width of the Gaussian low-pass filter in units of `finest` (cartesian) or of the view's grid
         spacing (cell, paper); 0 is a sharp cut.
-    augment: random rotation and origin (cartesian) or origin (cell, paper) in training.
+    augment: random views in training, as different as `motion` says; otherwise one fixed view of each crystal.
+    motion: how views of a crystal differ beside their origin, if cartesian: "rotations" (any, with reflections),
+        "cubic" (the 48 symmetries of the cube) or "shifts" (axes stay x, y, z). Others are only shifted.
     views: how many fixed views a prediction is averaged over.
     """
 
     kind: str = "cartesian"
     size: int = 16
     edge: float = 8.0
-    channels: tuple[str, ...] = CHANNELS
+    channels: tuple[str, ...] = DEFAULT_CHANNELS
     blurs: tuple[float, ...] = (0.35,)
     density_scale: float = 0.1
     softness: float = 0.5
     finest: float = DEFAULT_SPACING
     augment: bool = True
+    motion: str = "rotations"
     views: int = 4
 
     def __post_init__(self) -> None:
@@ -124,6 +129,7 @@ class ViewConfig:
         _require(self.density_scale > 0, f"view.density_scale must be above 0, got {self.density_scale}")
         _require(self.softness >= 0, f"view.softness must not be negative, got {self.softness}")
         _require(self.finest > 0, f"view.finest must be above 0 Å, got {self.finest}")
+        _require(self.motion in MOTIONS, f"view.motion {self.motion!r} is none of {', '.join(MOTIONS)}")
         _require(self.views >= 1, f"view.views must be at least 1, got {self.views}")
         _require(len(self.channels) > 0, "view.channels is empty")
         _require(all(blur > 0 for blur in self.blurs), f"view.blurs must be above 0 Å, got {list(self.blurs)}")

@@ -97,7 +97,7 @@ class TrainingData:
         def show(row: tf.Tensor, waves: views.Spectrum, number: tf.Tensor) -> dict[str, tf.Tensor]:
             seed = tf.stack([tf.constant(train.seed, tf.int64), 2 * (row * MOST_VIEWS + number)])
             cube = (
-                views.render(waves, views.random_frame(seed), view)
+                views.render(waves, views.random_frame(seed, view.motion), view)
                 if view.augment
                 else views.render_fixed(waves, one_view)[0]
             )

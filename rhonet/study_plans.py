@@ -30,18 +30,23 @@ class Variant:
 
 def view_variants(config: Config) -> tuple[Variant, ...]:
     """Representations beside the configured one: kind, resolution, channels, augmentation, one change at a time."""
-    size, edge = config.view.size, config.view.edge
+    size, edge, scale = config.view.size, config.view.edge, config.view.density_scale
     return (
         Variant("as-configured"),
         Variant("cell", {"view": {"kind": "cell"}}),
         Variant("paper", {"view": {"kind": "paper"}}),
         Variant("paper-rho-only", {"view": {"kind": "paper", "channels": ["density", "magnetization"]}}),
         Variant("no-augmentation", {"view": {"augment": False, "views": 1}}),
+        Variant("cubic-operations", {"view": {"motion": "cubic"}}),
+        Variant("shifts-only", {"view": {"motion": "shifts"}}),
         Variant("one-view", {"view": {"views": 1}}),
         Variant("twice-the-views", {"view": {"views": 2 * config.view.views}}),
         Variant("rho-only", {"view": {"channels": ["density", "magnetization"]}}),
         Variant("no-laplacian", {"view": {"channels": ["density", "gradient", "magnetization"]}}),
         Variant("no-gradient", {"view": {"channels": ["density", "laplacian", "magnetization"]}}),
+        Variant("reduced-gradient-too", {"view": {"channels": [*config.view.channels, "reduced_gradient"]}}),
+        Variant("linear-scale", {"view": {"density_scale": 100 * scale}}),
+        Variant("more-logarithmic-scale", {"view": {"density_scale": scale / 10}}),
         Variant("no-waves-finer-than-points", {"view": {"finest": max(edge / size, config.view.finest)}}),
         Variant("half-edge", {"view": {"edge": edge / 2}}),
         Variant("three-quarter-edge", {"view": {"edge": edge * 0.75}}),

@@ -12,6 +12,7 @@ see the rest, which serves the network better than a field blurred to the distan
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -27,6 +28,22 @@ EDGE = 1e-5
 
 # Brings -∇²ρ to the size of ρ, Å².
 LAPLACIAN_AREA = 0.1
+
+# The reduced gradient is |∇ρ| / (REDUCED ρ^(4/3)), of no smaller density than this, e/Å³: it says nothing in vacuum.
+REDUCED = 2 * (3 * math.pi**2) ** (1 / 3)
+LEAST_DENSITY = 1e-3
+
+# How many fields a channel is made of, where not one.
+WIDTHS = {"gradient": 3, "reduced_gradient": 4}
+
+# The symmetries of the cube, the identity first: permutations of the axes with any signs, (48, 3, 3).
+CUBIC = np.array(
+    [
+        np.diag(signs)[list(order)]
+        for order in itertools.permutations(range(3))
+        for signs in itertools.product((1.0, -1.0), repeat=3)
+    ]
+)
 
 
 class Spectrum(NamedTuple):
@@ -91,7 +108,8 @@ def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
     negative values of pseudo-densities; gradients as asinh(|∇ρ|·Å/ρ0), Laplacians as asinh(-∇²ρ·0.1 Å²/ρ0). Of a
     density blurred by a Gaussian of width σ, the derivatives are taken in units of σ instead (σ|∇ρ|, -σ²∇²ρ). Length
     of the gradient and Laplacian do not turn with the crystal: they tell the network about directions without its
-    having to learn rotations.
+    having to learn rotations. The reduced gradient s = |∇ρ| / (2 (3π²)^⅓ ρ^(4/3)), of density functionals, enters as
+    asinh(s), of a blurred density without the factor σ.
     """
     to_fractional = inverse(waves.lattice)
     if view.kind == "cartesian":
@@ -105,15 +123,21 @@ def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
     fields = sum_on_lattice(
         waves.millers, coefficients, steps, origin=tf.cast(frame.origin, tf.float64), size=view.size
     )
-    # One field per channel, but three for the gradient, of which the length counts.
-    widths = [3 if name == "gradient" else 1 for name, _ in order]
+    widths = [WIDTHS.get(name, 1) for name, _ in order]
     missing = tf.zeros((sum(widths) - tf.shape(fields)[0], *fields.shape[1:]))
     fields = tf.concat([fields, missing], axis=0)
     split = dict(zip(order, tf.split(fields, widths), strict=True))
-    cube = tf.stack(
-        [tf.norm(split[field], axis=0) if field[0] == "gradient" else split[field][0] for field in view.fields], axis=-1
-    )
-    return tf.asinh(cube / view.density_scale)
+    return tf.stack([_shown(name, split[name, blur], view) for name, blur in view.fields], axis=-1)
+
+
+def _shown(name: str, fields: tf.Tensor, view: ViewConfig) -> tf.Tensor:
+    """The channel (size, size, size) of the fields (width, size, size, size) that it is made of."""
+    if name == "gradient":
+        return tf.asinh(tf.norm(fields, axis=0) / view.density_scale)
+    if name == "reduced_gradient":
+        density = tf.maximum(fields[0], LEAST_DENSITY)
+        return tf.asinh(tf.norm(fields[1:], axis=0) / (REDUCED * density ** (4 / 3)))
+    return tf.asinh(fields[0] / view.density_scale)
 
 
 def _field_waves(name: str, blur: float, coefficients: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
@@ -124,7 +148,7 @@ def _field_waves(name: str, blur: float, coefficients: tf.Tensor, g: tf.Tensor) 
         g: wave vectors, (3, G), 1/Å.
 
     Returns:
-        (1, 2, G), for a gradient (3, 2, G), for a magnetization that there is not (0, 2, G).
+        (width, 2, G) as in WIDTHS; (0, 2, G) for a magnetization that there is not.
     """
     density, magnetization = coefficients[:1], coefficients[1:]
     if name == "magnetization":
@@ -134,16 +158,24 @@ def _field_waves(name: str, blur: float, coefficients: tf.Tensor, g: tf.Tensor) 
         density *= tf.exp(-0.5 * blur**2 * squared)
     if name == "density":
         return density
+    slopes = g[:, None] * tf.stack([-density[:, 1], density[:, 0]], axis=1)
     if name == "gradient":
-        return (blur or 1.0) * g[:, None] * tf.stack([-density[:, 1], density[:, 0]], axis=1)
+        return (blur or 1.0) * slopes
+    if name == "reduced_gradient":
+        return tf.concat([density, slopes], axis=0)
     return (blur**2 or LAPLACIAN_AREA) * squared * density
 
 
 @as_written
-def random_frame(seed: tf.Tensor) -> Frame:
-    """Uniformly random rotation or rotoinversion and origin; the same for the same seed, (2,) integers."""
-    numbers = tf.random.stateless_normal((4,), seed, dtype=tf.float64)
+def random_frame(seed: tf.Tensor, motion: str) -> Frame:
+    """Random origin and, as the motion says, orientation; the same for the same seed, (2,) integers."""
     chance = tf.random.stateless_uniform((4,), seed + 1, dtype=tf.float64)
+    if motion == "shifts":
+        return Frame(tf.eye(3, dtype=tf.float64), chance[:3])
+    if motion == "cubic":
+        which = tf.cast(chance[3] * len(CUBIC), tf.int32)
+        return Frame(tf.gather(tf.constant(CUBIC), which), chance[:3])
+    numbers = tf.random.stateless_normal((4,), seed, dtype=tf.float64)
     sign = tf.where(chance[3] < 0.5, tf.constant(-1.0, tf.float64), 1.0)
     return Frame(sign * _rotation(numbers), chance[:3])
 
@@ -151,8 +183,12 @@ def random_frame(seed: tf.Tensor) -> Frame:
 def fixed_frames(view: ViewConfig) -> Frame:
     """The frames that every prediction is averaged over, stacked: rotations (views, 3, 3), origins (views, 3)."""
     rng = np.random.default_rng(20251015)
-    rotations = [_rotation(tf.constant(rng.normal(size=4))) for _ in range(view.views)]
-    return Frame(tf.stack(rotations), tf.constant(rng.random((view.views, 3))))
+    if view.motion == "rotations":
+        rotations = tf.stack([_rotation(tf.constant(rng.normal(size=4))) for _ in range(view.views)])
+    else:
+        choice = CUBIC if view.motion == "cubic" else CUBIC[:1]
+        rotations = tf.constant(choice[rng.integers(len(choice), size=view.views)])
+    return Frame(rotations, tf.constant(rng.random((view.views, 3))))
 
 
 @as_written

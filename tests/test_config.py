@@ -85,6 +85,7 @@ def test_later_settings_win_and_others_keep_their_values():
         ("train.seed=-1", r"train\.seed must not be negative"),
         ("train.seed=1,2", r"train\.seed must be int, got \[1, 2\]"),
         ("view.channels=density,spin", r"view\.channels: 'spin' is none of density, gradient"),
+        ("view.motion=spin", r"view\.motion 'spin' is none of rotations, cubic, shifts"),
         ("view.channels=[]", r"view\.channels is empty"),
         ("view.size=3", r"view\.size must be at least 4"),
         ("data.fractions=0.5,0.6,0.1", r"data\.fractions must be three numbers with sum 1"),

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from rhonet import plane_waves, views
-from rhonet.config import CHANNELS, VIEW_KINDS, ViewConfig
+from rhonet.config import DEFAULT_CHANNELS, MOTIONS, VIEW_KINDS, ViewConfig
 from rhonet.density import ChargeDensity
 from rhonet.regrid import fourier_regrid, storage_grid
 from rhonet.views import Frame, Spectrum
@@ -28,7 +28,7 @@ def noise(shape: tuple[int, int, int], *, lattice: np.ndarray = SKEWED, seed: in
 
 
 def view_of(kind: str, **changes: object) -> ViewConfig:
-    return dataclasses.replace(ViewConfig(kind=kind, size=8, edge=4.0, channels=CHANNELS), **changes)
+    return dataclasses.replace(ViewConfig(kind=kind, size=8, edge=4.0), **changes)
 
 
 def random_frame(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +147,7 @@ def test_channels_come_in_the_order_that_is_asked_for():
     density, frame = noise((6, 7, 8)), random_frame()
     whole = cube_of(density, view_of("cartesian"), *frame)
     some = cube_of(density, view_of("cartesian", channels=("magnetization", "density"), blurs=()), *frame)
-    order = [CHANNELS.index("magnetization"), CHANNELS.index("density")]
+    order = [DEFAULT_CHANNELS.index("magnetization"), DEFAULT_CHANNELS.index("density")]
     np.testing.assert_allclose(some, whole[..., order], atol=CLOSE)
     assert cube_of(density, view_of("cell", channels=("gradient",), blurs=()), *frame).shape == (8, 8, 8, 1)
 
@@ -167,6 +167,27 @@ def test_blurred_density_is_shown_after_all_channels_and_the_magnetization_only_
     cube = cube_of(density, view, *frame)
     spread = {blur: np.sinh(cube[..., at]).std() for at, (name, blur) in enumerate(view.fields) if name == "density"}
     assert spread[0.6] < spread[0.2] < spread[0.0]
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.35])
+def test_reduced_gradient_is_that_of_density_functionals(blur):
+    view = view_of("cartesian", channels=("density", "gradient", "reduced_gradient"), blurs=(blur,) if blur else ())
+    noisy = noise((9, 10, 11))
+    density = dataclasses.replace(noisy, values=noisy.values + 1)
+    cube = cube_of(density, view, *random_frame()).astype(np.float64)[..., 3 if blur else 0 :]
+    values, gradient = np.moveaxis(np.sinh(cube[..., :2]) * view.density_scale, -1, 0)
+    assert values.min() > 0.1
+    # PBE's s = |∇ρ| / (2 k_F ρ), k_F = (3π²ρ)^⅓; the gradient of a blurred density is shown times the blur.
+    fermi = np.cbrt(3 * np.pi**2 * values)
+    np.testing.assert_allclose(np.sinh(cube[..., 2]), gradient / (blur or 1.0) / (2 * fermi * values), rtol=1e-4)
+
+
+def test_reduced_gradient_of_vacuum_is_finite():
+    density = noise((9, 10, 11))
+    for values in (np.zeros(density.shape), density.values - 1):
+        vacuum = dataclasses.replace(density, values=values)
+        cube = cube_of(vacuum, view_of("cartesian", channels=("reduced_gradient",)), *random_frame())
+        assert np.isfinite(cube).all()
 
 
 def test_mean_of_the_cell_view_is_the_mean_density():
@@ -292,7 +313,7 @@ def test_number_of_waves_at_once_does_not_matter(chunk, monkeypatch):
 
 def test_random_frames_follow_their_seed_and_turn_everywhere():
     def frame(number: int) -> Frame:
-        return views.random_frame(tf.constant([3, 2 * number], tf.int64))
+        return views.random_frame(tf.constant([3, 2 * number], tf.int64), "rotations")
 
     np.testing.assert_array_equal(frame(5).rotation, frame(5).rotation)
     drawn = [frame(number) for number in range(200)]
@@ -307,6 +328,35 @@ def test_random_frames_follow_their_seed_and_turn_everywhere():
     assert origins.min() >= 0
     assert origins.max() < 1
     np.testing.assert_allclose(origins.mean(axis=0), 0.5, atol=4 / np.sqrt(12 * 200))
+
+
+def test_cubic_motion_draws_the_48_symmetries_of_the_cube_alike():
+    def number(rotation: np.ndarray) -> int:
+        """Which signed permutation it is."""
+        return int(np.abs(rotation) @ [1, 3, 9] @ [1, 10, 100] + 1e5 * (rotation.sum(axis=1) > 0) @ [1, 2, 4])
+
+    def frame(at: int) -> Frame:
+        return views.random_frame(tf.constant([3, 2 * at], tf.int64), "cubic")
+
+    drawn = [frame(at).rotation.numpy() for at in range(960)]
+    for rotation in drawn:
+        np.testing.assert_array_equal(np.sort(np.abs(rotation), axis=1), [[0, 0, 1]] * 3)
+        np.testing.assert_array_equal(rotation @ rotation.T, np.eye(3))
+    _, counts = np.unique([number(rotation) for rotation in drawn], return_counts=True)
+    assert len(counts) == 48
+    # Each 20 times on average, with a standard deviation of 4.4.
+    assert counts.min() > 3
+    assert counts.max() < 42
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_predictions_look_as_training_did(motion):
+    drawn = [views.random_frame(tf.constant([3, 2 * at], tf.int64), motion).rotation.numpy() for at in range(6)]
+    fixed = views.fixed_frames(view_of("cartesian", motion=motion, views=6)).rotation.numpy()
+    for rotations in (np.stack(drawn), fixed):
+        are_permutations = np.isin(np.abs(rotations), (0, 1)).all()
+        are_identities = (rotations == np.eye(3)).all()
+        assert (are_permutations, are_identities) == (motion != "rotations", motion == "shifts")
 
 
 def test_fixed_frames_are_the_same_rotations_every_time():
