@@ -85,7 +85,7 @@ class DataConfig:
 
 VIEW_KINDS = ("cartesian", "cell", "paper")
 DEFAULT_CHANNELS = ("density", "gradient", "laplacian", "magnetization")
-CHANNELS = (*DEFAULT_CHANNELS, "reduced_gradient")
+CHANNELS = (*DEFAULT_CHANNELS, "reduced_gradient", "reduced_laplacian")
 MOTIONS = ("rotations", "cubic", "shifts")
 
 

@@ -31,6 +31,8 @@ class Variant:
 def view_variants(config: Config) -> tuple[Variant, ...]:
     """Representations beside the configured one: kind, resolution, channels, augmentation, one change at a time."""
     size, edge, scale = config.view.size, config.view.edge, config.view.density_scale
+    channels = config.view.channels
+    reduced = ["density", "reduced_gradient", "reduced_laplacian", "magnetization"]
     return (
         Variant("as-configured"),
         Variant("cell", {"view": {"kind": "cell"}}),
@@ -44,7 +46,9 @@ def view_variants(config: Config) -> tuple[Variant, ...]:
         Variant("rho-only", {"view": {"channels": ["density", "magnetization"]}}),
         Variant("no-laplacian", {"view": {"channels": ["density", "gradient", "magnetization"]}}),
         Variant("no-gradient", {"view": {"channels": ["density", "laplacian", "magnetization"]}}),
-        Variant("reduced-gradient-too", {"view": {"channels": [*config.view.channels, "reduced_gradient"]}}),
+        Variant("reduced-gradient-too", {"view": {"channels": [*channels, "reduced_gradient"]}}),
+        Variant("reduced-derivatives-too", {"view": {"channels": list(dict.fromkeys([*channels, *reduced]))}}),
+        Variant("reduced-derivatives-only", {"view": {"channels": reduced}}),
         Variant("linear-scale", {"view": {"density_scale": 100 * scale}}),
         Variant("more-logarithmic-scale", {"view": {"density_scale": scale / 10}}),
         Variant("no-waves-finer-than-points", {"view": {"finest": max(edge / size, config.view.finest)}}),

@@ -19,22 +19,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from rhonet.channels import COMPONENTS, field_waves, fields_of, show
 from rhonet.config import ViewConfig
 from rhonet.density import LEAST_MOMENT
 from rhonet.plane_waves import analyse, as_written, cell_volume, inverse, sum_on_lattice
 
 # Lattices come in float32: a wave on the edge of what is seen must not come and go with their rounding.
 EDGE = 1e-5
-
-# Brings -∇²ρ to the size of ρ, Å².
-LAPLACIAN_AREA = 0.1
-
-# The reduced gradient is |∇ρ| / (REDUCED ρ^(4/3)), of no smaller density than this, e/Å³: it says nothing in vacuum.
-REDUCED = 2 * (3 * math.pi**2) ** (1 / 3)
-LEAST_DENSITY = 1e-3
-
-# How many fields a channel is made of, where not one.
-WIDTHS = {"gradient": 3, "reduced_gradient": 4}
 
 # The symmetries of the cube, the identity first: permutations of the axes with any signs, (48, 3, 3).
 CUBIC = np.array(
@@ -102,15 +93,7 @@ def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, vi
 
 @as_written
 def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
-    """The network's cube (size, size, size, channels), float32, dimensionless.
-
-    Densities enter as asinh(ρ/ρ0) and magnetizations as asinh(m/ρ0), which keeps the sign of the small
-    negative values of pseudo-densities; gradients as asinh(|∇ρ|·Å/ρ0), Laplacians as asinh(-∇²ρ·0.1 Å²/ρ0). Of a
-    density blurred by a Gaussian of width σ, the derivatives are taken in units of σ instead (σ|∇ρ|, -σ²∇²ρ). Length
-    of the gradient and Laplacian do not turn with the crystal: they tell the network about directions without its
-    having to learn rotations. The reduced gradient s = |∇ρ| / (2 (3π²)^⅓ ρ^(4/3)), of density functionals, enters as
-    asinh(s), of a blurred density without the factor σ.
-    """
+    """The network's cube (size, size, size, channels), float32, dimensionless; its channels: `rhonet.channels`."""
     to_fractional = inverse(waves.lattice)
     if view.kind == "cartesian":
         steps = tf.matmul(tf.cast(frame.rotation, tf.float64) * view.spacing, to_fractional)
@@ -118,52 +101,16 @@ def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
         steps = tf.eye(3, dtype=tf.float64) / view.size
     g = tf.cast(2 * math.pi * tf.matmul(to_fractional, waves.millers, transpose_b=True), tf.float32)
     # What is zero without spin comes last, where it need not be summed.
-    order = sorted(view.fields, key=lambda field: field[0] == "magnetization")
-    coefficients = tf.concat([_field_waves(name, blur, waves.coefficients, g) for name, blur in order], axis=0)
+    names = fields_of(view.fields)
+    coefficients = tf.concat([field_waves(name, waves.coefficients, g) for name in names], axis=0)
     fields = sum_on_lattice(
         waves.millers, coefficients, steps, origin=tf.cast(frame.origin, tf.float64), size=view.size
     )
-    widths = [WIDTHS.get(name, 1) for name, _ in order]
-    missing = tf.zeros((sum(widths) - tf.shape(fields)[0], *fields.shape[1:]))
-    fields = tf.concat([fields, missing], axis=0)
-    split = dict(zip(order, tf.split(fields, widths), strict=True))
-    return tf.stack([_shown(name, split[name, blur], view) for name, blur in view.fields], axis=-1)
-
-
-def _shown(name: str, fields: tf.Tensor, view: ViewConfig) -> tf.Tensor:
-    """The channel (size, size, size) of the fields (width, size, size, size) that it is made of."""
-    if name == "gradient":
-        return tf.asinh(tf.norm(fields, axis=0) / view.density_scale)
-    if name == "reduced_gradient":
-        density = tf.maximum(fields[0], LEAST_DENSITY)
-        return tf.asinh(tf.norm(fields[1:], axis=0) / (REDUCED * density ** (4 / 3)))
-    return tf.asinh(fields[0] / view.density_scale)
-
-
-def _field_waves(name: str, blur: float, coefficients: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
-    """Plane waves of the fields that a channel is made of, all of the size of a density in e/Å³.
-
-    Args:
-        coefficients: of density and magnetization, (1 or 2, 2, G).
-        g: wave vectors, (3, G), 1/Å.
-
-    Returns:
-        (width, 2, G) as in WIDTHS; (0, 2, G) for a magnetization that there is not.
-    """
-    density, magnetization = coefficients[:1], coefficients[1:]
-    if name == "magnetization":
-        return magnetization
-    squared = tf.reduce_sum(g**2, axis=0)
-    if blur:
-        density *= tf.exp(-0.5 * blur**2 * squared)
-    if name == "density":
-        return density
-    slopes = g[:, None] * tf.stack([-density[:, 1], density[:, 0]], axis=1)
-    if name == "gradient":
-        return (blur or 1.0) * slopes
-    if name == "reduced_gradient":
-        return tf.concat([density, slopes], axis=0)
-    return (blur**2 or LAPLACIAN_AREA) * squared * density
+    components = [COMPONENTS[name] for name, _ in names]
+    missing = tf.zeros((sum(components) - tf.shape(fields)[0], *fields.shape[1:]))
+    split = tf.split(tf.concat([fields, missing], axis=0), components)
+    by_name = dict(zip(names, split, strict=True))
+    return tf.stack([show(channel, by_name, view.density_scale) for channel in view.fields], axis=-1)
 
 
 @as_written

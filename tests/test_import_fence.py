@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).parent.parent
 BELOW_THE_TENSORFLOW_LINE = {
     "rhonet.attribution",
     "rhonet.autoencoder",
+    "rhonet.channels",
     "rhonet.checkpoint",
     "rhonet.devices",
     "rhonet.evaluation",

@@ -170,24 +170,28 @@ def test_blurred_density_is_shown_after_all_channels_and_the_magnetization_only_
 
 
 @pytest.mark.parametrize("blur", [0.0, 0.35])
-def test_reduced_gradient_is_that_of_density_functionals(blur):
-    view = view_of("cartesian", channels=("density", "gradient", "reduced_gradient"), blurs=(blur,) if blur else ())
+def test_reduced_derivatives_are_those_of_density_functionals(blur):
+    channels = ("density", "gradient", "laplacian", "reduced_gradient", "reduced_laplacian")
+    view = view_of("cartesian", channels=channels, blurs=(blur,) if blur else ())
     noisy = noise((9, 10, 11))
     density = dataclasses.replace(noisy, values=noisy.values + 1)
-    cube = cube_of(density, view, *random_frame()).astype(np.float64)[..., 3 if blur else 0 :]
-    values, gradient = np.moveaxis(np.sinh(cube[..., :2]) * view.density_scale, -1, 0)
+    cube = cube_of(density, view, *random_frame()).astype(np.float64)[..., len(channels) if blur else 0 :]
+    values, gradient, laplacian = np.moveaxis(np.sinh(cube[..., :3]) * view.density_scale, -1, 0)
     assert values.min() > 0.1
-    # PBE's s = |∇ρ| / (2 k_F ρ), k_F = (3π²ρ)^⅓; the gradient of a blurred density is shown times the blur.
+    # Derivatives of a blurred density are shown times powers of the blur, the Laplacian of a sharp one times 0.1 Å².
+    gradient, laplacian = gradient / (blur or 1.0), laplacian / (blur**2 or 0.1)
+    # PBE's s = |∇ρ| / (2 k_F ρ) and q = ∇²ρ / (4 k_F² ρ), k_F = (3π²ρ)^⅓.
     fermi = np.cbrt(3 * np.pi**2 * values)
-    np.testing.assert_allclose(np.sinh(cube[..., 2]), gradient / (blur or 1.0) / (2 * fermi * values), rtol=1e-4)
+    np.testing.assert_allclose(np.sinh(cube[..., 3]), gradient / (2 * fermi * values), rtol=1e-4)
+    np.testing.assert_allclose(np.sinh(cube[..., 4]), laplacian / (4 * fermi**2 * values), rtol=1e-4, atol=1e-6)
 
 
-def test_reduced_gradient_of_vacuum_is_finite():
+def test_reduced_derivatives_of_vacuum_are_finite():
     density = noise((9, 10, 11))
+    view = view_of("cartesian", channels=("reduced_gradient", "reduced_laplacian"))
     for values in (np.zeros(density.shape), density.values - 1):
         vacuum = dataclasses.replace(density, values=values)
-        cube = cube_of(vacuum, view_of("cartesian", channels=("reduced_gradient",)), *random_frame())
-        assert np.isfinite(cube).all()
+        assert np.isfinite(cube_of(vacuum, view, *random_frame())).all()
 
 
 def test_mean_of_the_cell_view_is_the_mean_density():
