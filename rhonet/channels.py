@@ -1,10 +1,11 @@
 """Channels of a view: functions of the density at a point, of the fields that they are made of.
 
-Densities enter as asinh(ρ/ρ0) and magnetizations as asinh(m/ρ0), which keeps the sign of the small negative values of
-pseudo-densities; gradients as asinh(|∇ρ|·Å/ρ0), Laplacians as asinh(-∇²ρ·0.1 Å²/ρ0). Of a density blurred by a Gaussian
-of width σ, the derivatives are taken in units of σ instead (σ|∇ρ|, -σ²∇²ρ). The dimensionless derivatives of density
-functionals, s = |∇ρ| / (2 (3π²)^⅓ ρ^(4/3)) and q = ∇²ρ / (4 (3π²)^⅔ ρ^(5/3)), enter as asinh(s) and asinh(-q). None of
-them turns with the crystal: they tell the network about directions without its having to learn rotations.
+Densities enter as asinh(ρ/ρ0), which keeps the sign of the small negative values of pseudo-densities; magnetizations as
+(m0/ρ0) asinh(m/m0), nearly linear, as their integral is the moment; gradients as asinh(|∇ρ|·Å/ρ0), Laplacians as
+asinh(-∇²ρ·0.1 Å²/ρ0). Of a density blurred by a Gaussian of width σ, the derivatives are taken in units of σ instead
+(σ|∇ρ|, -σ²∇²ρ). The dimensionless derivatives of density functionals, s = |∇ρ| / (2 (3π²)^⅓ ρ^(4/3)) and
+q = ∇²ρ / (4 (3π²)^⅔ ρ^(5/3)), enter as asinh(s) and asinh(-q). None of them turns with the crystal: they tell the
+network about directions without its having to learn rotations.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
+
+from rhonet.config import ViewConfig
 
 # A channel of the cube, and the fields that it is made of: a name and the blur of the density in Å.
 Field = tuple[str, float]
@@ -64,9 +67,9 @@ def field_waves(field: Field, coefficients: tf.Tensor, g: tf.Tensor) -> tf.Tenso
     return squared * density if name == "curvature" else density
 
 
-def show(channel: Field, fields: Mapping[Field, tf.Tensor], scale: float) -> tf.Tensor:
-    """The channel (n, n, n), dimensionless, of fields (components, n, n, n); scale: ρ0, e/Å³."""
-    name, blur = channel
+def show(channel: Field, fields: Mapping[Field, tf.Tensor], view: ViewConfig) -> tf.Tensor:
+    """The channel (n, n, n), dimensionless, of fields (components, n, n, n)."""
+    (name, blur), scale = channel, view.density_scale
     parts = [fields[part, blur] for part in MADE_OF[name]]
     if name == "gradient":
         return tf.asinh((blur or 1.0) * tf.norm(parts[0], axis=0) / scale)
@@ -76,4 +79,6 @@ def show(channel: Field, fields: Mapping[Field, tf.Tensor], scale: float) -> tf.
         return tf.asinh(tf.norm(parts[1], axis=0) / (FERMI * tf.maximum(parts[0][0], LEAST_DENSITY) ** (4 / 3)))
     if name == "reduced_laplacian":
         return tf.asinh(parts[1][0] / (FERMI**2 * tf.maximum(parts[0][0], LEAST_DENSITY) ** (5 / 3)))
+    if name == "magnetization":
+        return view.magnetization_scale / scale * tf.asinh(parts[0][0] / view.magnetization_scale)
     return tf.asinh(parts[0][0] / scale)

@@ -84,8 +84,7 @@ class DataConfig:
 
 
 VIEW_KINDS = ("cartesian", "cell", "paper")
-DEFAULT_CHANNELS = ("density", "gradient", "laplacian", "magnetization")
-CHANNELS = (*DEFAULT_CHANNELS, "reduced_gradient", "reduced_laplacian")
+CHANNELS = ("density", "gradient", "laplacian", "reduced_gradient", "reduced_laplacian", "magnetization")
 MOTIONS = ("rotations", "cubic", "shifts")
 
 
@@ -99,7 +98,8 @@ class ViewConfig:
     edge: edge of the cartesian cube, Å.
     channels: fields shown to the network, functions of the density alone.
     blurs: widths of Gaussians, Å; all channels but the magnetization are shown again of the density blurred by each.
-    density_scale: ρ0 of the asinh(ρ/ρ0) scaling, e/Å³.
+    density_scale: ρ0 of the asinh(ρ/ρ0) scaling, e/Å³: linear below, logarithmic above.
+    magnetization_scale: the same for the magnetization, µB/Å³.
     finest: no view sees plane waves as short as twice this, Å: what finer grids hold beyond it never counts, so
         stored and native grids look the same. At least data.spacing.
     softness: width of the Gaussian low-pass filter in units of `finest` (cartesian) or of the view's grid
@@ -113,9 +113,10 @@ class ViewConfig:
     kind: str = "cartesian"
     size: int = 16
     edge: float = 8.0
-    channels: tuple[str, ...] = DEFAULT_CHANNELS
+    channels: tuple[str, ...] = CHANNELS
     blurs: tuple[float, ...] = (0.35,)
     density_scale: float = 0.1
+    magnetization_scale: float = 10.0
     softness: float = 0.5
     finest: float = DEFAULT_SPACING
     augment: bool = True
@@ -127,6 +128,9 @@ class ViewConfig:
         _require(self.size >= 4, f"view.size must be at least 4, got {self.size}")
         _require(self.edge > 0, f"view.edge must be above 0 Å, got {self.edge}")
         _require(self.density_scale > 0, f"view.density_scale must be above 0, got {self.density_scale}")
+        _require(
+            self.magnetization_scale > 0, f"view.magnetization_scale must be above 0, got {self.magnetization_scale}"
+        )
         _require(self.softness >= 0, f"view.softness must not be negative, got {self.softness}")
         _require(self.finest > 0, f"view.finest must be above 0 Å, got {self.finest}")
         _require(self.motion in MOTIONS, f"view.motion {self.motion!r} is none of {', '.join(MOTIONS)}")

@@ -32,7 +32,10 @@ def view_variants(config: Config) -> tuple[Variant, ...]:
     """Representations beside the configured one: kind, resolution, channels, augmentation, one change at a time."""
     size, edge, scale = config.view.size, config.view.edge, config.view.density_scale
     channels = config.view.channels
-    reduced = ["density", "reduced_gradient", "reduced_laplacian", "magnetization"]
+
+    def without(*names: str) -> dict[str, dict[str, Any]]:
+        return {"view": {"channels": [name for name in channels if name not in names]}}
+
     return (
         Variant("as-configured"),
         Variant("cell", {"view": {"kind": "cell"}}),
@@ -44,13 +47,13 @@ def view_variants(config: Config) -> tuple[Variant, ...]:
         Variant("one-view", {"view": {"views": 1}}),
         Variant("twice-the-views", {"view": {"views": 2 * config.view.views}}),
         Variant("rho-only", {"view": {"channels": ["density", "magnetization"]}}),
-        Variant("no-laplacian", {"view": {"channels": ["density", "gradient", "magnetization"]}}),
-        Variant("no-gradient", {"view": {"channels": ["density", "laplacian", "magnetization"]}}),
-        Variant("reduced-gradient-too", {"view": {"channels": [*channels, "reduced_gradient"]}}),
-        Variant("reduced-derivatives-too", {"view": {"channels": list(dict.fromkeys([*channels, *reduced]))}}),
-        Variant("reduced-derivatives-only", {"view": {"channels": reduced}}),
-        Variant("linear-scale", {"view": {"density_scale": 100 * scale}}),
-        Variant("more-logarithmic-scale", {"view": {"density_scale": scale / 10}}),
+        Variant("no-reduced-derivatives", without("reduced_gradient", "reduced_laplacian")),
+        Variant("reduced-derivatives-only", without("gradient", "laplacian")),
+        Variant("no-laplacians", without("laplacian", "reduced_laplacian")),
+        Variant("no-gradients", without("gradient", "reduced_gradient")),
+        Variant("linear-density", {"view": {"density_scale": 100 * scale}}),
+        Variant("more-logarithmic-density", {"view": {"density_scale": scale / 10}}),
+        Variant("logarithmic-magnetization", {"view": {"magnetization_scale": scale}}),
         Variant("no-waves-finer-than-points", {"view": {"finest": max(edge / size, config.view.finest)}}),
         Variant("half-edge", {"view": {"edge": edge / 2}}),
         Variant("three-quarter-edge", {"view": {"edge": edge * 0.75}}),

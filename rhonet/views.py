@@ -110,7 +110,7 @@ def render(waves: Spectrum, frame: Frame, view: ViewConfig) -> tf.Tensor:
     missing = tf.zeros((sum(components) - tf.shape(fields)[0], *fields.shape[1:]))
     split = tf.split(tf.concat([fields, missing], axis=0), components)
     by_name = dict(zip(names, split, strict=True))
-    return tf.stack([show(channel, by_name, view.density_scale) for channel in view.fields], axis=-1)
+    return tf.stack([show(channel, by_name, view) for channel in view.fields], axis=-1)
 
 
 @as_written
