@@ -106,6 +106,7 @@ def main(arguments: argparse.Namespace) -> int:
     sections = [_audit(config)] if study.audits_leaks else []
     sections += [_describe_tasks(groups, results, out)] if groups else []
     sections += [_read_on(results)] if study.reads_on and len(results) > 1 else []
+    sections += [_cover(config, next(iter(results.values()))[:folds])] if study.covers else []
     _report(arguments, out, results, paired=study.in_folds, sections=sections)
     return OK
 
@@ -172,6 +173,17 @@ def _read_on(results: dict[str, list[Result]]) -> _Section:
 
     found = measure_growth(results)
     return _Section(f"## With more data\n\n{format_growth(found)}", {"growth": [one.to_dict() for one in found]})
+
+
+def _cover(config: Config, results: Sequence[Result]) -> _Section:
+    """How often intervals hold the truth, over one round of folds."""
+    from rhonet.experiment import open_data
+    from rhonet.fold_coverage import format_fold_coverage, measure_fold_coverage
+
+    _, index = open_data(config)
+    volumes = dict(zip(index.ids, index.volumes.tolist(), strict=True))
+    found = measure_fold_coverage([result.predictions for result in results], volumes)
+    return _Section(f"## Coverage\n\n{format_fold_coverage(found)}", {"coverage": [one.to_dict() for one in found]})
 
 
 def _report(

@@ -103,6 +103,11 @@ def model_variants(config: Config) -> tuple[Variant, ...]:
     )
 
 
+def one_variant(_: Config) -> tuple[Variant, ...]:
+    """The configuration as it is."""
+    return (Variant("as-configured"),)
+
+
 def share_variants(config: Config, shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0)) -> tuple[Variant, ...]:
     """Parts of the training set, with as many steps for each."""
     return tuple(
@@ -144,6 +149,7 @@ class Study:
     audits_leaks: near-duplicates across the configured train, validation and test split are reported as well.
     groups_tasks: the targets are grouped by similarity first; groups and gains are reported as well.
     reads_on: the variants are a learning curve, which is read on beyond its end.
+    covers: how often intervals of the first variant hold the truth is reported as well.
     """
 
     question: str
@@ -152,6 +158,7 @@ class Study:
     audits_leaks: bool = False
     groups_tasks: bool = False
     reads_on: bool = False
+    covers: bool = False
 
 
 STUDIES = {
@@ -169,5 +176,6 @@ STUDIES = {
         leak_variants,
         audits_leaks=True,
     ),
+    "coverage": Study("do 90 % intervals hold the truth nine times in ten", one_variant, covers=True),
     "splits": Study("how far do predictions reach beyond the training crystals", split_variants, in_folds=False),
 }
