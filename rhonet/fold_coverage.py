@@ -64,12 +64,14 @@ def measure_fold_coverage(folds: Sequence[Predictions], volumes: Mapping[str, fl
 
 def format_fold_coverage(found: Sequence[FoldCoverage]) -> str:
     """Markdown: the table, and how it was measured."""
+    if not found:
+        return f"Too few labelled samples for {LEVEL:.0%} intervals.\n"
     lines = [["property", "coverage", "n", "half width"], ["---"] * 4]
     lines += [
         [one.item.name.replace("_", " "), with_interval(one.coverage), str(one.n), _shown(one.item, one.half_width)]
         for one in found
     ]
-    mean = np.mean([one.coverage.value for one in found]) if found else math.nan
+    mean = np.mean([one.coverage.value for one in found])
     table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     return (
         f"{LEVEL:.0%} intervals of each fold come from the errors on the others, and are the same for all its samples; "
@@ -84,4 +86,4 @@ def _shown(item: Property, width: float) -> str:
     if item.transform == "log":
         return f"×÷ {math.exp(width):.2f}"
     unit = item.unit if item.intensive else f"{item.unit} per Å³"
-    return f"± {width:.2g} {unit}".rstrip()
+    return f"± {float(f'{width:.2g}'):g} {unit}".rstrip()

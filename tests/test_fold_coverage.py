@@ -56,6 +56,7 @@ def test_labels_without_a_logarithm_and_properties_with_few_labels_are_left_out(
     few = [single(GAP, [1.0, 2.0], [1.0, 2.0]), single(GAP, [1.0, 2.0], [1.0, 2.5])]
     few = [dataclasses.replace(fold, ids=(f"{at}-a", f"{at}-b")) for at, fold in enumerate(few)]
     assert measure_fold_coverage(few, volumes_of(few)) == ()
+    assert format_fold_coverage(()) == "Too few labelled samples for 90% intervals.\n"
     moduli = [single(MODULUS, [-1.0] + [2.0] * 20, [1.0] * 21) for _ in range(2)]
     moduli = [dataclasses.replace(fold, ids=tuple(f"{at}-{k}" for k in range(21))) for at, fold in enumerate(moduli)]
     assert measure_fold_coverage(moduli, volumes_of(moduli))[0].n == 40

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -273,6 +274,14 @@ def test_study_writes_its_table_and_is_done_at_once_when_repeated(crystals, tmp_
     assert len(stamps) == 4
     assert main(arguments) == 0
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+    # The same trials, asked another question.
+    shutil.copytree(tmp_path / "study" / "as-configured", tmp_path / "coverage" / "as-configured")
+    command = ["coverage", *crystals.arguments(), "--seeds", "2", "--out", str(tmp_path / "coverage")]
+    assert main(study_parser().parse_args(command)) == 0
+    assert "## Coverage" in capsys.readouterr().out
+    covered = json.loads((tmp_path / "coverage" / "study.json").read_text())["coverage"]
+    assert all(one["n"] > 9 for one in covered)
 
 
 @pytest.mark.slow
