@@ -31,8 +31,9 @@ from tests.synthetic import chgcar_text, cube_text
 pytest_plugins = ("tests.fixtures",)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
-# Sums in another order and other batches, in float32: measured 8e-7 relative.
-SAME = 1e-5
+# Sums in another order, other batches, another process, in float32: measured 2e-5 relative for a probability, 8e-7
+# without reduced derivatives, whose divisors magnify rounding where the density is nearly zero.
+SAME = 5e-5
 # Stored against native grid: float16 keeps 11 bits; measured 6e-4 relative.
 STORED = 2e-3
 
@@ -132,9 +133,8 @@ def test_saved_model_needs_no_rhonet(finished, command, tmp_path):
     for expected, (single, batch) in zip(predicted, json.loads(done.stdout), strict=True):
         assert set(single) == set(batch) == set(expected)  # too few calibration crystals for a novelty
         for name, value in expected.items():
-            # Another process may split its float32 sums otherwise.
-            np.testing.assert_allclose(single[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
-            np.testing.assert_allclose(batch[name][0], value, rtol=1e-5, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(single[name], value, rtol=SAME, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(batch[name][0], value, rtol=SAME, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("spin", [False, True])
