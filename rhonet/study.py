@@ -43,10 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
         "Compare variants of a configuration on identical splits, several seeds each.\n\n"
         + "\n".join(f"  {name:15s} {study.question}" for name, study in STUDIES.items())
         + "\n\nEach seed trains on all folds but one of the records outside the test split and predicts that fold, so\n"
-        "every crystal is predicted once per round of folds and the test split stays unseen. The variants and their\n"
-        "paired differences to the first go to OUT/study.md and study.json; tasks adds how alike the targets are\n"
-        "(and OUT/tasks.png) and what more of them in one training gain. An interrupted study goes on where it\n"
-        "stopped when the command is repeated.",
+        "every crystal is predicted once per round of folds and the test split stays unseen; for splits, each seed\n"
+        "holds out a fifth of all records instead. The variants and their paired differences to the first go to\n"
+        "OUT/study.md and study.json, with what the study asks beside; tasks draws OUT/tasks.png. An interrupted\n"
+        "study goes on where it stopped when the command is repeated.",
         "python -m rhonet.study views --seeds 3 --only as-configured,paper,cell\n"
         "  python -m rhonet.study tasks --seeds 5\n"
         "  python -m rhonet.study leaks --only grid_gb        (no network: seconds)",
