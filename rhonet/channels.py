@@ -4,8 +4,8 @@ Densities enter as asinh(ρ/ρ0), which keeps the sign of the small negative val
 (m0/ρ0) asinh(m/m0), nearly linear, as their integral is the moment; gradients as asinh(|∇ρ|·Å/ρ0), Laplacians as
 asinh(-∇²ρ·0.1 Å²/ρ0). Of a density blurred by a Gaussian of width σ, the derivatives are taken in units of σ instead
 (σ|∇ρ|, -σ²∇²ρ). The dimensionless derivatives of density functionals, s = |∇ρ| / (2 (3π²)^⅓ ρ^(4/3)) and
-q = ∇²ρ / (4 (3π²)^⅔ ρ^(5/3)), enter as asinh(s) and asinh(-q). None of them turns with the crystal: they tell the
-network about directions without its having to learn rotations.
+q = ∇²ρ / (4 (3π²)^⅔ ρ^(5/3)), enter as asinh(s) and asinh(-q), with ρ no smaller than `view.density_threshold`. None of
+them turns with the crystal: they tell the network about directions without its having to learn rotations.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ COMPONENTS = {"density": 1, "slopes": 3, "curvature": 1, "magnetization": 1}
 # Brings -∇²ρ to the size of ρ, Å².
 LAPLACIAN_AREA = 0.1
 
-# 2 k_F = FERMI ρ^⅓. Reduced derivatives are taken of no smaller density than this, e/Å³: they say nothing in vacuum.
+# 2 k_F = FERMI ρ^⅓.
 FERMI = 2 * (3 * math.pi**2) ** (1 / 3)
-LEAST_DENSITY = 1e-3
 
 
 def fields_of(channels: Sequence[Field]) -> list[Field]:
@@ -69,16 +68,16 @@ def field_waves(field: Field, coefficients: tf.Tensor, g: tf.Tensor) -> tf.Tenso
 
 def show(channel: Field, fields: Mapping[Field, tf.Tensor], view: ViewConfig) -> tf.Tensor:
     """The channel (n, n, n), dimensionless, of fields (components, n, n, n)."""
-    (name, blur), scale = channel, view.density_scale
+    (name, blur), scale, threshold = channel, view.density_scale, view.density_threshold
     parts = [fields[part, blur] for part in MADE_OF[name]]
     if name == "gradient":
         return tf.asinh((blur or 1.0) * tf.norm(parts[0], axis=0) / scale)
     if name == "laplacian":
         return tf.asinh((blur**2 or LAPLACIAN_AREA) * parts[0][0] / scale)
     if name == "reduced_gradient":
-        return tf.asinh(tf.norm(parts[1], axis=0) / (FERMI * tf.maximum(parts[0][0], LEAST_DENSITY) ** (4 / 3)))
+        return tf.asinh(tf.norm(parts[1], axis=0) / (FERMI * tf.maximum(parts[0][0], threshold) ** (4 / 3)))
     if name == "reduced_laplacian":
-        return tf.asinh(parts[1][0] / (FERMI**2 * tf.maximum(parts[0][0], LEAST_DENSITY) ** (5 / 3)))
+        return tf.asinh(parts[1][0] / (FERMI**2 * tf.maximum(parts[0][0], threshold) ** (5 / 3)))
     if name == "magnetization":
         return view.magnetization_scale / scale * tf.asinh(parts[0][0] / view.magnetization_scale)
     return tf.asinh(parts[0][0] / scale)

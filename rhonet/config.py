@@ -100,6 +100,8 @@ class ViewConfig:
     blurs: widths of Gaussians, Å; all channels but the magnetization are shown again of the density blurred by each.
     density_scale: ρ0 of the asinh(ρ/ρ0) scaling, e/Å³: linear below, logarithmic above.
     magnetization_scale: the same for the magnetization, µB/Å³.
+    density_threshold: where ρ is below it, reduced derivatives are taken as if it were this, e/Å³: in vacuum they
+        would grow without bound and magnify rounding.
     finest: no view sees plane waves as short as twice this, Å: what finer grids hold beyond it never counts, so
         stored and native grids look the same. At least data.spacing.
     softness: width of the Gaussian low-pass filter in units of `finest` (cartesian) or of the view's grid
@@ -117,6 +119,7 @@ class ViewConfig:
     blurs: tuple[float, ...] = (0.35,)
     density_scale: float = 0.1
     magnetization_scale: float = 10.0
+    density_threshold: float = 0.01
     softness: float = 0.5
     finest: float = DEFAULT_SPACING
     augment: bool = True
@@ -131,6 +134,7 @@ class ViewConfig:
         _require(
             self.magnetization_scale > 0, f"view.magnetization_scale must be above 0, got {self.magnetization_scale}"
         )
+        _require(self.density_threshold > 0, f"view.density_threshold must be above 0, got {self.density_threshold}")
         _require(self.softness >= 0, f"view.softness must not be negative, got {self.softness}")
         _require(self.finest > 0, f"view.finest must be above 0 Å, got {self.finest}")
         _require(self.motion in MOTIONS, f"view.motion {self.motion!r} is none of {', '.join(MOTIONS)}")

@@ -54,6 +54,8 @@ def view_variants(config: Config) -> tuple[Variant, ...]:
         Variant("linear-density", {"view": {"density_scale": 100 * scale}}),
         Variant("more-logarithmic-density", {"view": {"density_scale": scale / 10}}),
         Variant("logarithmic-magnetization", {"view": {"magnetization_scale": scale}}),
+        Variant("tenth-threshold", {"view": {"density_threshold": config.view.density_threshold / 10}}),
+        Variant("five-times-threshold", {"view": {"density_threshold": 5 * config.view.density_threshold}}),
         Variant("no-waves-finer-than-points", {"view": {"finest": max(edge / size, config.view.finest)}}),
         Variant("half-edge", {"view": {"edge": edge / 2}}),
         Variant("three-quarter-edge", {"view": {"edge": edge * 0.75}}),
