@@ -263,7 +263,7 @@ class Config:
         }
 
     def to_toml(self) -> str:
-        """The resolved configuration as TOML text; `load_config` reads it back unchanged."""
+        """The resolved configuration as TOML text; `load_resolved_config` reads it back unchanged."""
         return tomli_w.dumps(self.to_dict())
 
 
@@ -300,6 +300,28 @@ def load_config(name_or_file: str | Path = DEFAULT_CONFIG, overrides: Iterable[s
         return config_from_dict(tree)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}" if not overrides else f"{path} with --set: {error}") from error
+
+
+def load_resolved_config(path: Path) -> Config:
+    """Configuration that something was trained with, from its config.toml, which names every setting.
+
+    Raises:
+        ConfigError: as `load_config`, or a setting is not named: its default today need not be what it was then.
+    """
+    config = load_config(path)
+    named = tomllib.loads(path.read_text(encoding="utf-8"))
+    lacking = [
+        f"{section}.{key}"
+        for section, keys in config.to_dict().items()
+        for key in keys
+        if key not in named.get(section, {})
+    ]
+    if lacking:
+        raise ConfigError(
+            f"{path}: lacks {', '.join(lacking)}, which an earlier rhonet did not know; train anew, or add what it was "
+            "trained with, if you know that"
+        )
+    return config
 
 
 def config_from_dict(tree: Mapping[str, typing.Any]) -> Config:

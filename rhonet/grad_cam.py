@@ -19,7 +19,7 @@ from scipy.ndimage import map_coordinates
 
 from rhonet import views
 from rhonet.answers import inputs_of
-from rhonet.config import Config, ViewConfig, load_config
+from rhonet.config import Config, ViewConfig, load_resolved_config
 from rhonet.density import ChargeDensity
 from rhonet.model_card import SAVED_MODEL
 from rhonet.models.network import Network, build_network
@@ -42,7 +42,7 @@ def grad_cam(folder: Path, density: ChargeDensity, *, properties: Sequence[Prope
     Raises:
         RunError, ConfigError: the model was made by a rhonet that builds other networks.
     """
-    config = load_config(folder / "config.toml")
+    config = load_resolved_config(folder / "config.toml")
     networks = _open_networks(folder, config, properties)
     at = sum(other.size for other in properties[: properties.index(item)])
     maps = _maps(networks, density, config.view, columns=slice(at, at + item.size))

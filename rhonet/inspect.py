@@ -7,7 +7,7 @@ import json
 import logging
 
 from rhonet.cli import CallError, new_parser, run_command
-from rhonet.config import ViewConfig, load_config
+from rhonet.config import ViewConfig, load_resolved_config
 from rhonet.density import ChargeDensity
 from rhonet.outputs import add_output_options, check_outputs, write_field, write_picture
 from rhonet.reading import add_file_arguments, reader_for, report_failures
@@ -93,7 +93,7 @@ def _released_view() -> ViewConfig | None:
     from rhonet.predict import released_model
 
     try:
-        return load_config(released_model() / "config.toml").view
+        return load_resolved_config(released_model() / "config.toml").view
     except RunError:
         return None
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from rhonet import __version__
 from rhonet.calibration import Calibration
-from rhonet.config import Config, load_config
+from rhonet.config import Config, load_resolved_config
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "tensorflow-datasets", "numpy", "scipy", "ase", "pymatgen-core")
 
@@ -75,7 +75,7 @@ class Run:
         return self.path / "model"
 
     def config(self) -> Config:
-        return load_config(self.config_file)
+        return load_resolved_config(self.config_file)
 
     def calibration(self) -> Calibration | None:
         """Error bars of a finished training, None before it is finished.

@@ -14,6 +14,7 @@ from rhonet.config import (
     config_from_dict,
     config_names,
     load_config,
+    load_resolved_config,
 )
 
 
@@ -21,7 +22,26 @@ from rhonet.config import (
 def test_shipped_configuration_survives_its_run_folder(name, tmp_path):
     config = load_config(name)
     (tmp_path / "config.toml").write_text(config.to_toml())
-    assert load_config(tmp_path / "config.toml") == config
+    assert load_resolved_config(tmp_path / "config.toml") == config
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (
+            "density_threshold = 0.01\n",
+            r"config\.toml: lacks view\.density_threshold, which an earlier rhonet",
+        ),
+        ('[model]\nname = "msa3dcnn"\nsize = "base"\n', r"config\.toml: lacks model\.name, model\.size, which"),
+    ],
+)
+def test_setting_that_training_did_not_write_down_is_not_guessed(lost, said, tmp_path):
+    path, text = tmp_path / "config.toml", Config().to_toml()
+    assert lost in text
+    path.write_text(text.replace(lost, ""))
+    assert load_config(path) == Config()
+    with pytest.raises(ConfigError, match=said):
+        load_resolved_config(path)
 
 
 def test_every_default_survives_toml():
