@@ -77,9 +77,9 @@ def reader_for(arguments: argparse.Namespace) -> Reader:
 
 
 def report_failures(reasons: Sequence[str], *, n_files: int) -> int:
-    """Lists on stderr what could not be read, and says how many; the command's exit code."""
+    """Lists on stderr which files failed and why, and says how many; the command's exit code."""
     for reason in reasons:
         log.warning("error: %s", reason)
     if reasons:
-        log.warning("%d of %d files could not be read", len(reasons), n_files)
+        log.warning("%d of %d files failed", len(reasons), n_files)
     return SOME_FAILED if reasons else OK

@@ -52,7 +52,7 @@ def test_good_files_get_their_sheets_and_bad_ones_their_reasons(command, folder)
     ]
     assert "truncated" in errors[0]
     assert "a potential" in errors[1]
-    assert total == "3 of 5 files could not be read"
+    assert total == "3 of 5 files failed"
 
 
 def test_json_is_one_object_per_file_in_order(command, folder):

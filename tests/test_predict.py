@@ -52,7 +52,7 @@ def test_good_files_are_answered_and_bad_ones_listed(command, finished, files):
     assert len(errors) == 2
     for error, file in zip(errors, files[3:], strict=True):
         assert error.startswith(f"error: {file}")
-    assert answer.stderr.splitlines()[-1] == "2 of 5 files could not be read"
+    assert answer.stderr.splitlines()[-1] == "2 of 5 files failed"
     assert "Traceback" not in answer.stderr
 
 
@@ -83,7 +83,7 @@ def test_missing_file_is_listed_like_a_bad_one(command, finished, tmp_path, name
     answer = command("predict", tmp_path / name, "--model", finished.run.model)
     assert (answer.code, answer.stdout) == (1, "")
     assert f"error: {tmp_path / name}" in answer.stderr
-    assert "1 of 1 files could not be read" in answer.stderr
+    assert "1 of 1 files failed" in answer.stderr
 
 
 def test_folder_that_is_no_model_is_refused_before_tensorflow_starts(command, files, tmp_path, monkeypatch):

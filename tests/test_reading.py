@@ -57,7 +57,7 @@ def test_structure_is_read_once_and_must_be_one(tmp_path):
 def test_failures_are_listed_and_counted(caplog):
     with caplog.at_level("WARNING"):
         assert report_failures(["a: bad", "b: worse"], n_files=5) == 1
-    assert caplog.messages == ["error: a: bad", "error: b: worse", "2 of 5 files could not be read"]
+    assert caplog.messages == ["error: a: bad", "error: b: worse", "2 of 5 files failed"]
     caplog.clear()
     assert report_failures([], n_files=5) == 0
     assert caplog.messages == []

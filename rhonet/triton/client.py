@@ -22,6 +22,8 @@ PORTS = {"grpc": 8001, "grpcs": 8001, "http": 8000, "https": 8000}
 TIMEOUT_SECONDS = 120.0
 # What gRPC and HTTP say when the request, not the server, is at fault.
 _REFUSED = ("StatusCode.INVALID_ARGUMENT", "400")
+# Over gRPC with the status of a server that cannot be reached.
+_QUEUE_IS_FULL = "Exceeds maximum queue size"
 
 
 class RefusedError(ValueError):
@@ -156,6 +158,8 @@ class ServerPredictor:
                 raise RefusedError(message) from error
             if status in ("StatusCode.DEADLINE_EXCEEDED", "499"):
                 raise ServerError(f"{self._address}: no answer within {self._seconds:g} s") from error
+            if _QUEUE_IS_FULL in message:
+                raise ServerError(f"{self._address}: is busy, its queue is full; ask again later") from error
             if status == "StatusCode.UNAVAILABLE":
                 raise self._unreachable(message) from error
             raise ServerError(f"{self._address}: {message or status}") from error

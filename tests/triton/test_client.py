@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from rhonet import predict
 from rhonet.answers import Answer
 from rhonet.density import ChargeDensity
 from rhonet.triton.client import Address, ServerPredictor, address_argument
+from rhonet.triton.config import Settings
+from rhonet.triton.repository import write_repository
 from rhonet.triton.server import RunningServer, ServerError, start_server
 from tests.crystals import REPOSITORY, smooth_density
 from tests.synthetic import chgcar_text, cube_text
@@ -88,7 +91,7 @@ def test_server_answers_like_a_local_model(command, server, files, protocol):
     assert large["error"].startswith(f"{files[2]}: refused by the server: ")
     assert "density has 4320 grid points, (18, 16, 15); this server takes at most 4096" in large["error"]
     assert bad["error"].startswith(str(files[3]))
-    assert answer.stderr.splitlines()[-1] == "2 of 4 files could not be read"
+    assert answer.stderr.splitlines()[-1] == "2 of 4 files failed"
 
 
 def test_table_and_csv_have_units_intervals_and_class_names(command, server, files):
@@ -160,6 +163,25 @@ def test_what_was_answered_before_the_server_went_away_is_shown(command, triton,
     first, second = json.loads(answer.stdout)["files"]
     assert "error" not in first or not first["error"]
     assert second["error"].startswith(f"{files[1]}: {address}: ")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_server_with_too_much_to_do_is_told_from_one_that_is_down(triton, handmade, tmp_path, protocol):
+    settings = Settings(backend="python", threads=1, queue_microseconds=300_000, max_queue=1)
+    write_repository(handmade / "onnx", handmade / "model", tmp_path / "repository", settings=settings)
+
+    def ask(address: Address) -> str:
+        try:
+            return str(ServerPredictor(address).predict(smooth_density(0)).novelty)
+        except ServerError as error:
+            return str(error)
+
+    with start_server(tmp_path / "repository") as running, ThreadPoolExecutor(8) as clients:
+        address = address_argument(url(running, protocol))
+        said = list(clients.map(ask, [address] * 8))
+    busy = f"{address}: is busy, its queue is full; ask again later"
+    assert busy in said
+    assert len(set(said) - {busy}) == 1  # the others got the same answer
 
 
 @pytest.mark.parametrize("option", [("--timeout", "5"), ("--server-model", "other")])
