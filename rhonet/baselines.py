@@ -217,4 +217,5 @@ def _physical_scale(item: Property, answer: np.ndarray, volumes: np.ndarray) -> 
     if item.is_class:
         return answer if item.kind == "multiclass" else answer[:, 1]
     values = np.exp(answer) if item.transform == "log" else answer
+    values = np.maximum(values, 0.0) if item.nonnegative else values
     return values if item.intensive else values * volumes

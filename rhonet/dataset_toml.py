@@ -71,6 +71,7 @@ _PROPERTY_KEYS: dict[str, type] = {
     "kind": str,
     "transform": str,
     "intensive": bool,
+    "nonnegative": bool,
     "volume_like": bool,
     "loss_weight": float,
     "classes": int,

@@ -174,8 +174,8 @@ def read_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Folde
     id, `archive.h5::entry` another one, `AECCAR0+AECCAR2` a sum), `structure` (a file with cell and atoms, for
     formats that hold none), bookkeeping columns (`BOOKKEEPING` and those listed in dataset.toml as
     `bookkeeping = [...]`), and properties: known ones, those in `declared`, and those under `[properties.NAME]` in
-    dataset.toml (unit, kind, note, symbol, transform, intensive, volume_like, loss_weight, classes). An empty cell
-    is a missing label; a column of nothing else is left out. The densities themselves are not opened.
+    dataset.toml (unit, kind, note, symbol, transform, intensive, nonnegative, volume_like, loss_weight, classes). An
+    empty cell is a missing label; a column of nothing else is left out. The densities themselves are not opened.
 
     Raises:
         FolderError: the first thing that is wrong, with file, line, what was found and what to do, and how many

@@ -21,6 +21,7 @@ class Property:
         kind: "regression", "binary" (labels 0 and 1) or "multiclass" (labels 0 ... classes-1).
         transform: what is standardised: the value itself or its natural logarithm (values above 0 only).
         intensive: False for properties that grow with the cell; they are learned per cell volume.
+        nonnegative: True where no value below 0 exists; predictions and their intervals stop there.
         volume_like: True where the grid's shape and scale alone give (nearly) the answer; reported apart.
         loss_weight: weight in the multi-task loss.
         classes: number of classes of a multiclass property, else 0.
@@ -42,6 +43,7 @@ class Property:
     classes: int = 0
     note: str = ""
     class_names: tuple[str, ...] = ()
+    nonnegative: bool = False
 
     def __post_init__(self) -> None:
         # Files give it back as a list, which could not be hashed.
@@ -52,8 +54,10 @@ class Property:
             raise ValueError(f"property {self.name}: kind {self.kind!r} is none of {', '.join(KINDS)}")
         if self.transform not in TRANSFORMS:
             raise ValueError(f"property {self.name}: transform {self.transform!r} is none of {', '.join(TRANSFORMS)}")
-        if self.kind != "regression" and (self.transform != "identity" or not self.intensive):
-            raise ValueError(f"property {self.name}: a {self.kind} property has neither transform nor volume scaling")
+        if self.kind != "regression" and (self.transform != "identity" or not self.intensive or self.nonnegative):
+            raise ValueError(
+                f"property {self.name}: a {self.kind} property has no transform, volume scaling or lower bound"
+            )
         if (self.kind == "multiclass") != (self.classes >= 2):
             raise ValueError(f"property {self.name}: multiclass needs classes >= 2, other kinds need none")
         if self.class_names and not len(self.class_names) == len(set(self.class_names)) == self.classes:
@@ -90,9 +94,9 @@ _KNOWN = (
     Property("total_energy_per_atom", "E/atom", "eV"),
     Property("formation_energy_per_atom", "ΔE_f/atom", "eV"),
     Property("fermi_energy", "E_F", "eV"),
-    Property("band_gap", "E_g", "eV"),
-    Property("band_width", "W", "eV"),
-    Property("magnetic_moment", "M", "µB", intensive=False),
+    Property("band_gap", "E_g", "eV", nonnegative=True),
+    Property("band_width", "W", "eV", nonnegative=True),
+    Property("magnetic_moment", "M", "µB", intensive=False, nonnegative=True),
     Property("is_metal", "metal", kind="binary"),
     Property("dynamically_stable", "stable", kind="binary"),
 )
@@ -103,9 +107,9 @@ PROPERTIES: dict[str, Property] = {known.name: known for known in _KNOWN}
 def parse_declaration(text: str) -> Property:
     """Property from a declaration `name:unit:kind`, as users write it for a column of their own.
 
-    The unit may be empty; kind is regression, binary or multiclassN (N classes); a trailing `:log` asks for
-    the logarithm, `:extensive` for learning per cell volume. A known name without anything else is that
-    property.
+    The unit may be empty; kind is regression, binary or multiclassN (N classes). A trailing `:log` asks for the
+    logarithm, `:extensive` for learning per cell volume, `:nonnegative` for no predictions below 0. A known name
+    without anything else is that property.
 
     Raises:
         ValueError: the declaration cannot be understood; the message shows the form.
@@ -113,11 +117,14 @@ def parse_declaration(text: str) -> Property:
     parts = [part.strip() for part in text.split(":")]
     if len(parts) == 1 and parts[0] in PROPERTIES:
         return PROPERTIES[parts[0]]
-    form = "name:unit:kind[:log][:extensive], e.g. shear_modulus:GPa:regression:log or is_topological::binary"
+    form = (
+        "name:unit:kind[:log][:extensive][:nonnegative], e.g. shear_modulus:GPa:regression:log or "
+        "is_topological::binary"
+    )
     if len(parts) < 3:
         raise ValueError(f"cannot understand the property declaration {text!r}; the form is {form}")
     name, unit, kind, *flags = parts
-    if set(flags) - {"log", "extensive"}:
+    if set(flags) - {"log", "extensive", "nonnegative"}:
         raise ValueError(f"property declaration {text!r}: unknown flag; the form is {form}")
     classes = 0
     if kind.startswith("multiclass"):
@@ -132,6 +139,7 @@ def parse_declaration(text: str) -> Property:
         transform="log" if "log" in flags else "identity",
         intensive="extensive" not in flags,
         classes=classes,
+        nonnegative="nonnegative" in flags,
     )
 
 

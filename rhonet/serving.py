@@ -19,7 +19,7 @@ from rhonet.model_card import CARD, SAVED_MODEL, read_card
 from rhonet.models.network import Network
 from rhonet.runs import RunError
 from rhonet.sites import find_sites
-from rhonet.standardize import Standardizer
+from rhonet.standardize import Standardizer, least_standardized
 from rhonet.surroundings import Surroundings
 from rhonet.trust import answers, distance, novelty
 
@@ -80,6 +80,7 @@ class DensityModel(tf.Module):
         self._gives_novelty = calibration is not None and calibration.distance_scale is not None
         self._units = members[0].network.units
         self._scales = [_columns(member.standardizer) for member in members]
+        self._least = least_standardized(members[0].standardizer)
         self._half_widths = _half_widths(members[0].standardizer, calibration)
         shapes = self._units.compute_output_shape((None, None), (None, 3, 3))
         names = () if calibration is None else _bounded(members[0].standardizer, calibration)
@@ -139,8 +140,10 @@ class DensityModel(tf.Module):
         outputs = self._units(standardized, lattice)
         if self._calibration is None:
             return outputs
+        # Intervals lie around what is answered, which is never below 0 where nothing is.
+        answered = tf.maximum(standardized, self._least)
         for end, sign in ENDS.items():
-            shifted = self._units(standardized + sign * self._half_widths, lattice)
+            shifted = self._units(answered + sign * self._half_widths, lattice)
             outputs |= {
                 f"{name}_{end}": shifted[name] for name in _bounded(self._members[0].standardizer, self._calibration)
             }

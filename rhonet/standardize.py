@@ -81,6 +81,15 @@ class Standardizer:
         return np.stack(columns, axis=1).astype(np.float32)
 
 
+def least_standardized(standardizer: Standardizer) -> np.ndarray:
+    """What 0 becomes where no value below it exists, else the least number there is; (Z,) float32, by output column."""
+    columns = [
+        [-scale.mean / scale.std if item.nonnegative and item.transform == "identity" else -np.inf] * item.size
+        for item, scale in zip(standardizer.properties, standardizer.scales, strict=True)
+    ]
+    return np.maximum(np.concatenate(columns), np.finfo(np.float32).min).astype(np.float32)
+
+
 def learned_scale(item: Property, labels: np.ndarray, volumes: np.ndarray) -> np.ndarray:
     """Labels (n,) divided by the volume if extensive, then transformed, before standardisation.
 

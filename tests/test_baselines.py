@@ -211,6 +211,19 @@ def test_a_property_that_grows_with_the_cell_grows_with_the_cell(train, unseen, 
         np.testing.assert_array_equal(large[name].values["gap"], fitted[name].values["gap"])
 
 
+def test_what_is_never_negative_is_not_answered_negative(train, unseen):
+    def answers(nonnegative: bool) -> np.ndarray:
+        item = dataclasses.replace(GAP, nonnegative=nonnegative)
+        labels = {"gap": np.maximum(train.labels["gap"] - 4, 0) ** 3}
+        few = dataclasses.replace(train, labels=labels)
+        found = fit_predict_baselines((item,), few, test=dataclasses.replace(unseen, labels=unseen.labels))
+        return found[HISTOGRAM_GB].values["gap"]
+
+    free = answers(nonnegative=False)
+    assert free.min() < 0
+    np.testing.assert_array_equal(answers(nonnegative=True), np.maximum(free, 0))
+
+
 def test_a_class_that_training_never_saw_gets_probability_zero(fitted):
     for name in TREES:
         values = fitted[name].values["system"]

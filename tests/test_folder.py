@@ -273,6 +273,7 @@ MISTAKES = {
     "infinite": (ROW + "a,one.cube,1e999,0\n", r":2: band_gap is 1e999, not a finite number"),
     "half a class": (ROW + "a,one.cube,1,0.5\n", r":2: is_metal is 0.5, but a binary label is 0 or 1"),
     "logarithm of zero": ("id,file,bulk_modulus\na,one.cube,0\n", r":2: bulk_modulus is 0, but .* above 0"),
+    "negative gap": (ROW + "a,one.cube,-0.1,0\n", r":2: band_gap is -0.1, but is never below 0; .*nonnegative = false"),
     "wrong formula": ("id,file,band_gap,formula\na,one.cube,1,Xq2\n", r":2: formula 'Xq2' is no chemical formula"),
     "wrong system": ("id,file,band_gap,chemical_system\na,one.cube,1,NaCl\n", r":2: chemical_system 'NaCl' is not"),
     "open quote": (ROW + 'a,"one.cube,1,0\n', r"is not a comma-separated UTF-8 table"),

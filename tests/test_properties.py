@@ -28,6 +28,7 @@ def test_every_default_property_is_known_with_its_unit():
         ("band_gap", PROPERTIES["band_gap"]),
         ("hardness:GPa:regression:log", Property("hardness", unit="GPa", transform="log")),
         ("charge:e:regression:extensive", Property("charge", unit="e", intensive=False)),
+        ("polarization:C/m²:regression:nonnegative", Property("polarization", unit="C/m²", nonnegative=True)),
         ("is_topological::binary", Property("is_topological", kind="binary")),
         (" system : : multiclass7 ", Property("system", kind="multiclass", classes=7)),
     ],
@@ -46,7 +47,8 @@ def test_declaration_says_name_unit_and_kind(text, expected):
         ("phase::multiclass", "say how many classes, e.g. phase::multiclass7"),
         ("phase::multiclass1", "multiclass needs classes >= 2"),
         ("my-gap:eV:regression", "'my-gap' is not a plain identifier"),
-        ("metal::binary:log", "a binary property has neither transform nor volume scaling"),
+        ("metal::binary:log", "a binary property has no transform, volume scaling or lower bound"),
+        ("metal::binary:nonnegative", "a binary property has no transform, volume scaling or lower bound"),
     ],
 )
 def test_what_cannot_be_declared_is_explained(text, said):

@@ -7,7 +7,7 @@ import pytest
 
 from rhonet.config import ConfigError
 from rhonet.properties import Property
-from rhonet.standardize import Scale, Standardizer
+from rhonet.standardize import Scale, Standardizer, least_standardized
 
 GAP = Property("gap", unit="eV")
 MODULUS = Property("modulus", unit="GPa", transform="log")
@@ -42,6 +42,14 @@ def test_an_extensive_label_per_volume_does_not_see_the_size_of_the_cell():
     labels = columns([10, 40, 120, 320])
     fitted = Standardizer.fit((MOMENT,), labels, VOLUMES)
     np.testing.assert_allclose(fitted.forward(8 * labels, 8 * VOLUMES), fitted.forward(labels, VOLUMES), rtol=1e-6)
+
+
+def test_least_output_is_that_of_zero_where_nothing_lies_below():
+    width = Property("width", unit="eV", nonnegative=True)
+    mass = Property("mass", unit="u", transform="log", nonnegative=True)
+    scales = (Scale(1.5, 2.0), Scale(1.5, 2.0), Scale(0, 1), Scale(3.0, 0.5))
+    least = least_standardized(Standardizer((GAP, width, PHASE, mass), scales))
+    assert least.tolist() == [lowest := np.finfo(np.float32).min, -0.75, *[lowest] * 4]
 
 
 def test_classes_pass_unchanged():

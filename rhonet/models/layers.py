@@ -181,4 +181,6 @@ def _to_physical(item: Property, scale: Scale, z: Any, volume: Any) -> Any:
     value = value * scale.std + scale.mean
     if item.transform == "log":
         value = ops.exp(value)
+    if item.nonnegative:
+        value = ops.maximum(value, 0.0)
     return value if item.intensive else value * volume

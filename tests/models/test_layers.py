@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import keras
@@ -19,14 +20,15 @@ from rhonet.properties import Property
 from rhonet.standardize import Scale, Standardizer
 from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED
 
+PROPERTIES = (
+    Property("gap", unit="eV"),
+    Property("modulus", unit="GPa", transform="log"),
+    Property("moment", unit="µB", intensive=False),
+    Property("metal", kind="binary"),
+    Property("phase", kind="multiclass", classes=3),
+)
 STANDARDIZER = Standardizer(
-    (
-        Property("gap", unit="eV"),
-        Property("modulus", unit="GPa", transform="log"),
-        Property("moment", unit="µB", intensive=False),
-        Property("metal", kind="binary"),
-        Property("phase", kind="multiclass", classes=3),
-    ),
+    PROPERTIES,
     (Scale(1.5, 2.0), Scale(4.0, 0.5), Scale(0.1, 0.2), Scale(0.0, 1.0), Scale(0.0, 1.0)),
 )
 LATTICES = np.stack([CUBIC, SKEWED, LEFT_HANDED]).astype(np.float32)
@@ -111,6 +113,18 @@ def test_lattice_features_do_not_see_how_the_cell_is_turned():
 def test_lattice_features_keep_float32_in_mixed_precision():
     assert LatticeFeatures(dtype="mixed_bfloat16").compute_dtype == "float32"
     assert PhysicalUnits(STANDARDIZER.to_dict(), dtype="mixed_bfloat16").compute_dtype == "float32"
+
+
+def test_what_is_never_negative_is_not_predicted_negative():
+    properties = tuple(dataclasses.replace(item, nonnegative=item.name in ("gap", "moment")) for item in PROPERTIES)
+    z, layers = noise(3, 7), [STANDARDIZER, dataclasses.replace(STANDARDIZER, properties=properties)]
+    z[:, [0, 2]] = [[-3, -3], [-0.6, -0.6], [1, 1]]
+    free, bounded = (PhysicalUnits(one.to_dict())(z, LATTICES) for one in layers)
+    for name in ("gap", "moment"):
+        assert np.asarray(free[name])[0] < 0
+        np.testing.assert_array_equal(bounded[name], np.maximum(free[name], 0), err_msg=name)
+    for name in ("modulus", "metal", "phase"):
+        np.testing.assert_array_equal(bounded[name], free[name], err_msg=name)
 
 
 def test_physical_units_are_those_computed_by_hand():
