@@ -231,7 +231,8 @@ def _label_table(labels: Sequence[LabelSummary]) -> str:
             one.unit,
             str(one.known),
             str(one.missing),
-            *(f"{value:.4g}" for value in (one.least, one.median, one.most)),
+            # The numbers of classes are names, not sizes.
+            *(f"{value:.4g}" if one.kind == "regression" else "" for value in (one.least, one.median, one.most)),
             *(str(one.splits[split]) for split in SPLITS),
         ]
         for one in labels
