@@ -71,10 +71,14 @@ def prepare_logging(verbose: bool) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    # TFDS' own deprecation notes reach users through absl.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # TFDS' own deprecation notes reach users through absl, which sets the level of its logger when it is imported.
+    logging.getLogger("absl").addFilter(_is_error)
     logging.getLogger("rhonet").setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("tfds_builders").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def new_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import subprocess
 import sys
 
 import pytest
 
 from rhonet import cli
-from rhonet.cli import new_parser, run_command, user_errors
+from rhonet.cli import new_parser, prepare_logging, run_command, user_errors
 from tests.crystals import REPOSITORY, run_module
 
 COMMANDS = ("train", "evaluate", "predict", "export", "explain", "inspect", "prepare")
@@ -86,3 +87,12 @@ run_command(lambda _: print("row\\n" * 10**6) or 0, new_parser("x", "does someth
         process.stdout.readline()
         process.stdout.close()
         assert (process.wait(), process.stderr.read()) == (141, b"")
+
+
+def test_notes_of_libraries_are_kept_from_users_but_not_their_errors(caplog):
+    absl = logging.getLogger("absl")
+    prepare_logging(verbose=False)
+    absl.setLevel(logging.WARNING)  # as absl does when it is imported
+    absl.warning("is deprecated")
+    absl.error("is broken")
+    assert caplog.messages == ["is broken"]
