@@ -176,7 +176,7 @@ def _what_differs(target: Path, folder: Folder, data: DataConfig) -> str:
         elif stored != wanted:
             reason += f" (properties {', '.join(stored)} then, {', '.join(wanted)} now)"
         else:
-            reason += " (labels, density files or dataset.toml have changed)"
+            reason += " (labels, density files, dataset.toml or what rhonet knows of a property have changed)"
     return f"{target}: {reason}; build beside it with --set data.name=NAME, or delete that directory to build it anew"
 
 

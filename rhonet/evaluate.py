@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from rhonet.cli import OK, new_parser, run_command, start_tensorflow
+from rhonet.config import load_config
 from rhonet.model_card import read_card
 from rhonet.runs import Run, RunError
 from rhonet.splits import SPLITS
@@ -46,7 +47,8 @@ def main(arguments: argparse.Namespace) -> int:
             "python -m rhonet.export RUN --to DIR makes one"
         )
     is_run = folder != arguments.model and Run(arguments.model).config_file.is_file()
-    config = Run(folder).config().with_folder(arguments.data)
+    # Only the data's settings count: all others are in the SavedModel.
+    config = load_config(folder / "config.toml").with_folder(arguments.data)
     out = arguments.out or arguments.model / f"evaluation-{arguments.split}"
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise RunError(f"{out}: exists already and is not an empty folder; give another --out")

@@ -131,6 +131,11 @@ def _explain(arguments: argparse.Namespace, folder: Path, density: ChargeDensity
     found = found.smoothed(SMOOTH if arguments.smooth is None else arguments.smooth)
     what = _name_output(item, prediction.most_probable)
     print(_summary(found, what, item.unit, REFERENCES[baseline]))
+    if item.nonnegative and not min(found.prediction, found.baseline) > 0:
+        log.warning(
+            "note: %s is never predicted below 0; where it is cut there it does not change, and nothing is attributed",
+            item.name,
+        )
     if found.gap > LARGEST_GAP:
         raised, lowered = found.parts
         log.warning(

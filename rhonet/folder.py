@@ -49,6 +49,10 @@ SAMPLE_BLOCK = 2**16
 ENTRY_MARK = "::"
 
 
+# Keys of declarations that fingerprints know only where they say something.
+_LATER_KEYS = ("class_names", "nonnegative")
+
+
 @dataclass(frozen=True)
 class Sample:
     """One row of properties.csv.
@@ -141,9 +145,9 @@ class Folder:
             ]
             for sample in sorted(self.samples, key=lambda sample: sample.id)
         ]
-        # Names of classes count where there are some: folders without them keep their fingerprints.
+        # What came later counts where there is some: folders without it keep their fingerprints.
         declarations = [
-            {key: value for key, value in dataclasses.asdict(declared).items() if key != "class_names" or value}
+            {key: value for key, value in dataclasses.asdict(declared).items() if key not in _LATER_KEYS or value}
             for declared in self.properties
         ]
         about = {key: text for key, text in self.about.items() if key != "name"}

@@ -107,9 +107,6 @@ def check_labels(
             cases = some_of([f"{samples[key].labels[name]:.5g} ({key})" for key in one.outliers])
             text = f"{name} is far from the other labels (median {one.median:.4g}): {cases}; a slip or another unit?"
             yield Finding(NOTE, "outliers", text, one.outliers)
-        if name == "band_gap" and one.least < 0:
-            negative = tuple(key for key, sample in samples.items() if sample.labels[name] < 0)
-            yield Finding(WARNING, "ranges", f"band_gap is negative: {some_of(negative)}; write 0 for metals", negative)
     few = [f"{one.name} ({one.known})" for one in summaries if 0 < one.known < FEW_LABELS]
     if few:
         text = f"fewer than {FEW_LABELS} labels, so expect large errors and wide intervals: {', '.join(few)}"

@@ -47,6 +47,7 @@ class Attribution:
     magnetization: likewise for the magnetization, None without spin.
     prediction, baseline: f(ρ) and f(ρ0).
     steps: into how many the line from ρ0 to ρ was cut.
+    span: how far f ranges along that line.
     """
 
     density: ChargeDensity
@@ -55,6 +56,7 @@ class Attribution:
     prediction: float
     baseline: float
     steps: int
+    span: float
 
     @property
     def difference(self) -> float:
@@ -73,11 +75,15 @@ class Attribution:
 
     @property
     def gap(self) -> float:
-        """What is missing, as a share of the difference; 0 where the difference is rounding noise itself."""
+        """What is missing, as a share of the difference; 0 where the difference is rounding noise itself.
+
+        Without any difference, as between two answers that are cut at 0, as a share of the span.
+        """
         missing = abs(self.attributed - self.difference)
         if missing <= ROUNDING * max(abs(self.prediction), abs(self.baseline)):
             return 0.0
-        return missing / abs(self.difference) if self.difference else math.inf
+        share_of = abs(self.difference) or self.span
+        return missing / share_of if share_of else math.inf
 
     @property
     def parts(self) -> tuple[float, float]:
@@ -143,12 +149,14 @@ def integrate_gradients(
 
     prediction, reference = look(1).value, look(0).value
     if not way.any():
-        return Attribution(density, *_per_volume(density, way), prediction, reference, steps=0)
+        return Attribution(density, *_per_volume(density, way), prediction, reference, steps=0, span=0.0)
     total, weight, n = np.zeros_like(fields), 0.0, min(FEWEST_STEPS, steps)
+    least, most = min(prediction, reference), max(prediction, reference)
     places = range(1, n)
     while True:
         for place in places:
             here = look(math.sin(math.pi * place / (2 * n)) ** 2)
+            least, most = min(least, here.value), max(most, here.value)
             share = math.sin(math.pi * place / n)
             total[0] += share * here.density
             if here.magnetization is not None:
@@ -156,7 +164,8 @@ def integrate_gradients(
             weight += share
         # Where the density is that of the baseline nothing is attributed, whether there is a derivative or not.
         summands = np.where(way != 0, way * total / weight, 0)
-        found = Attribution(density, *_per_volume(density, summands), prediction, reference, steps=n)
+        values, magnetization = _per_volume(density, summands)
+        found = Attribution(density, values, magnetization, prediction, reference, steps=n, span=most - least)
         log.info("%d steps: attributions add up to %.4g of %.4g", n, found.attributed, found.difference)
         if found.gap <= tolerance or 2 * n > steps:
             return found

@@ -191,16 +191,16 @@ def read_label(at: str, declared: Property, text: str) -> float:
         raise FolderError(f"{at}: {declared.name} is {text}, but a {declared.kind} label is {allowed}")
     if declared.name == "magnetic_moment" and value < 0:
         raise FolderError(f"{at}: {declared.name} is {text}; up and down are a convention, give the magnitude")
-    if declared.nonnegative and value < 0:
-        raise FolderError(
-            f"{at}: {declared.name} is {text}, but is never below 0; correct it, leave the cell empty, or say "
-            f"nonnegative = false under [properties.{declared.name}] in {SETTINGS_NAME}"
-        )
     if declared.transform == "log" and value <= 0:
         raise FolderError(
             f"{at}: {declared.name} is {text}, but it is learned as a logarithm and must be above 0; "
             f'correct it, leave the cell empty, or say transform = "identity" under [properties.{declared.name}] '
             f"in {SETTINGS_NAME}"
+        )
+    if declared.nonnegative and value < 0:
+        raise FolderError(
+            f"{at}: {declared.name} is {text}, but is never below 0; correct it, leave the cell empty, or say "
+            f"nonnegative = false under [properties.{declared.name}] in {SETTINGS_NAME}"
         )
     return value
 

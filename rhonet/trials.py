@@ -80,7 +80,10 @@ def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int
     resolved = dataclasses.replace(config, data=data, train=train)
     trial = Trial(out / variant / f"seed-{seed}", variant, seed, resolved, baseline)
     if trial.path.exists() and Run(trial.path).config_file.is_file():
-        before = Run(trial.path).config()
+        try:
+            before = Run(trial.path).config()
+        except ConfigError as error:
+            raise ConfigError(f"{error}; or give another --out") from error
         if before != trial.config:
             raise ConfigError(f"{trial.path}: was run with another configuration; give another --out or remove it")
     return trial

@@ -173,7 +173,10 @@ def empty(folder, data_dir):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (change_label, "another state of .*labels, density files or dataset.toml have changed.*; build beside"),
+        (
+            change_label,
+            "another state of .*labels, .*or what rhonet knows of a property have changed.*; build beside",
+        ),
         (drop_row, r"another state of .* \(3 rows then, 2 now\); build beside"),
         (drop_column, r"\(properties band_gap, is_metal then, band_gap now\); build beside"),
         (age_records, "was built with records of version 0, this rhonet reads 2; build beside"),

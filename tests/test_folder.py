@@ -358,3 +358,12 @@ def test_bundled_table_is_proper():
     assert len(table.samples) >= 161
     assert {known.unit for known in table.properties} >= {"GPa", "Å³", "g/cm³", "eV", "µB"}
     assert all(sample.chemical_system and sample.formula for sample in table.samples)
+
+
+def test_fingerprint_counts_what_came_later_only_where_it_says_something(folder):
+    def fingerprint(settings: str) -> str:
+        return read_folder(write(folder, "id,file,hardness\na,one.cube,1\n", settings)).fingerprint()
+
+    plain = fingerprint('[properties.hardness]\nunit = "GPa"\n')
+    assert fingerprint('[properties.hardness]\nunit = "GPa"\nnonnegative = false\n') == plain
+    assert fingerprint('[properties.hardness]\nunit = "GPa"\nnonnegative = true\n') != plain

@@ -29,6 +29,14 @@ def bent(values: np.ndarray, magnetization: np.ndarray | None) -> Slope:
     return Slope(max(0, total - 0.3), np.full(values.shape, float(total > 0.3)), None)
 
 
+def cut_at_both_ends(values: np.ndarray, magnetization: np.ndarray | None) -> Slope:
+    """0 but for a stretch on the way, as a metal's band gap: along it places add what the same ones take away."""
+    height, center = float(values.std()), 0.5
+    rise = max(0.0, 0.3 - abs(height - center))
+    slope = 0.0 if not rise else math.copysign(1.0, center - height)
+    return Slope(rise, slope * (values - values.mean()) / (values.size * height or 1.0), None)
+
+
 def with_spin(seed: int) -> ChargeDensity:
     density = random_density((4, 5, 6), seed=seed)
     noise = np.random.default_rng(seed).normal(size=density.shape)
@@ -42,6 +50,15 @@ def test_attributions_of_a_quadratic_function_are_its_summands(shape):
     cell = density.volume / density.values.size
     np.testing.assert_allclose(found.values * cell, density.values**2, rtol=1e-12)
     assert found.steps == FEWEST_STEPS
+
+
+def test_no_difference_between_two_answers_that_are_cut_is_measured_by_the_span():
+    noise = np.random.default_rng(0).normal(size=(4, 5, 6))
+    density = density_of(noise / noise.std())
+    found = integrate_gradients(density, cut_at_both_ends, baseline="mean")
+    assert (found.prediction, found.baseline) == (0, 0)
+    assert found.span == pytest.approx(0.3, rel=0.01)
+    assert 0 < found.gap < 0.01
 
 
 @pytest.mark.parametrize("baseline", ["mean", "zero"])
@@ -101,7 +118,7 @@ def test_homogeneous_density_owes_nothing_to_any_place():
 
 def test_gap_is_infinite_where_nothing_should_be_attributed_but_is():
     density = density_of(np.ones((2, 2, 2)))
-    found = Attribution(density, density.values, None, prediction=1.0, baseline=1.0, steps=1)
+    found = Attribution(density, density.values, None, prediction=1.0, baseline=1.0, steps=1, span=0.0)
     assert found.gap == math.inf
 
 
@@ -110,7 +127,7 @@ def test_smoothing_keeps_the_sum_and_spreads_a_point_by_its_width():
     values = np.zeros((40, 40, 40))
     values[20, 20, 20] = 1
     density = ChargeDensity(values, lattice)
-    smooth = Attribution(density, values, None, prediction=1.0, baseline=0.0, steps=1).smoothed(0.5)
+    smooth = Attribution(density, values, None, prediction=1.0, baseline=0.0, steps=1, span=1.0).smoothed(0.5)
     assert smooth.values.sum() == pytest.approx(1)
     places = np.stack(np.meshgrid(*[(np.arange(40) - 20) / 40] * 3, indexing="ij"), axis=-1) @ lattice
     variance = (smooth.values[..., None] * places**2).sum(axis=(0, 1, 2))

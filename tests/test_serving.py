@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rhonet.calibration import Calibration, Spread
+from rhonet.config import ModelConfig, ViewConfig
 from rhonet.dataset import as_records
 from rhonet.density import ChargeDensity
 from rhonet.evaluation import predict_records
@@ -22,9 +24,11 @@ from rhonet.formats import read_density
 from rhonet.inference import average_views, to_predictions
 from rhonet.models.network import build_network
 from rhonet.pipeline import fixed_views
+from rhonet.properties import PROPERTIES
 from rhonet.records import decode_record
 from rhonet.runs import RunError
 from rhonet.serving import DensityModel, Predictor, ServedMember, save_model
+from rhonet.standardize import Scale, Standardizer
 from tests.crystals import run_code, smooth_density
 from tests.synthetic import chgcar_text, cube_text
 
@@ -250,3 +254,22 @@ def test_exported_run_predicts_like_the_model_of_the_training(finished, command,
     assert (exported.lower, exported.upper, exported.novelty) == (before.lower, before.upper, before.novelty)
     for name, value in before.values.items():
         np.testing.assert_array_equal(exported.values[name], value)
+
+
+def test_answers_and_intervals_stop_at_zero_where_nothing_is_below():
+    items = (PROPERTIES["band_gap"], PROPERTIES["magnetic_moment"], PROPERTIES["fermi_energy"])
+    standardizer = Standardizer(items, (Scale(1.0, 2.0), Scale(0.01, 0.02), Scale(1.0, 2.0)))
+    view = ViewConfig(size=8, edge=4.0, views=2)
+    network = build_network(view, ModelConfig(size="tiny"), standardizer)
+    for item in items:  # far below 0
+        network.standardized.get_layer(f"{item.name}_standardized").bias.assign([-50.0])
+    spreads = {item.name: Spread(20, width) for item, width in zip(items, (0.7, 0.003, 0.7), strict=True)}
+    calibration = Calibration(0.9, spreads, None, 20)
+    model = DensityModel([ServedMember(network, standardizer, None)], view, calibration)
+    density = smooth_density(80, spin=True)
+    answer = {name: float(value) for name, value in model.predict_density(**inputs_of(density)).items()}
+    assert answer["fermi_energy"] < -50
+    assert answer["fermi_energy_upper"] == pytest.approx(answer["fermi_energy"] + 0.7, rel=1e-4)
+    for name, width in (("band_gap", 0.7), ("magnetic_moment", 0.003 * density.volume)):
+        assert (answer[name], answer[f"{name}_lower"]) == (0, 0)
+        assert answer[f"{name}_upper"] == pytest.approx(width, rel=1e-4)

@@ -197,6 +197,20 @@ def test_reduced_derivatives_are_those_of_density_functionals(blur):
     np.testing.assert_allclose(np.sinh(cube[..., 4]), laplacian / (4 * fermi**2 * values), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("blur", [0.0, 0.4])
+def test_reduced_derivatives_take_no_density_below_the_threshold(blur):
+    channels = ("density", "gradient", "laplacian", "reduced_gradient", "reduced_laplacian")
+    view = view_of("cartesian", channels=channels, blurs=(blur,) if blur else (), density_threshold=0.5)
+    cube = cube_of(noise((9, 10, 11)), view, *random_frame()).astype(np.float64)[..., len(channels) if blur else 0 :]
+    values, gradient, laplacian = np.moveaxis(np.sinh(cube[..., :3]) * view.density_scale, -1, 0)
+    gradient, laplacian = gradient / (blur or 1.0), laplacian / (blur**2 or 0.1)
+    assert 0.1 < (values < 0.5).mean() < 0.9
+    least = np.maximum(values, 0.5)
+    fermi = np.cbrt(3 * np.pi**2 * least)
+    np.testing.assert_allclose(np.sinh(cube[..., 3]), gradient / (2 * fermi * least), rtol=1e-4)
+    np.testing.assert_allclose(np.sinh(cube[..., 4]), laplacian / (4 * fermi**2 * least), rtol=1e-4, atol=1e-5)
+
+
 def test_reduced_derivatives_of_vacuum_are_finite():
     density = noise((9, 10, 11))
     view = view_of("cartesian", channels=("reduced_gradient", "reduced_laplacian"))
