@@ -79,6 +79,7 @@ class Samples:
         volumes: (n,) cell volumes, Å³; used for properties that grow with the cell, and for nothing else.
         labels: per property (n,), in its unit, NaN = missing.
         features: per baseline (n, F), what it sees; a sample with a NaN in its row is unknown to that baseline.
+        groups: of which group each sample is (rhonet.predictions).
 
     Raises:
         ValueError: arrays of different lengths, or volumes that are not above 0.
@@ -88,6 +89,7 @@ class Samples:
     volumes: np.ndarray
     labels: dict[str, np.ndarray]
     features: dict[str, np.ndarray]
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -175,7 +177,10 @@ def fit_predict_baselines(
             for name, answer in answers.items():
                 predicted[name][item.name] = _physical_scale(item, answer, test.volumes)
     labels = {item.name: test.labels[item.name] for item in properties}
-    return {name: Predictions(tuple(properties), test.ids, labels, values) for name, values in predicted.items()}
+    return {
+        name: Predictions(tuple(properties), test.ids, labels, values, groups=test.groups)
+        for name, values in predicted.items()
+    }
 
 
 def _dummy(item: Property, targets: np.ndarray, n: int) -> np.ndarray:

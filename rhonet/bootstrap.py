@@ -1,4 +1,4 @@
-"""A score with its interval: the bootstrap over samples, and Wilson's interval for a share of them."""
+"""A score with its interval: the bootstrap over groups of samples, and Wilson's interval for a share of them."""
 
 from __future__ import annotations
 
@@ -65,8 +65,14 @@ def metric_of(scores: np.ndarray, reason: str) -> Metric:
     return Metric(value, float(lower), float(upper), left_out)
 
 
-def share_of(hits: np.ndarray, reason: str) -> Metric:
-    """Share of the samples (n,) that are True."""
+def share_of(hits: np.ndarray, reason: str, units: np.ndarray | None = None) -> Metric:
+    """Share of the samples (n,) that are True.
+
+    Args:
+        units: (n,) which samples belong together: the interval is that of as many samples as there are units.
+            None where each stands alone.
+    """
     if not len(hits):
         return Metric(math.nan, reason=reason)
-    return Metric(float(hits.mean()), *wilson_interval(int(hits.sum()), len(hits), LEVEL))
+    share, n = float(hits.mean()), len(hits) if units is None else len(np.unique(units))
+    return Metric(share, *wilson_interval(share * n, n, LEVEL))

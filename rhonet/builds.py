@@ -65,9 +65,8 @@ def open_or_build(data: DataConfig, *, declared: Sequence[str] = ()) -> tfds.cor
     folder = read_folder(data.folder or bundled_folder(), declared=tuple(parse_declaration(text) for text in declared))
     fingerprint = folder.fingerprint()
     root = Path(data.data_dir) / builder_name
-    for path, metadata in _built(root):
-        if metadata.get("fingerprint") == fingerprint and not _mismatch(metadata, data):
-            return _open(path)
+    if (found := _find_built(root, fingerprint, data)) is not None:
+        return _open(found)
     with _quiet_tfds():
         module = importlib.import_module(f"tfds_builders.{builder_name}.{builder_name}_dataset_builder")
         builder = module.Builder(data_dir=data.data_dir, config=_config(module.Builder, data, folder, declared))
@@ -77,6 +76,10 @@ def open_or_build(data: DataConfig, *, declared: Sequence[str] = ()) -> tfds.cor
         try:
             _build(builder, folder)
         except OSError as error:
+            # Another process may have built the same meanwhile, as where many trainings start together. TFDS then
+            # cannot give its folder the final name, and says so without an error number.
+            if (found := _find_built(root, fingerprint, data)) is not None:
+                return _open(found)
             raise BuildError(_disk_error(data.data_dir, error)) from error
     return _open(target)
 
@@ -122,7 +125,9 @@ def _config_name(name: str, spacing: float) -> str:
 def _open_by_name(data: DataConfig, builder_name: str) -> tfds.core.DatasetBuilder:
     """A data set whose source folder is not given: trusted to be what its name says."""
     root = Path(data.data_dir) / builder_name
-    found = {path.parent.name: (path, metadata) for path, metadata in _built(root)}
+    found: dict[str, tuple[Path, Mapping[str, Any]]] = {}
+    for path, metadata in _built(root):
+        found.setdefault(path.parent.name, (path, metadata))
     name = _config_name(data.name, data.spacing)
     if name not in found:
         raise BuildError(
@@ -137,7 +142,7 @@ def _open_by_name(data: DataConfig, builder_name: str) -> tfds.core.DatasetBuild
 
 def _built(root: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Directory and metadata of each finished data set below root/<configuration>/<version>, newest version first."""
-    for path in sorted(root.glob("*/*"), reverse=True):
+    for path in sorted(root.glob("*/*"), key=lambda one: (one.parent.name, _version_of(one.name)), reverse=True):
         if path.name.startswith("incomplete."):
             log.warning("%s: left by a build that was stopped; delete it if no build is running", path)
         elif (path / METADATA_NAME).is_file():
@@ -147,6 +152,20 @@ def _built(root: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
                 raise BuildError(
                     f"{path / METADATA_NAME}: cannot be read: {error}; delete that directory to build it anew"
                 ) from error
+
+
+def _find_built(root: Path, fingerprint: str, data: DataConfig) -> Path | None:
+    """Directory of a finished data set of that source, if this rhonet can use it."""
+    for path, metadata in _built(root):
+        if metadata.get("fingerprint") == fingerprint and not _mismatch(metadata, data):
+            return path
+    return None
+
+
+def _version_of(name: str) -> tuple[int, ...]:
+    """Numbers of a version, () of a directory that is none."""
+    parts = name.split(".")
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
 
 
 def _mismatch(metadata: Mapping[str, Any], data: DataConfig) -> str:

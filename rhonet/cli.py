@@ -7,6 +7,7 @@ import importlib
 import io
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -52,6 +53,16 @@ def _let_everything_through() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def end_like_ctrl_c() -> None:
+    """Lets a plain `kill` and a closed terminal end this process as Ctrl-C does, so that what it started ends too.
+
+    A process under nohup goes on when its terminal closes.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def user_errors() -> tuple[type[Exception], ...]:

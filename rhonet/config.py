@@ -230,7 +230,7 @@ class Config:
     """One experiment.
 
     Raises:
-        ConfigError: the view would see finer waves than the records hold.
+        ConfigError: settings that do not go together.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -247,6 +247,11 @@ class Config:
         _require(
             self.train.ensemble == 1 or not self.data.folds,
             f"an ensemble of {self.train.ensemble} makes its own folds; leave data.folds at 0 or train.ensemble at 1",
+        )
+        _require(
+            self.data.split_by != "element" or (self.train.ensemble == 1 and not self.data.folds),
+            "data.split_by element has no folds: a crystal holds several elements and would belong to several; leave "
+            "train.ensemble at 1 and data.folds at 0, or split by something else",
         )
 
     def with_folder(self, folder: Path | None) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import time
@@ -15,7 +16,7 @@ from ase.data import atomic_numbers
 
 from rhonet.config import ConfigError, DataConfig
 from rhonet.properties import Property
-from rhonet.splits import SPLITS, assign_by_element, assign_fold, assign_split, position
+from rhonet.splits import ALL, SPLITS, assign_by_element, assign_fold, assign_split, position
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -44,8 +45,12 @@ class Index:
     properties: tuple[Property, ...]
 
     def rows(self, split: str) -> np.ndarray:
-        """Record numbers of a split, ascending."""
-        return np.flatnonzero(self.splits == split)
+        """Record numbers of a split (or of `ALL`), ascending."""
+        return np.flatnonzero((self.splits == split) | (split == ALL))
+
+    def as_trained_by_ensemble(self) -> Index:
+        """The same where all records outside the test split train: each is in the training folds of some networks."""
+        return dataclasses.replace(self, splits=np.where(self.splits == "validation", "train", self.splits))
 
     def fingerprint(self) -> str:
         """Hash of ids, labels, volumes and splits: equal where two runs saw the same data."""

@@ -128,10 +128,23 @@ def _property_value(path: Path, name: str, key: str, value: object) -> Any:
             raise FolderError(
                 f"{path}: [properties.{name}]: classes must be a number or a list of names in quotes, found {value!r}"
             )
+        if numbers := [one for one in value if _is_number(one)]:
+            raise FolderError(
+                f"{path}: [properties.{name}]: the class name {numbers[0]!r} is a number, and cells with numbers count "
+                f"the classes from 0; give a name with a letter, or classes = {len(value)} and numbers from 0"
+            )
         return tuple(value)
     if type(value) is not expected:
         raise FolderError(f"{path}: [properties.{name}]: {key} must be {expected.__name__}, found {value!r}")
     return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def canonical_unit(unit: str) -> str:

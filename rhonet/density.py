@@ -114,12 +114,17 @@ class ChargeDensity:
     def collinear_magnetization(self) -> np.ndarray | None:
         """Scalar magnetization (nx, ny, nz), µB/Å³; a non-collinear one is projected on its total moment.
 
-        Where a non-collinear total moment vanishes (under 1e-6 µB) there is no axis to project on; the
-        z component is taken.
+        Where a non-collinear total moment vanishes (within `LEAST_MOMENT`) it is projected on the axis along which it
+        is largest in the mean square: turning all spins together changes nothing but, perhaps, the sign.
         """
         if self.magnetization is None or self.magnetization.ndim == 3:
             return self.magnetization
         moment = self.magnetization.mean(axis=(1, 2, 3), dtype=np.float64) * self.volume
         length = np.linalg.norm(moment)
-        axis = moment / length if length > 1e-6 else np.array([0.0, 0.0, 1.0])
+        if length > LEAST_MOMENT:
+            axis = moment / length
+        else:
+            spin = self.magnetization.reshape(3, -1).astype(np.float64)
+            axis = np.linalg.eigh(spin @ spin.T)[1][:, -1]
+            axis *= np.sign(axis[np.abs(axis).argmax()])
         return np.tensordot(axis, self.magnetization, axes=1)

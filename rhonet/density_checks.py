@@ -331,7 +331,7 @@ def _disagreement(
     """Finding on labels that are `wrong` times what the cell says."""
     factor = float(np.median(list(wrong.values())))
     reason = "from another structure than the density?"
-    if all(_is_near(ratio, factor) for ratio in wrong.values()):
+    if factor > 0 and all(_is_near(ratio, factor) for ratio in wrong.values()):
         unit = next((what for one, what in _OTHER_UNITS[name].items() if _is_near(factor, one)), "")
         reason = f"in {unit}?" if unit else reason
     if name == "volume_per_atom" and all(_is_near(ratio, n_atoms[key]) for key, ratio in wrong.items()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import re
 from collections import Counter, defaultdict
@@ -239,9 +240,10 @@ def _ids(names: Sequence[tuple[str, ...]]) -> list[str]:
     for length in range(2, max(map(len, names), default=0) + 1):
         counts = Counter(chosen)
         chosen = ["_".join(name[-length:]) if counts[one] > 1 else one for name, one in zip(names, chosen, strict=True)]
-    seen: dict[str, int] = defaultdict(int)
-    ids = []
+    ids: dict[str, None] = {}
+    wanted = set(chosen)
     for one in chosen:
-        seen[one] += 1
-        ids.append(one if seen[one] == 1 else f"{one}_{seen[one]}")
-    return ids
+        numbered = (f"{one}_{number}" for number in itertools.count(2))
+        free = one if one not in ids else next(name for name in numbered if name not in ids and name not in wanted)
+        ids[free] = None
+    return list(ids)

@@ -13,6 +13,13 @@ from rhonet.config import TrainConfig
 log = logging.getLogger(__name__)
 
 
+def arithmetic_of(strategy: tf.distribute.Strategy) -> dict[str, str | int]:
+    """Number format, kind and number of devices: with others, the same seed gives other weights."""
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    policy = keras.mixed_precision.global_policy().name
+    return {"precision": policy, "devices": kind, "count": strategy.num_replicas_in_sync}
+
+
 def prepare_devices(train: TrainConfig) -> tf.distribute.Strategy:
     """Makes TensorFlow deterministic, sets the number format and returns a `MirroredStrategy`.
 

@@ -24,7 +24,7 @@ from rhonet.report import SplitSummary, format_report, write_metrics
 from rhonet.report_facts import describe_evaluation, histories_of
 from rhonet.runs import Run, explain_disk
 from rhonet.serving import Predictor
-from rhonet.splits import SPLITS
+from rhonet.splits import ALL, SPLITS
 from rhonet.stored_baselines import predict_baselines
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,11 @@ def evaluate_model(
     data: DataConfig,
     out: Path,
     split: str = "test",
+    networks: int = 1,
     baselines: Sequence[str] = QUICK_BASELINES,
     run: Run | None = None,
 ) -> Evaluation:
-    """Scores an exported model on one split; prints the table, writes metrics.json, report.html and plots/ to `out`.
+    """Scores an exported model on one split or all records; prints the table, writes all else to `out`.
 
     The model is the very SavedModel that is served, fed with the stored grids. The baselines are fitted on
     the training split of the same data.
@@ -50,7 +51,9 @@ def evaluate_model(
         folder: model folder.
         builder: built data set; `index` is its index, `data` how it was split.
         out: folder for the results, made if missing.
-        split: "train", "validation" or "test".
+        split: "train", "validation", "test" or `rhonet.splits.ALL`; the latter without baselines.
+        networks: of the model. Those of an ensemble saw together all records outside the test split, so the
+            baselines train on them too.
         baselines: names of what stands beside the model (rhonet.baselines).
         run: where the model was trained, for the learning curves; None if that is not at hand.
 
@@ -60,15 +63,17 @@ def evaluate_model(
     """
     started = time.monotonic()
     rows = index.rows(split)
-    counts = {name: len(index.rows(name)) for name in SPLITS}
-    if not counts[split] or not counts["train"]:
+    seen = index if networks == 1 else index.as_trained_by_ensemble()
+    counts = {name: len(seen.rows(name)) for name in SPLITS if len(seen.rows(name)) or name == split}
+    baselines = () if split == ALL else baselines
+    if not len(rows) or (baselines and not counts.get("train")):
         raise ConfigError(
-            f"nothing to evaluate: {counts[split]} {split} and {counts['train']} train records; "
-            "give another --split, or other data.fractions or data.split_seed"
+            f"nothing to evaluate: {len(rows)} {split} and {counts.get('train', 0)} train records; "
+            "give another --split (all of them with --data and --split all)"
         )
     card = read_card(folder)
     predictions = with_sets(predict_records(Predictor(folder), builder, index, rows), card.calibration)
-    compared = predict_baselines(builder, index, data=data, split=split, names=baselines)
+    compared = predict_baselines(builder, seen, data=data, split=split, names=baselines) if baselines else {}
     evaluation = evaluate(predictions)
     others = {name: evaluate(item) for name, item in compared.items()}
     summary = SplitSummary(split, data.split_by, data.split_seed, data.fractions, counts)
@@ -116,4 +121,5 @@ def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.n
         lower={name: np.array([answer.lower[name] for answer in answers], np.float64) for name in bounded},
         upper={name: np.array([answer.upper[name] for answer in answers], np.float64) for name in bounded},
         novelty=None if np.isnan(novelty).any() else novelty,
+        groups=tuple(index.groups[rows].tolist()),
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rhonet.builds import open_or_build, stored_properties
 from rhonet.checkpoint import has_checkpoint, weights_hash
 from rhonet.config import Config
 from rhonet.dataset import Index, read_index, select_properties, shared_properties
-from rhonet.devices import prepare_devices
+from rhonet.devices import arithmetic_of, prepare_devices
 from rhonet.evaluation import evaluate_model
 from rhonet.export import export_run
 from rhonet.history_plots import history_figure
@@ -21,14 +21,23 @@ from rhonet.model_card import write_card
 from rhonet.observers import ConsoleObserver, TensorBoardObserver
 from rhonet.plots import save_figure
 from rhonet.properties import Property
-from rhonet.runs import Run, RunError, explain_disk, make_run, write_record
+from rhonet.runs import Run, RunError, explain_disk, make_run, note_resumption, write_record
 from rhonet.splits import SPLITS
+from rhonet.standardize import Standardizer
 from rhonet.training import Trainer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
+
+# What tells the groups of densities that name no elements, by data.split_by.
+_NAMING_COLUMNS = {
+    "chemical_system": "formula or chemical_system",
+    "element": "formula or chemical_system",
+    "formula": "formula",
+    "prototype": "prototype",
+}
 
 
 def start_training(config: Config, run: Run) -> None:
@@ -40,14 +49,19 @@ def start_training(config: Config, run: Run) -> None:
     """
     strategy = prepare_devices(config.train)
     builder, index = open_data(config)
-    # The first network is made before the folder: what does not fit shows here.
+    # The first network is made before the folder, and the labels of all are looked at: what does not fit shows here.
     first, *others = members_of(run, config)
     trainer = Trainer(builder, _index_of(first, builder, index), first.config, strategy=strategy, run=first.run)
+    for member in others:
+        own = _index_of(member, builder, index)
+        train = own.rows("train")
+        Standardizer.fit(own.properties, own.labels[train], own.volumes[train])
     make_run(run, config)
     log.info("run folder %s", run.path)
     _start_member(first, trainer, builder=builder)
     if others:
-        write_record(run, data=_describe(builder, index), scales=trainer.standardizer.to_dict())
+        scales = trainer.standardizer.to_dict()
+        write_record(run, data=_describe(builder, index, config), scales=scales, arithmetic=arithmetic_of(strategy))
     _train_members(run, config, builder=builder, index=index, strategy=strategy, first=trainer)
 
 
@@ -60,13 +74,23 @@ def resume_training(run: Run) -> None:
     config, before = run.config(), run.record()["data"]
     strategy = prepare_devices(config.train)
     builder, index = open_data(config)
-    now = _describe(builder, index)
+    now = _describe(builder, index, config)
     for what in ("fingerprint", "source"):
         if now[what] != before[what]:
             raise RunError(
                 f"{run.path}: was trained on data with the {what} {before[what]}, now it is {now[what]}; "
                 "restore the data or start a new run"
             )
+    arithmetic = arithmetic_of(strategy)
+    begun = run.record().get("arithmetic", arithmetic)
+    if begun != arithmetic:
+        log.warning(
+            "%s: was begun in %s and goes on in %s: not to the weights of a run that never stopped",
+            run.path,
+            _spelled(begun),
+            _spelled(arithmetic),
+        )
+    note_resumption(run, arithmetic=arithmetic)
     _train_members(run, config, builder=builder, index=index, strategy=strategy)
 
 
@@ -78,16 +102,24 @@ def open_data(config: Config, *, predicted: Sequence[Property] = ()) -> tuple[An
             instead of the configured ones.
     """
     builder = open_or_build(config.data)
-    nameless = builder.info.metadata["counts"]["without_species"]  # pyright: ignore[reportOptionalSubscript]
-    if nameless and config.data.split_by != "id":
-        log.warning(
-            "%d densities name no elements and are split by their ids: copies of a crystal may fall on both sides; "
-            "add a column formula or chemical_system to properties.csv",
-            nameless,
-        )
     stored = stored_properties(builder)
     properties = shared_properties(predicted, stored) if predicted else select_properties(config.data, stored)
-    return builder, read_index(builder, config.data, properties)
+    index = read_index(builder, config.data, properties)
+    nameless = builder.info.metadata["counts"]["without_species"]  # pyright: ignore[reportOptionalSubscript]
+    # An id may be spelled like a group.
+    alone = min(nameless, int((index.groups == index.ids).sum()))
+    if alone and config.data.split_by != "id":
+        log.warning(
+            "%d densities name no elements and are split by their ids: copies of a crystal may fall on both sides; "
+            "add a column %s to properties.csv",
+            alone,
+            _NAMING_COLUMNS[config.data.split_by],
+        )
+    return builder, index
+
+
+def _spelled(arithmetic: Mapping[str, Any]) -> str:
+    return f"{arithmetic['precision']} on {arithmetic['count']} {arithmetic['devices']}(s)"
 
 
 def _train_members(
@@ -107,7 +139,8 @@ def _train_members(
     if not run.model.exists():
         export_run(run, run.model)
     if len(index.rows("test")):
-        evaluate_model(run.model, builder, index, data=config.data, out=run.path, run=run)
+        networks = config.train.ensemble
+        evaluate_model(run.model, builder, index, data=config.data, out=run.path, networks=networks, run=run)
         with explain_disk(run.model, "free some space"):
             write_card(run, run.model)
     log.info("TensorBoard: tensorboard --logdir %s", run.path)
@@ -134,7 +167,12 @@ def _index_of(member: Member, builder: Any, index: Index) -> Index:
 def _start_member(member: Member, trainer: Trainer, *, builder: Any) -> None:
     if not member.run.config_file.is_file():
         make_run(member.run, member.config)
-    write_record(member.run, data=_describe(builder, trainer.index), scales=trainer.standardizer.to_dict())
+    write_record(
+        member.run,
+        data=_describe(builder, trainer.index, member.config),
+        scales=trainer.standardizer.to_dict(),
+        arithmetic=arithmetic_of(trainer.strategy),
+    )
 
 
 def _fit(trainer: Trainer, member: Member) -> None:
@@ -162,12 +200,13 @@ def _draw_history(trainer: Trainer) -> Figure:
     )
 
 
-def _describe(builder: Any, index: Index) -> dict[str, Any]:
+def _describe(builder: Any, index: Index, config: Config) -> dict[str, Any]:
     metadata = builder.info.metadata
+    seen = index if config.train.ensemble == 1 else index.as_trained_by_ensemble()
     return {
         "name": builder.info.full_name,
         "source": metadata["fingerprint"],
         "about": dict(metadata["about"]),
         "fingerprint": index.fingerprint(),
-        "records": {split: len(index.rows(split)) for split in SPLITS},
+        "records": {split: len(seen.rows(split)) for split in SPLITS},
     }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import math
 from pathlib import Path
 
 from rhonet.cli import OK, CallError, new_parser, run_command, start_tensorflow
+from rhonet.config import load_resolved_config
 from rhonet.density import ChargeDensity
 from rhonet.model_card import read_card
-from rhonet.outputs import add_output_options, check_outputs, write_field, write_picture
+from rhonet.outputs import add_output_options, check_field, check_outputs, write_field, write_picture
 from rhonet.path_integral import BASELINES, FEWEST_STEPS, MOST_STEPS, Attribution, integrate_gradients
 from rhonet.predict import RELEASED, released_model
 from rhonet.properties import Property
@@ -84,8 +86,10 @@ def main(arguments: argparse.Namespace) -> int:
         return report_failures([density], n_files=1)
     for warning in density.warnings:
         log.warning("%s: warning: %s", arguments.file, warning)
+    coarse = arguments.method == "grad-cam"
+    check_field(dataclasses.replace(density, magnetization=None) if coarse else density, arguments)
     start_tensorflow()
-    if arguments.method == "grad-cam":
+    if coarse:
         _explain_coarsely(arguments, folder, density, properties=properties, item=item)
     else:
         _explain(arguments, folder, density, item=item)
@@ -171,6 +175,8 @@ def _explain_coarsely(
 
     found = grad_cam(folder, density, properties=properties, item=item)
     print(f"{item.name}  Grad-CAM from {found.min():.3f} to {found.max():.3f} of its largest magnitude")
+    if load_resolved_config(folder / "config.toml").model.name == "msa3dcnn":
+        log.warning("note: only the convolutions are shown; what msa3dcnn reads off the distribution of values is not")
     if arguments.plot is not None:
         from rhonet.attribution_plots import map_figure
 

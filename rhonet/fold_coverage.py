@@ -13,7 +13,7 @@ from rhonet.bootstrap import Metric, share_of
 from rhonet.calibration import LEVEL, conformal_quantile
 from rhonet.config import ConfigError
 from rhonet.coverage import learned_errors
-from rhonet.predictions import Predictions
+from rhonet.predictions import Predictions, merge_predictions
 from rhonet.properties import Property
 from rhonet.study_report import with_interval
 
@@ -49,16 +49,20 @@ def measure_fold_coverage(folds: Sequence[Predictions], volumes: Mapping[str, fl
     ids = [name for fold in folds for name in fold.ids]
     if len(folds) < 2 or len(set(ids)) < len(ids):
         raise ConfigError(f"{len(folds)} folds with {len(ids)} samples, {len(set(ids))} different: each belongs to one")
+    units = merge_predictions(folds).units
     found = []
     for item in folds[0].properties:
         errors = [learned_errors(item, fold, np.array([volumes[name] for name in fold.ids])) for fold in folds]
+        known = ~np.isnan(np.concatenate(errors))
         errors = [one[~np.isnan(one)] for one in errors]
         widths = [
             conformal_quantile(np.concatenate(errors[:at] + errors[at + 1 :]), LEVEL) for at in range(len(errors))
         ]
         hits = np.concatenate([one <= width for one, width in zip(errors, widths, strict=True)])
         if len(hits) and np.isfinite(widths).all():
-            found.append(FoldCoverage(item, len(hits), share_of(hits, "no labels"), float(np.median(widths))))
+            found.append(
+                FoldCoverage(item, len(hits), share_of(hits, "no labels", units[known]), float(np.median(widths)))
+            )
     return tuple(found)
 
 

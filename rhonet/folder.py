@@ -141,6 +141,7 @@ class Folder:
                 contents[sample.path] + (cells[sample.structure] if sample.structure is not None else ""),
                 sample.formula,
                 sample.chemical_system,
+                *([text] if (text := sample.bookkeeping.get("prototype", "")) else []),
                 [sample.labels[declared.name] for declared in self.properties],
             ]
             for sample in sorted(self.samples, key=lambda sample: sample.id)
@@ -177,9 +178,10 @@ def read_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Folde
     Columns: `id` (unique), `file` (relative to the folder or absolute; an archive means its entry named like the
     id, `archive.h5::entry` another one, `AECCAR0+AECCAR2` a sum), `structure` (a file with cell and atoms, for
     formats that hold none), bookkeeping columns (`BOOKKEEPING` and those listed in dataset.toml as
-    `bookkeeping = [...]`), and properties: known ones, those in `declared`, and those under `[properties.NAME]` in
-    dataset.toml (unit, kind, note, symbol, transform, intensive, nonnegative, volume_like, loss_weight, classes). An
-    empty cell is a missing label; a column of nothing else is left out. The densities themselves are not opened.
+    `bookkeeping = [...]`, but for those that are declared as properties), and properties: known ones, those in
+    `declared`, and those under `[properties.NAME]` in dataset.toml (unit, kind, note, symbol, transform, intensive,
+    nonnegative, volume_like, loss_weight, classes). An empty cell is a missing label; a column of nothing else is left
+    out. The densities themselves are not opened.
 
     Raises:
         FolderError: the first thing that is wrong, with file, line, what was found and what to do, and how many
@@ -268,7 +270,14 @@ def _find_columns(
     table: Table, settings: Settings, declared: Sequence[Property], mistakes: Mistakes
 ) -> tuple[list[Property], list[str]]:
     """Properties among the columns, and the names of columns that are neither property nor bookkeeping."""
-    bookkeeping = {*KEYS, STRUCTURE, *BOOKKEEPING, *settings.bookkeeping}
+    # What somebody declares is a property, whatever such columns mostly are.
+    usual = {STRUCTURE, *BOOKKEEPING}.difference(one.name for one in declared)
+    bookkeeping = {*KEYS, *usual, *settings.bookkeeping}
+    for name in sorted({one.name for one in declared}.intersection(settings.bookkeeping, table.columns)):
+        mistakes.add(
+            f"{table.path.with_name(SETTINGS_NAME)}: {name!r} is listed under bookkeeping and declared as a property; "
+            "remove one of them"
+        )
     properties, undeclared = [], []
     for name in table.columns:
         if name in bookkeeping:

@@ -40,9 +40,11 @@ def grad_cam(folder: Path, density: ChargeDensity, *, properties: Sequence[Prope
         item: one of them.
 
     Raises:
-        RunError, ConfigError: the model was made by a rhonet that builds other networks.
+        RunError, ConfigError: the model was made by a rhonet that builds other networks, or has no convolutions.
     """
     config = load_resolved_config(folder / "config.toml")
+    if config.model.name == "values":
+        raise RunError(f"{folder}: its networks have no convolutions to show; use --method integrated-gradients")
     networks = _open_networks(folder, config, properties)
     at = sum(other.size for other in properties[: properties.index(item)])
     maps = _maps(networks, density, config.view, columns=slice(at, at + item.size))

@@ -29,7 +29,7 @@ class Growth:
     """The learning curve of one property, or of the mean of all: 1 - R² = a · n^(-exponent).
 
     now: R² on the learned scale with all training crystals. ahead: with `FACTORS` times as many. aim: how many times
-    as many for `AIM`. Intervals are from resampling crystals: they do not say whether the law goes on.
+    as many for `AIM`. Intervals are from resampling groups of crystals: they do not say whether the law goes on.
     """
 
     name: str
@@ -84,7 +84,8 @@ def format_growth(found: Sequence[Growth]) -> str:
     return (
         f"1 - R² falls with the number n of training crystals about as n^(-exponent). Read on beyond the set at hand, "
         f"this gives R² with {', '.join(f'{factor:g}' for factor in FACTORS)} times as many, and how many it takes. "
-        f"{LEVEL:.0%} intervals from resampling crystals; whether the law goes on so far they do not know.\n\n{table}"
+        f"{LEVEL:.0%} intervals from resampling groups of crystals; whether the law goes on they do not know.\n\n"
+        f"{table}"
     )
 
 

@@ -95,7 +95,7 @@ def report_page(findings: Findings) -> str:
         "learning": ("Learning curves", _learning(findings)),
         "notes": ("Notes", [html.items(_notes(findings, curves))]),
     }
-    title = f"Evaluation of {findings.model} on the {findings.split.name} split"
+    title = f"Evaluation of {findings.model}: {findings.split.title}"
     return html.page(
         title,
         html.heading(title, subtitle=_summary(findings)),
@@ -130,7 +130,7 @@ def _facts(findings: Findings) -> list[Html]:
     shares = " / ".join(f"{share:g}" for share in split.fractions)
     facts = {
         **findings.facts,
-        "Split": f"{split.name}, {findings.evaluation.n} samples ({counts})",
+        "Scored": f"{split.title}, {findings.evaluation.n} samples ({counts})",
         "Split by": f"{split.split_by}, seed {split.seed}, shares {shares}",
     }
     return [html.terms(facts)]
@@ -161,7 +161,9 @@ def _property(findings: Findings, item: Property) -> list[Html]:
     labels, values = predictions.labels[item.name], predictions.values[item.name]
     n = int((np.isfinite(labels) & np.isfinite(values.reshape(len(labels), -1)).all(axis=1)).sum())
     if not n:
-        return [html.paragraph(f"No sample of the {split} split has a label and a prediction of this property.")]
+        return [
+            html.paragraph(f"No sample of the {findings.split.title} has a label and a prediction of this property.")
+        ]
     others = {SHORT_NAMES.get(name, name): one for name, one in findings.baselines.items()}
     parity = property_figure(predictions, findings.evaluation, name=item.name, split=split)
     errors = error_figure(predictions, name=item.name, others=others)
@@ -271,8 +273,8 @@ def _notes(findings: Findings, curves: Mapping[str, CoverageCurve]) -> list[str]
     """How intervals of scores are made, and what is not available."""
     evaluation = findings.evaluation
     notes = [
-        f"[{LEVEL:.0%}] intervals of scores: {evaluation.resamples} bootstrap resamples of these samples, the training "
-        "fixed; they say nothing about another training or other crystals."
+        f"[{LEVEL:.0%}] intervals of scores: {evaluation.resamples} bootstrap resamples of the split's groups, the "
+        "training fixed; they say nothing about another training or other crystals."
     ]
     regression = [item.name for item in findings.predictions.properties if not item.is_class]
     without = [name for name in regression if name not in findings.predictions.lower]

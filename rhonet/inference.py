@@ -39,6 +39,7 @@ def to_predictions(network: Network, standardized: np.ndarray, index: Index, row
         ids=tuple(index.ids[rows].tolist()),
         labels={item.name: index.labels[rows, column] for column, item in enumerate(index.properties)},
         values={name: keras.ops.convert_to_numpy(value).astype(np.float64) for name, value in values.items()},
+        groups=tuple(index.groups[rows].tolist()),
     )
 
 

@@ -21,6 +21,7 @@ from rhonet.scores import auc, balanced_accuracy, macro_auc, regression_scores
 ZERO = 1e-3
 # From this share of zeros on, a property is scored on its other labels as well.
 FEWEST_ZEROS = 0.2
+ENOUGH = 5  # labels that are not zero; a property with fewer hangs on them and does not count in averages
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,7 @@ class SetMetrics:
 
 @dataclass(frozen=True)
 class Average:
-    """Means over the regression properties named, with intervals from joint resampling of the samples.
-
-    r2: mean of R² on the learned scales.
-    """
+    """Means over the regression properties named (R² on the learned scales), with intervals from joint resampling."""
 
     properties: tuple[str, ...]
     r2: Metric
@@ -128,7 +126,7 @@ class Average:
 class Evaluation:
     """All scores of one predictor on one set of n samples.
 
-    averages: "all" and "without_volume_like" regression properties whose R² and MAE/MAD are defined.
+    averages: "all" and "without_volume_like" regression properties whose R² and MAE/MAD are defined and rest on enough.
     intervals: one entry per property that was predicted with an interval.
     sets: one entry per property that was predicted with a set of classes.
     novel: share of the samples with a novelty above 1; None where the predictor does not say.
@@ -172,8 +170,8 @@ class Evaluation:
 def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
     """Score predictions against their labels; samples without a label do not count for that property.
 
-    Intervals come from resampling crystals, the same draws for all properties, in the order of the ids: two
-    predictors on the same samples meet the same resamples. Nothing undefined raises: it is NaN with a reason.
+    Intervals come from resampling groups of samples, the same draws for all properties, in the order of the names:
+    two predictors on the same samples meet the same resamples. Nothing undefined raises: it is NaN with a reason.
 
     Args:
         resamples: bootstrap resamples; 0 for none, and intervals that are NaN.
@@ -192,7 +190,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         part = parts.get(task)
         non_zero = None if part is None else NonZeroMetrics(part.n, part.above, **_metrics_of(part, drawn[part]))
         regression.append(RegressionMetrics(task.target, task.n, **metrics, where_not_zero=non_zero))
-    numbers = [task for task in tasks if not task.target.is_class]
+    numbers = [task for task in tasks if not task.target.is_class and (task not in parts or parts[task].n >= ENOUGH)]
     learned = [(task.target, drawn[task][task.main_name], drawn[task]["mae_over_mad"]) for task in numbers]
     averages = {
         "all": _average(learned),
@@ -207,7 +205,9 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         seed=seed,
         intervals=_score_intervals(predictions),
         sets=_score_sets(predictions),
-        novel=None if predictions.novelty is None else share_of(predictions.novelty > NOVEL, "no samples"),
+        novel=None
+        if predictions.novelty is None
+        else share_of(predictions.novelty > NOVEL, "no samples", predictions.units),
     )
 
 
@@ -345,7 +345,7 @@ def _score_intervals(predictions: Predictions) -> tuple[IntervalMetrics, ...]:
             continue
         label, lower, upper = (of[item.name] for of in (predictions.labels, predictions.lower, predictions.upper))
         rows = ~np.isnan(label + lower + upper)
-        coverage = share_of((lower <= label)[rows] & (label <= upper)[rows], "no labels")
+        coverage = share_of(((lower <= label) & (label <= upper))[rows], "no labels", predictions.units[rows])
         width = float(np.median((upper - lower)[rows])) if rows.any() else math.nan
         scored.append(IntervalMetrics(item, int(rows.sum()), coverage, width))
     return tuple(scored)
@@ -360,7 +360,7 @@ def _score_sets(predictions: Predictions) -> tuple[SetMetrics, ...]:
         rows = np.flatnonzero(~np.isnan(labels))
         inside = members[rows, labels[rows].astype(np.intp)]
         size = float(members[rows].sum(axis=1).mean()) if len(rows) else math.nan
-        scored.append(SetMetrics(item, len(rows), share_of(inside, "no labels"), size))
+        scored.append(SetMetrics(item, len(rows), share_of(inside, "no labels", predictions.units[rows]), size))
     return tuple(scored)
 
 

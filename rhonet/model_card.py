@@ -11,7 +11,9 @@ from typing import Any
 
 import tomli_w
 
+from rhonet.builds import BUNDLED
 from rhonet.calibration import Calibration
+from rhonet.config import ViewConfig, config_from_dict
 from rhonet.properties import Property
 from rhonet.runs import Run, RunError, package_versions, write_text
 
@@ -32,6 +34,12 @@ class Card:
 
     properties: tuple[Property, ...]
     content: dict[str, Any]
+
+    @property
+    def view(self) -> ViewConfig | None:
+        """How the model sees a density; None where an earlier rhonet exported it, which did not say."""
+        stored = self.content.get("view")
+        return None if stored is None else config_from_dict({"view": stored}).view
 
     @property
     def calibration(self) -> Calibration | None:
@@ -96,7 +104,8 @@ def write_card(run: Run, folder: Path) -> None:
             "exported_with": package_versions(),
         },
         "data": record["data"],
-        "limits": {"text": LIMITS},
+        "view": run.config().to_dict()["view"],
+        "limits": {"text": LIMITS + (OF_BUNDLED if record["data"]["name"].startswith(f"{BUNDLED}/") else "")},
         "properties": record["standardizer"]["properties"],
     }
     calibration = run.calibration()
@@ -118,5 +127,6 @@ LIMITS = (
     "Trained on densities of one code and one kind of pseudopotential: a density with other cores (another "
     "valence, all-electron) is a different input, and total energies, Fermi energies and formation energies "
     "refer to the training data's references. Intervals hold for crystals like those trained on; a novelty above 1 "
-    "says that a density is not. Hypothetical small prototype cells dominate the bundled set."
+    "says that a density is not."
 )
+OF_BUNDLED = " Hypothetical small prototype cells dominate the bundled set."

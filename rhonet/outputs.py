@@ -48,6 +48,18 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         raise CallError(f"--plot {plot}: exists already; choose another name, or --force to replace it")
 
 
+def check_field(density: ChargeDensity, arguments: argparse.Namespace) -> None:
+    """Refuses a field on the grid of that density that --save could not write, before it is computed.
+
+    Raises:
+        WriteError: why.
+    """
+    if arguments.save is not None:
+        from rhonet.formats.writing import check_targets
+
+        check_targets(density, arguments.save, overwrite=arguments.force)
+
+
 def write_picture(figure: Figure, path: Path) -> None:
     """Draws the figure into the file.
 

@@ -15,6 +15,7 @@ from rhonet.model_card import Card, read_card
 from rhonet.phrases import counted
 from rhonet.reading import add_file_arguments, reader_for, report_failures
 from rhonet.runs import RunError
+from rhonet.sheet import doubts_of
 from rhonet.triton.client import TIMEOUT_SECONDS, RefusedError, ServerPredictor, address_argument, seconds_argument
 from rhonet.triton.config import DENSITY_MODEL
 from rhonet.triton.server import ServerError
@@ -79,7 +80,8 @@ def main(arguments: argparse.Namespace) -> int:
         except ServerError as error:  # what was answered before is not lost, and the next file may be answered again
             rows.append(Row(file, formula, error=f"{file}: {error}"))
             continue
-        warnings = (*density.warnings, *_spin_note(density, card), *_novelty_note(answer))
+        doubts = doubts_of(density, card.view) if card.view is not None else ()
+        warnings = (*density.warnings, *doubts, *_spin_note(density, card), *_novelty_note(answer))
         rows.append(Row(file, formula, density.n_electrons, answer, "", warnings, density.total_moment))
     write = {"table": format_rows, "csv": csv_rows, "json": json_rows}[arguments.format]
     sys.stdout.write(write(rows, card))

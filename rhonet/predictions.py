@@ -29,7 +29,8 @@ class Predictions:
         lower, upper: ends of the 90 % interval (n,) per regression property that has one, in its unit; {} without.
         sets: which classes belong to the 90 % prediction set (n, classes) bool, per class property that has one.
         novelty: (n,), above `NOVEL` for samples unlike those trained on; None where the predictor does not say.
-        crystals: of which crystal each sample is, where several are of one; () where each is of its own.
+        groups: of which group each sample is, where several are of one and say less than as many different ones: the
+            group that the split is made on (rhonet.splits); () where each is of its own.
 
     Raises:
         ValueError: a property without an array, a wrong shape, an infinite label, a label that is no class,
@@ -44,7 +45,7 @@ class Predictions:
     upper: dict[str, np.ndarray] = field(default_factory=dict)
     novelty: np.ndarray | None = None
     sets: dict[str, np.ndarray] = field(default_factory=dict)
-    crystals: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, names in (("sample id", self.ids), ("property", [item.name for item in self.properties])):
@@ -59,16 +60,16 @@ class Predictions:
         self._check_intervals()
         if self.novelty is not None and self.novelty.shape != (len(self),):
             raise ValueError(f"novelty must have shape ({len(self)},), got {self.novelty.shape}")
-        if self.crystals and len(self.crystals) != len(self):
-            raise ValueError(f"{len(self.crystals)} crystals are named for {len(self)} samples")
+        if self.groups and len(self.groups) != len(self):
+            raise ValueError(f"{len(self.groups)} groups are named for {len(self)} samples")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def units(self) -> np.ndarray:
-        """Number of the crystal of each sample, (n,), from 0 on."""
-        return np.unique(self.crystals, return_inverse=True)[1] if self.crystals else np.arange(len(self))
+        """Number of the group of each sample, (n,), from 0 on."""
+        return np.unique(self.groups, return_inverse=True)[1] if self.groups else np.arange(len(self))
 
     def sorted_by_id(self) -> Predictions:
         """The same predictions with the samples in the order of their ids."""
@@ -85,7 +86,7 @@ class Predictions:
             upper=upper,
             novelty=novelty,
             sets=sets,
-            crystals=tuple(self.crystals[at] for at in order) if self.crystals else (),
+            groups=tuple(self.groups[at] for at in order) if self.groups else (),
         )
 
     def _check_labels(self, item: Property) -> None:
@@ -135,7 +136,7 @@ class Predictions:
 def merge_predictions(parts: Sequence[Predictions]) -> Predictions:
     """Labels and predictions for disjoint sets of samples as one, without intervals and novelty.
 
-    All of them name crystals or none.
+    All of them name groups or none.
 
     Raises:
         ValueError: a sample occurs twice.
@@ -146,5 +147,5 @@ def merge_predictions(parts: Sequence[Predictions]) -> Predictions:
         tuple(name for part in parts for name in part.ids),
         {item.name: np.concatenate([part.labels[item.name] for part in parts]) for item in properties},
         {item.name: np.concatenate([part.values[item.name] for part in parts]) for item in properties},
-        crystals=tuple(name for part in parts for name in part.crystals),
+        groups=tuple(name for part in parts for name in part.groups),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,13 +24,13 @@ class Property:
         intensive: False for properties that grow with the cell; they are learned per cell volume.
         nonnegative: True where no value below 0 exists; predictions and their intervals stop there.
         volume_like: True where the grid's shape and scale alone give (nearly) the answer; reported apart.
-        loss_weight: weight in the multi-task loss.
+        loss_weight: weight in the multi-task loss, above 0.
         classes: number of classes of a multiclass property, else 0.
         class_names: what they are called, in the order of their numbers; () where they have numbers only.
         note: one line for the dataset card.
 
     Raises:
-        ValueError: a kind, transform or name that does not exist.
+        ValueError: a kind, transform or name that does not exist, or a weight that is none.
     """
 
     name: str
@@ -54,6 +55,11 @@ class Property:
             raise ValueError(f"property {self.name}: kind {self.kind!r} is none of {', '.join(KINDS)}")
         if self.transform not in TRANSFORMS:
             raise ValueError(f"property {self.name}: transform {self.transform!r} is none of {', '.join(TRANSFORMS)}")
+        if not (self.loss_weight > 0 and math.isfinite(self.loss_weight)):
+            raise ValueError(
+                f"property {self.name}: loss_weight must be above 0, found {self.loss_weight:g}; to learn without it, "
+                "leave it out of data.properties"
+            )
         if self.kind != "regression" and (self.transform != "identity" or not self.intensive or self.nonnegative):
             raise ValueError(
                 f"property {self.name}: a {self.kind} property has no transform, volume scaling or lower bound"

@@ -24,6 +24,7 @@ from rhonet.score_text import (
     significant,
     with_interval,
 )
+from rhonet.splits import ALL
 
 WIDTH = 100
 _NAME_WIDTH = 30
@@ -41,7 +42,7 @@ class SplitSummary:
         split_by: group key, e.g. "chemical_system": groups never fall on both sides.
         seed: seed of the assignment.
         fractions: shares of train, validation, test.
-        counts: samples per split.
+        counts: samples per split that has some.
     """
 
     name: str
@@ -49,6 +50,11 @@ class SplitSummary:
     seed: int
     fractions: tuple[float, float, float]
     counts: Mapping[str, int]
+
+    @property
+    def title(self) -> str:
+        """What was scored: "test split", or "all records"."""
+        return "all records" if self.name == ALL else f"{self.name} split"
 
 
 def format_report(
@@ -67,8 +73,8 @@ def format_report(
     """
     counts = ", ".join(f"{count} {name}" for name, count in split.counts.items())
     lines = [
-        f"{split.name} split: {evaluation.n} samples; {counts}; split by {split.split_by}, seed {split.seed}",
-        f"{_INTERVAL} intervals: {evaluation.resamples} bootstrap resamples of these samples, the training fixed",
+        f"{split.title}: {evaluation.n} samples; {counts}; split by {split.split_by}, seed {split.seed}",
+        f"{_INTERVAL} intervals: {evaluation.resamples} bootstrap resamples of the split's groups, the training fixed",
     ]
     blocks = (
         (_regression_rows(evaluation), 1),

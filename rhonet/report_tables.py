@@ -105,7 +105,7 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> Html | None:
             strong |= {(len(rows), 2 + column) for column in _best(scores, largest=is_class)}
             rows.append([label, "AUC" if is_class else "MAE", *map(decimals if is_class else significant, scores)])
     return html.table(
-        "Beside the baselines, fitted on the same training split and scored on the same samples; best in bold.",
+        "Beside the baselines, fitted on the records that trained and scored on the same samples; best in bold.",
         heads=["property", "score", *evaluations],
         rows=rows,
         names=2,

@@ -151,12 +151,13 @@ def open_run(path: Path) -> Run:
     return run
 
 
-def write_record(run: Run, *, data: dict[str, Any], scales: dict[str, Any]) -> None:
-    """Writes run.json: when, by which command, with which versions and commit, on which data.
+def write_record(run: Run, *, data: dict[str, Any], scales: dict[str, Any], arithmetic: dict[str, Any]) -> None:
+    """Writes run.json: when, by which command, with which versions and commit, on which data, in which arithmetic.
 
     Args:
         data: name, fingerprint and record counts of the data set.
         scales: the fitted `Standardizer` as plain values.
+        arithmetic: number format and devices (`rhonet.devices`).
 
     Raises:
         RunError: it cannot be written.
@@ -168,9 +169,28 @@ def write_record(run: Run, *, data: dict[str, Any], scales: dict[str, Any]) -> N
         "commit": git_commit(),
         "versions": package_versions(),
         "machine": {"cpus": os.cpu_count(), "platform": platform.platform()},
+        "arithmetic": arithmetic,
         "data": data,
         "standardizer": scales,
     }
+    with explain_disk(run.record_file, "free some space"):
+        write_text(run.record_file, json.dumps(record, indent=2) + "\n")
+
+
+def note_resumption(run: Run, *, arithmetic: dict[str, Any]) -> None:
+    """Adds to run.json who goes on with the run.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    record = run.record()
+    now = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "versions": package_versions(),
+        "arithmetic": arithmetic,
+    }
+    record["resumed"] = [*record.get("resumed", []), now]
     with explain_disk(run.record_file, "free some space"):
         write_text(run.record_file, json.dumps(record, indent=2) + "\n")
 

@@ -89,7 +89,7 @@ def balanced_accuracy(labels: np.ndarray, guess: np.ndarray, weights: np.ndarray
     return np.mean(recalls, axis=0)
 
 
-def wilson_interval(hits: int, n: int, level: float) -> tuple[float, float]:
+def wilson_interval(hits: float, n: int, level: float) -> tuple[float, float]:
     """Wilson's score interval of a share of n > 0 independent samples; it has a width even where all are hits."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     share, tail = hits / n, z * z / n

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import signal
 import time
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
-from rhonet.cli import OK, new_parser, run_command
+from rhonet.cli import OK, end_like_ctrl_c, new_parser, run_command
 from rhonet.predict import RELEASED, model_folder
 from rhonet.runs import explain_disk, write_text
 from rhonet.triton.config import (
@@ -25,7 +23,7 @@ from rhonet.triton.config import (
     read_config,
 )
 from rhonet.triton.export import export_repository
-from rhonet.triton.repository import model_fingerprint
+from rhonet.triton.repository import has_todays_backend, model_fingerprint
 from rhonet.triton.server import ServerError, find_server, free_ports, start_server
 
 log = logging.getLogger("rhonet.serve")
@@ -76,8 +74,7 @@ def main(arguments: argparse.Namespace) -> int:
     request = repository.with_name(f"{repository.name}-request.json")
     with explain_disk(request, "free some space or give another --repository"):
         write_text(request, json.dumps(example_request()))
-    # Without this a plain `kill` would end us alone and leave the server behind.
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_like_ctrl_c()  # else the server would be left behind
     started = time.monotonic()
     said = repository.with_name(f"{repository.name}-server.log")
     try:
@@ -96,11 +93,14 @@ def main(arguments: argparse.Namespace) -> int:
 
 def is_current(repository: Path, folder: Path, backend: str) -> bool:
     """Whether a repository serves the model of a folder as it is now, through that backend."""
-    config = repository / NETWORK_MODEL / CONFIG
-    if not config.is_file():
+    # The last one is put in its place last: a repository that is half written lacks it, or has an older one.
+    configs = [repository / name / CONFIG for name in (NETWORK_MODEL, DENSITY_MODEL)]
+    if not all(config.is_file() for config in configs):
         return False
-    served = read_config(config)
-    return served.backend == backend and served.parameters[FINGERPRINT].string_value == model_fingerprint(folder)
+    network, density = map(read_config, configs)
+    fingerprint = model_fingerprint(folder)
+    same = all(one.parameters[FINGERPRINT].string_value == fingerprint for one in (network, density))
+    return same and network.backend == backend and (backend != "python" or has_todays_backend(repository))
 
 
 def example_request() -> dict[str, object]:
@@ -126,10 +126,6 @@ def _name(folder: Path) -> str:
     """What a model is called: its folder, or the run that it came from."""
     folder = folder.resolve()
     return folder.parent.name if folder.name == "model" else folder.name
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

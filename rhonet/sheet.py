@@ -174,23 +174,27 @@ def _outlook(density: ChargeDensity, *, spacing: float, view: ViewConfig | None)
     yield _spin_outlook(density)
     if view is None:
         return
+    if not _coarse_axes(density, view.finest):
+        yield f"The released model takes it: the grid is as fine as it needs ({view.finest:g} Å)."
+    yield from doubts_of(density, view)
+
+
+def doubts_of(density: ChargeDensity, view: ViewConfig) -> Iterator[str]:
+    """Why a model that sees densities so may say less about this one than about those it was trained on."""
     if coarse := _coarse_axes(density, view.finest):
         yield (
-            f"The released model takes it, but was trained on grids of at most {view.finest:g} Å: along {coarse} this "
-            "one is coarser, so detail that the model counts on is missing."
+            f"The model was trained on grids of at most {view.finest:g} Å: along {coarse} this one is coarser, so "
+            "detail that the model counts on is missing."
         )
-    else:
-        yield f"The released model takes it: the grid is as fine as it needs ({view.finest:g} Å)."
     if view.kind == "cartesian" and density.volume > view.views * view.edge**3:
         yield (
-            f"The released model sees only a part of so large a cell: it averages over {view.views} cubes of "
-            f"{view.edge:g} Å."
+            f"The model sees only a part of so large a cell: it averages over {view.views} cubes of {view.edge:g} Å."
         )
     empty = np.count_nonzero(density.values < _EMPTY_DENSITY) / density.values.size
     if empty > _EMPTY_SHARE:
         yield (
-            f"{empty:.0%} of the cell is empty (below {_EMPTY_DENSITY:g} e/Å³): a molecule or surface? The "
-            "released model knows bulk crystals only."
+            f"{empty:.0%} of the cell is empty (below {_EMPTY_DENSITY:g} e/Å³): a molecule or surface? A model "
+            "of bulk crystals, as the released one, does not know them."
         )
 
 
@@ -219,10 +223,12 @@ def _spin_outlook(density: ChargeDensity) -> str:
     if spin is None or moment is None:
         return "It holds no magnetization, so the network sees a non-magnetic crystal."
     if spin.ndim == 4:
-        axis = "its total moment" if moment > 1e-6 else "z, as its total moment vanishes"
+        axis = "its total moment" if moment > LEAST_MOMENT else "its main axis, as its total moment vanishes"
         return f"The network sees the magnetization projected on {axis}."
     if moment < -LEAST_MOMENT:
         return "The network sees the magnetization turned around, as up and down are a convention and its sum negative."
+    if abs(moment) <= LEAST_MOMENT and np.sum(spin.astype(np.float64) ** 3) < 0:
+        return "The network sees the magnetization turned around, as up and down are a convention and its sum vanishes."
     return "The network sees the magnetization as it is."
 
 

@@ -15,6 +15,8 @@ import math
 from collections.abc import Sequence
 
 SPLITS = ("train", "validation", "test")
+ALL = "all"
+"""Not a split: every record, where another data set than the model's own is scored."""
 GROUP_KEYS = ("chemical_system", "formula", "prototype", "element", "id")
 
 

@@ -55,8 +55,9 @@ class Standardizer:
                 _check_classes(item, values)
                 scales.append(Scale(0.0, 1.0))
                 continue
-            spread = float(values.std())
-            scales.append(Scale(float(values.mean()), spread if spread > 1e-12 else 1.0))
+            spread, size = float(values.std()), float(np.abs(values).max())
+            # Labels that differ by rounding only have no spread, however small their unit makes them.
+            scales.append(Scale(float(values.mean()), spread if spread > 1e-12 * size else min(size, 1.0) or 1.0))
         return cls(tuple(properties), tuple(scales))
 
     def to_dict(self) -> dict[str, Any]:

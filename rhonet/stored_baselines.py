@@ -83,6 +83,7 @@ def _features(builder: Any, rows: np.ndarray, names: Sequence[str]) -> dict[str,
 def _samples(index: Index, rows: np.ndarray, features: dict[str, np.ndarray]) -> Samples:
     return Samples(
         ids=tuple(index.ids[rows].tolist()),
+        groups=tuple(index.groups[rows].tolist()),
         volumes=index.volumes[rows],
         labels={item.name: index.labels[rows, column] for column, item in enumerate(index.properties)},
         features=features,

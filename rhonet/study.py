@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import os
@@ -99,10 +100,14 @@ def main(arguments: argparse.Namespace) -> int:
         ]
         for variant in _chosen(variants, arguments.only)
     }
-    _build_data(config)
+    source = _build_data(config)
+    # Before hours of training: what is there must be of the same data.
+    for trial in itertools.chain(*trials.values()):
+        if trial.is_done:
+            read_result(trial, source=source)
     # Seed by seed, so that an interrupted study has something to say about every variant.
     run_trials([trials[name][seed] for seed in range(arguments.seeds) for name in trials], workers=arguments.workers)
-    results = {name: [read_result(trial) for trial in ours] for name, ours in trials.items()}
+    results = {name: [read_result(trial, source=source) for trial in ours] for name, ours in trials.items()}
     sections = [_audit(config)] if study.audits_leaks else []
     sections += [_describe_tasks(groups, results, out)] if groups else []
     sections += [_read_on(results)] if study.reads_on and len(results) > 1 else []
@@ -122,12 +127,12 @@ def _chosen(variants: tuple, only: str | None) -> tuple:
     return tuple(by_name[name] for name in wanted)
 
 
-def _build_data(config: Config) -> None:
-    """Builds the data set once, before the workers ask for it at the same time."""
+def _build_data(config: Config) -> str:
+    """Builds the data set once, before the workers ask for it at the same time; its fingerprint."""
     start_tensorflow()
     from rhonet.builds import open_or_build
 
-    open_or_build(config.data)
+    return open_or_build(config.data).info.metadata["fingerprint"]  # pyright: ignore[reportOptionalSubscript]
 
 
 def _audit(config: Config) -> _Section:
@@ -198,12 +203,19 @@ def _report(
 
     comparisons = compare(results, paired=paired)
     command = shlex.join(["python", "-m", "rhonet.study", *sys.argv[1:]])
-    head = f"`{command}`, commit {git_commit() or 'unknown'}, {comparisons[0].evaluation.n} predictions per variant\n\n"
+    commits = sorted({one.commit or "unknown" for ours in results.values() for one in ours})
+    trained = f"trained at commit {', '.join(commits)}"
+    head = f"`{command}`, {trained}, {comparisons[0].evaluation.n} predictions per variant\n\n"
     text = head + format_comparison(comparisons)
     if paired and len(comparisons) > 1:
         text += f"\nPaired differences to {comparisons[0].name}:\n\n" + format_differences(comparisons)
     text += "".join(f"\n{section.text}" for section in sections)
-    found = {"command": command, "commit": git_commit(), "variants": [one.to_dict() for one in comparisons]}
+    found = {
+        "command": command,
+        "commit": git_commit(),
+        "trained_at": commits,
+        "variants": [one.to_dict() for one in comparisons],
+    }
     for section in sections:
         found |= section.found
     with explain_disk(out, "give another --out"):

@@ -25,7 +25,7 @@ class Comparison:
     evaluation: of all its predictions together.
     average: mean R² (learned scale) over the properties that all variants of the study share, or its own ones.
     difference: of that mean to the reference's on the same samples, and per property (R²; AUC of a class), with
-        intervals from resampling samples; None for the reference.
+        intervals from resampling groups of samples; None for the reference.
     by_seed: mean R² of each training alone.
     """
 
@@ -60,18 +60,18 @@ def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> 
     found = []
     for name, predictions in pooled.items():
         scores = property_scores(predictions, resamples=RESAMPLES)
+        evaluation = evaluate(predictions, resamples=RESAMPLES)
         trials = results[name]
         differences: dict[str, Metric] = {}
         if name != reference and paired:
             before = property_scores(pooled[reference], resamples=RESAMPLES)
             shared = [item for item in scores if item in before]
             drawn = {item: scores[item] - before[item] for item in shared}
-            regression = {item.name for item in predictions.properties if not item.is_class}
-            defined = [values for item, values in drawn.items() if item in regression and not np.isnan(values[0])]
+            averaged = evaluation.averages["all"].properties
+            defined = [values for item, values in drawn.items() if item in averaged and not np.isnan(values[0])]
             differences = {item: metric_of(values, "undefined score") for item, values in drawn.items()}
             if defined:
                 differences[""] = metric_of(np.mean(defined, axis=0), "")
-        evaluation = evaluate(predictions, resamples=RESAMPLES)
         by_seed = tuple(_mean_r2(trial.predictions) for trial in trials)
         found.append(
             Comparison(

@@ -79,7 +79,7 @@ def measure_gains(results: Mapping[str, Sequence[Result]], groups: TaskGroups) -
     """Gains of all properties in one training over each alone, of groups over each alone, and of all over groups.
 
     The variants that train a part of the properties each are put together to one set of predictions. Intervals come
-    from resampling samples, the same draws for both ways. A way without any variant in `results` is left out.
+    from resampling groups of samples, the same draws for both ways. A way without any variant in `results` is left out.
 
     Args:
         results: finished trials of `rhonet.study_plans.task_variants`, by variant.
@@ -117,7 +117,7 @@ def format_gains(gains: Sequence[Gain]) -> str:
         return "Not to be said: that takes the variant `all` and those that train fewer properties.\n"
     parts = [
         f"Gains are differences of R² (learned scale) or AUC on the same {gains[0].n} predictions, with "
-        f"{LEVEL:.0%} intervals from resampling samples in pairs; they are not widened for the number of properties. "
+        f"{LEVEL:.0%} intervals from resampling groups in pairs; they are not widened for the number of properties. "
         "Classes have no share in the mean.\n"
     ]
     for gain in gains:
@@ -172,7 +172,7 @@ def _put_together(variants: Mapping[str, Sequence[Result]], order: Sequence[str]
         parts[0].ids,
         {item.name: part.labels[item.name] for item, part in chosen},
         {item.name: part.values[item.name] for item, part in chosen},
-        crystals=parts[0].crystals,
+        groups=parts[0].groups,
     )
 
 

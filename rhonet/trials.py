@@ -12,7 +12,8 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from rhonet.config import Config, ConfigError, config_from_dict
 from rhonet.dataset import Index
 from rhonet.predictions import Predictions, merge_predictions
 from rhonet.properties import Property
-from rhonet.runs import Run, explain_disk, make_run, write_text
+from rhonet.runs import Run, explain_disk, git_commit, make_run, write_text
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESULT_NAME = "predictions.npz"
-COST_NAME = "cost.json"
+ABOUT_NAME = "trial.json"
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,17 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came of a trial: predictions for the crystals of its fold, and CPU seconds of the training."""
+    """What came of a trial.
+
+    predictions: for the crystals of its fold.
+    cpu_seconds: of the training.
+    commit: of rhonet then, "" where unknown.
+    """
 
     trial: Trial
     predictions: Predictions
     cpu_seconds: float
+    commit: str = ""
 
 
 def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int, baseline: str = "") -> Trial:
@@ -90,7 +97,11 @@ def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int
 
 
 def run_trials(trials: Sequence[Trial], *, workers: int) -> None:
-    """Runs what is not done yet, `workers` single-threaded processes side by side, and logs each as it ends."""
+    """Runs what is not done yet, `workers` single-threaded processes side by side, and logs each as it ends.
+
+    Raises:
+        ConfigError: what a trial raised, or a worker was killed; what runs comes to its end, nothing else is begun.
+    """
     waiting = [trial for trial in trials if not trial.is_done]
     log.info("%d trials, %d done before, %d at a time", len(trials), len(trials) - len(waiting), workers)
     if not waiting:
@@ -101,15 +112,44 @@ def run_trials(trials: Sequence[Trial], *, workers: int) -> None:
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker) as pool:
         running = {pool.submit(_run_trial, trial): trial for trial in waiting}
         for done, future in enumerate(as_completed(running), start=1):
-            trial, line = running[future], future.result()
+            trial, line = running[future], _line_of(future, pool)
             minutes = (time.monotonic() - started) / 60
             log.info(
                 "%d/%d after %.0f min: %s seed %d: %s", done, len(waiting), minutes, trial.variant, trial.seed, line
             )
 
 
-def read_result(trial: Trial) -> Result:
-    """Predictions and cost of a finished trial."""
+def _line_of(future: Future[str], pool: ProcessPoolExecutor) -> str:
+    """What a trial says; of one that failed the error, and the trials that wait are given up."""
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "a trial's process was killed, probably for want of memory; give fewer --workers (finished trials are kept)"
+        ) from error
+    except Exception:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def read_result(trial: Trial, *, source: str) -> Result:
+    """Predictions and cost of a finished trial.
+
+    Args:
+        source: fingerprint of the data set that the study is about.
+
+    Raises:
+        ConfigError: the trial saw other data, or an earlier rhonet ran it, which did not note the data.
+    """
+    file = trial.path / ABOUT_NAME
+    if not file.is_file():
+        raise ConfigError(f"{trial.path}: an earlier rhonet ran this trial; give another --out or remove it")
+    about = json.loads(file.read_text(encoding="utf-8"))
+    if about["source"] != source:
+        raise ConfigError(
+            f"{trial.path}: was run on another state of the data set (fingerprint {about['source'][:16]}, now "
+            f"{source[:16]}); give another --out or remove it"
+        )
     with np.load(trial.path / RESULT_NAME) as stored:
         properties = tuple(Property(**item) for item in json.loads(str(stored["properties"])))
         predictions = Predictions(
@@ -117,30 +157,32 @@ def read_result(trial: Trial) -> Result:
             tuple(stored["ids"].tolist()),
             labels={item.name: stored[f"labels/{item.name}"] for item in properties},
             values={item.name: stored[f"values/{item.name}"] for item in properties},
+            groups=tuple(stored["groups"].tolist()),
         )
-    cost = json.loads((trial.path / COST_NAME).read_text())
-    return Result(trial, predictions, cost["cpu_seconds"])
+    return Result(trial, predictions, about["cpu_seconds"], about["commit"])
 
 
 def pool_results(results: Iterable[Result]) -> Predictions:
-    """Predictions of several trials as one; a sample that several of them predicted occurs as often."""
+    """Predictions of several trials as one; a sample that several of them predicted occurs as often, in its group."""
     parts = [(result.trial.seed, result.predictions) for result in results]
     return merge_predictions(
         [
-            replace(part, ids=tuple(f"{name} (seed {seed})" for name in part.ids), crystals=part.ids)
+            replace(part, ids=tuple(f"{name} (seed {seed})" for name in part.ids), groups=part.groups or part.ids)
             for seed, part in parts
         ]
     )
 
 
-def write_result(trial: Trial, predictions: Predictions, cpu_seconds: float) -> None:
+def write_result(trial: Trial, predictions: Predictions, *, cpu_seconds: float, source: str) -> None:
     """Writes what `read_result` reads, the predictions last: they mark the trial as done."""
     arrays = {f"labels/{item.name}": predictions.labels[item.name] for item in predictions.properties}
     arrays |= {f"values/{item.name}": predictions.values[item.name] for item in predictions.properties}
     properties = json.dumps([dataclasses.asdict(item) for item in predictions.properties])
-    write_text(trial.path / COST_NAME, json.dumps({"cpu_seconds": round(cpu_seconds, 1)}) + "\n")
+    about = {"cpu_seconds": round(cpu_seconds, 1), "source": source, "commit": git_commit()}
+    write_text(trial.path / ABOUT_NAME, json.dumps(about) + "\n")
     partial = trial.path / f"partial-{RESULT_NAME}"
-    np.savez_compressed(partial, allow_pickle=False, ids=np.array(predictions.ids), properties=properties, **arrays)
+    names = {"ids": np.array(predictions.ids), "groups": np.array(predictions.groups, str)}
+    np.savez_compressed(partial, allow_pickle=False, **names, properties=properties, **arrays)
     os.replace(partial, trial.path / RESULT_NAME)
 
 
@@ -175,7 +217,8 @@ def _run_trial(trial: Trial) -> str:
             if trial.baseline
             else _train(trial, builder, index, strategy=strategy, run=run)
         )
-        write_result(trial, predictions, time.process_time() - started)
+        cpu_seconds = time.process_time() - started
+        write_result(trial, predictions, cpu_seconds=cpu_seconds, source=builder.info.metadata["fingerprint"])
     average = evaluate(predictions, resamples=0).averages["all"].r2.value
     return f"mean R² {average:.3f}"
 

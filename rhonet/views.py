@@ -62,7 +62,9 @@ class Frame(NamedTuple):
 def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, view: ViewConfig) -> Spectrum:
     """Filtered plane waves of a density.
 
-    The magnetization is flipped where its integral is negative (below -0.01 µB): up and down are a convention.
+    Up and down are a convention: the magnetization is flipped where its integral is negative, and where that vanishes
+    (within 0.01 µB, antiferromagnets) where the integral of its cube is. If both vanish, up and down are mostly
+    alike by symmetry.
 
     Args:
         values: ρ, (nx, ny, nz), e/Å³, any shape.
@@ -86,7 +88,9 @@ def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, vi
     coefficients = tf.gather(tf.reshape(coefficients, (-1, 2, tf.size(is_stored))), seen, axis=2)
     at_zero = tf.reduce_all(tf.equal(millers, 0), axis=1)
     mean = tf.reduce_sum(tf.where(at_zero, coefficients[1:, 0], 0.0))
-    is_down = tf.cast(mean, tf.float64) * cell_volume(lattice) < -LEAST_MOMENT
+    moment = tf.cast(mean, tf.float64) * cell_volume(lattice)
+    skewness = tf.reduce_sum(tf.cast(magnetization, tf.float32) ** 3)
+    is_down = (moment < -LEAST_MOMENT) | ((moment <= LEAST_MOMENT) & (skewness < 0.0))
     up = tf.where(is_down, -1.0, 1.0) * coefficients[1:]
     return Spectrum(tf.cast(millers, tf.float64), tf.concat([coefficients[:1], up], axis=0) * weight, lattice)
 

@@ -133,6 +133,27 @@ def test_set_is_opened_by_its_name_where_the_folder_is_gone(built):
     assert "holds no data set sugars_0.25 (found: salts_0.25); give data.folder" in message
 
 
+def test_newest_version_is_opened_by_its_name(built, tmp_path):
+    data_dir = shutil.copytree(built, tmp_path / "data")
+    (newest,) = data_dir.glob("charge_density/*/*.0.0")
+    for number in ("0.9.0", "0.10.0"):
+        old = shutil.copytree(newest, newest.with_name(number))
+        metadata = json.loads((old / "metadata.json").read_text())
+        (old / "metadata.json").write_text(json.dumps({**metadata, "record_version": "0"}))
+    builder = open_or_build(DataConfig(name="salts", data_dir=str(data_dir)))
+    assert str(builder.data_path) == str(newest)
+
+
+def test_set_that_another_process_built_meanwhile_is_opened(source, built, tmp_path, monkeypatch):
+    def build_after_another(builder, folder):
+        shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+        raise OSError("Cannot rename incomplete.ABC123_1.0.0. Destination 1.0.0 already exists.")
+
+    monkeypatch.setattr("rhonet.builds._build", build_after_another)
+    builder = open_or_build(config(source, tmp_path))
+    assert builder.info.splits[SPLIT].num_examples == 3
+
+
 def change_label(folder, data_dir):
     table = folder / "properties.csv"
     table.write_text(table.read_text().replace("1.5", "1.6"))

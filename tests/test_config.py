@@ -113,6 +113,8 @@ def test_later_settings_win_and_others_keep_their_values():
         ("data.split_by=colour", r"data\.split_by 'colour' is none of chemical_system"),
         ("data.properties=band_gap,band_gap", r"data\.properties names a property twice"),
         ("data.spacing=0.4", r"view\.finest 0\.25 Å is below data\.spacing 0\.4 Å"),
+        ("data.split_by=element data.folds=5", r"data\.split_by element has no folds"),
+        ("data.split_by=element train.ensemble=5", r"data\.split_by element has no folds"),
         ("model.size=huge", r"model\.size 'huge' is none of tiny, base, large"),
         ("epochs=2", r"--set 'epochs=2': the form is section\.key=value, e\.g\. train\.epochs=2"),
         ("train.epochs", "the form is section.key=value"),
@@ -120,7 +122,7 @@ def test_later_settings_win_and_others_keep_their_values():
 )
 def test_mistake_is_named_with_its_key(override, said):
     with pytest.raises(ConfigError, match=said) as caught:
-        load_config("tiny", [override])
+        load_config("tiny", override.split(" "))
     assert "\n" not in str(caught.value)
 
 

@@ -7,6 +7,18 @@ from rhonet.density import ChargeDensity
 from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED, density_of, random_density
 
 
+def test_antiferromagnet_is_projected_on_its_own_axis_however_it_lies():
+    rng = np.random.default_rng(0)
+    profile = rng.normal(size=(4, 5, 6))
+    profile -= profile.mean()
+    for axis in ([0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.6, 0.0, 0.8]):
+        field = np.multiply.outer(np.array(axis), profile)
+        projected = density_of(np.ones((4, 5, 6)), magnetization=field).collinear_magnetization()
+        assert projected is not None
+        sign = np.sign(projected.ravel() @ profile.ravel())
+        np.testing.assert_allclose(sign * projected, profile, atol=1e-6)
+
+
 @pytest.mark.parametrize("lattice", [CUBIC, SKEWED, LEFT_HANDED])
 def test_uniform_density_integrates_to_density_times_volume(lattice):
     density = density_of(np.full((3, 4, 1), 0.25), lattice=lattice)
@@ -39,7 +51,7 @@ def test_non_collinear_moment_is_a_length_and_projects_on_its_axis():
     assert density.collinear_magnetization() == pytest.approx(profile)
 
 
-def test_non_collinear_field_without_a_moment_projects_on_z():
+def test_non_collinear_field_without_a_moment_projects_on_its_main_axis():
     field = np.zeros((3, 2, 1, 1))
     field[2] = [[[1.0]], [[-1.0]]]
     projected = density_of(np.ones((2, 1, 1)), magnetization=field).collinear_magnetization()

@@ -203,6 +203,7 @@ MASS = sum(atomic_masses[atomic_numbers[symbol]] for symbol in ("Na", "Cl"))
         ("volume_per_atom", VOLUME / 2 * 1.2, "from another structure than the density?"),
         ("cell_volume", VOLUME * 0.99, ""),
         ("cell_volume", VOLUME / 2, "from another structure"),
+        ("cell_volume", 0.0, "from another structure"),
         ("mass_density", MASS * 1.66054 / VOLUME, ""),
         ("mass_density", MASS * 1660.54 / VOLUME, "in kg/m³ instead of g/cm³?"),
     ],

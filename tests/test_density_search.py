@@ -161,6 +161,12 @@ def test_equal_names_get_their_folders_in_front(tmp_path):
     assert sorted(found(tmp_path)) == ["Ge", "lda_C", "lda_Si", "pbe_C", "pbe_Si", "x", "x_2"]
 
 
+def test_number_behind_an_equal_name_is_free(tmp_path):
+    text = cube_text(random_density((3, 3, 3)))
+    write(tmp_path, **{"si.cube": text, "si.vasp": CHGCAR, "si_2.cube": text})
+    assert sorted(found(tmp_path)) == ["si", "si_2", "si_3"]
+
+
 def test_archive_is_listed_by_its_crystals(tmp_path):
     write_archive(tmp_path / "many.h5", {"a": random_density((3, 3, 3)), "b": random_density((3, 3, 3))})
     write_archive(tmp_path / "more.h5", {"b": random_density((3, 3, 3))})

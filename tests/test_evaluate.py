@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from typing import cast
 
@@ -41,7 +42,7 @@ def test_evaluation_of_a_run_gives_the_metrics_of_its_training(command, finished
     assert read_card(finished.run.model).content["metrics"]["model"]["n"] == 5
     for folder in (finished.run.path, tmp_path / "out"):
         page = (folder / "report.html").read_text()
-        assert f"<h1>Evaluation of {finished.run.path.name} on the test split</h1>" in page
+        assert f"<h1>Evaluation of {finished.run.path.name}: test split</h1>" in page
         assert all(f'id="property-{name}"' in page for name in names - {"overview"})
         assert "Loss per epoch" in page
     assert "python -m rhonet.train " in (finished.run.path / "report.html").read_text()
@@ -68,6 +69,7 @@ def test_model_folder_can_be_evaluated_on_another_split(command, finished, tmp_p
     answer = command("evaluate", tmp_path / "model", "--split", "validation")
     assert answer.code == 0, answer.stderr
     assert answer.stdout.startswith("validation split: 5 samples")
+    assert "the validation split chose the best epoch and made the intervals: its scores flatter" in answer.stderr
     assert (tmp_path / "model" / "evaluation-validation" / "metrics.json").is_file()
     page = (tmp_path / "model" / "evaluation-validation" / "report.html").read_text()
     assert "history does not lie beside the model" in page
@@ -88,6 +90,32 @@ def test_another_folder_is_scored_on_the_properties_that_it_has(command, finishe
     assert answer.code == 0, answer.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["model"]
     assert [*metrics["regression"], *metrics["classes"]] == ["band_gap", "is_metal"]
+    assert metrics["n"] == 5
+
+    # All of its records; no baseline could be fitted on others.
+    where = ("--data", folder, "--set", f"data.data_dir={crystals.data_dir}", "--out", tmp_path / "all")
+    answer = command("evaluate", finished.run.path, "--split", "all", *where)
+    assert answer.code == 0, answer.stderr
+    assert answer.stdout.startswith(f"all records: {len(rows) - 1} samples; ")
+    metrics = json.loads((tmp_path / "all" / "metrics.json").read_text())
+    assert (metrics["model"]["n"], metrics["baselines"]) == (len(rows) - 1, {})
+    assert "Evaluation of " in (page := (tmp_path / "all" / "report.html").read_text())
+    assert ": all records</h1>" in page
+
+
+def test_scores_that_would_mean_nothing_are_refused(command, finished, tmp_path):
+    answer = command("evaluate", finished.run.path, "--split", "all")
+    assert answer.says(2, "--split all needs a --data FOLDER of other crystals")
+    answer = command("evaluate", finished.run.path, "--set", "view.views=2")
+    assert answer.says(2, "--set 'view.views=2': only data.KEY=VALUE")
+    answer = command("evaluate", finished.run.path, "--set", "data.split_seed=1")
+    assert answer.says(2, "--set 'data.split_seed=1': without --data only data.data_dir=DIR; another split")
+    shutil.copytree(finished.run.model, tmp_path / "model")
+    settings = tmp_path / "model" / "config.toml"
+    settings.write_text(re.sub(r"ensemble = 1\b", "ensemble = 5", settings.read_text()))
+    for split in ("train", "validation"):
+        answer = command("evaluate", tmp_path / "model", "--split", split)
+        assert answer.says(2, f"--split {split}: of the 5 networks of {tmp_path / 'model'} all but one have trained on")
 
 
 def test_labels_in_another_unit_are_refused(command, finished, crystals, tmp_path):

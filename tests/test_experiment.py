@@ -78,6 +78,16 @@ def test_finished_run_is_resumed_without_training_again(command, finished, tmp_p
     assert weights_in(answer.stderr) == weights_in(finished.stderr)
     assert answer.stdout == finished.stdout
     assert (path / "checkpoint" / "state.npz").read_bytes() == before
+    assert "not to the weights of a run that never stopped" not in answer.stderr
+    record = json.loads((path / "run.json").read_text())
+    (resumed,) = record["resumed"]
+    assert resumed["arithmetic"] == record["arithmetic"] == {"precision": "float32", "devices": "CPU", "count": 1}
+
+    # As if it had been begun elsewhere.
+    record["arithmetic"] = {"precision": "mixed_bfloat16", "devices": "GPU", "count": 2}
+    (path / "run.json").write_text(json.dumps(record))
+    answer = command("train", "--resume", path)
+    assert "begun in mixed_bfloat16 on 2 GPU(s) and goes on in float32 on 1 CPU(s): not to the weights" in answer.stderr
 
 
 @pytest.mark.parametrize(

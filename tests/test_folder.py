@@ -302,6 +302,15 @@ SETTINGS_MISTAKES = {
         '[properties.hardness]\nunit = "GPa"',
         r"declares the property 'hardness', but .* no such column",
     ),
+    "class names that are numbers": (
+        '[properties.is_metal]\n[properties.phase]\nkind = "multiclass"\nclasses = ["1", "2.5", "x"]',
+        r"the class name '1' is a number, and cells with numbers count the classes from 0; .* or classes = 3",
+    ),
+    "property and bookkeeping": (
+        'bookkeeping = ["band_gap"]\n[properties.band_gap]\nnote = "GW"',
+        r"'band_gap' is listed under bookkeeping and declared as a property; remove one",
+    ),
+    "no weight": ("[properties.band_gap]\nloss_weight = 0", r"\[properties.band_gap\]: .*loss_weight must be above 0"),
     "bookkeeping": ('bookkeeping = "batch"', r"bookkeeping must be a list of column names"),
 }
 
@@ -358,6 +367,29 @@ def test_bundled_table_is_proper():
     assert len(table.samples) >= 161
     assert {known.unit for known in table.properties} >= {"GPa", "Å³", "g/cm³", "eV", "µB"}
     assert all(sample.chemical_system and sample.formula for sample in table.samples)
+
+
+def test_prototypes_count_in_the_fingerprint(folder):
+    """Splits may be made on them."""
+    plain, empty, one, other = (
+        read_folder(write(folder, f"id,file,band_gap{text}")).fingerprint()
+        for text in (
+            "\na,one.cube,1\n",
+            ",prototype\na,one.cube,1,\n",
+            *(f",prototype\na,one.cube,1,{x}\n" for x in "xy"),
+        )
+    )
+    assert plain == empty
+    assert len({plain, one, other}) == 3
+
+
+def test_usual_bookkeeping_column_may_be_declared_a_property(folder):
+    table = "id,file,band_gap,spacegroup\na,one.cube,1,2\nb,two.cube,2,0\n"
+    assert [one.name for one in read_folder(write(folder, table)).properties] == ["band_gap"]
+    settings = '[properties.spacegroup]\nkind = "multiclass"\nclasses = 3\n'
+    read = read_folder(write(folder, settings=settings))
+    assert [one.name for one in read.properties] == ["band_gap", "spacegroup"]
+    assert [sample.labels["spacegroup"] for sample in read.samples] == [2, 0]
 
 
 def test_fingerprint_counts_what_came_later_only_where_it_says_something(folder):

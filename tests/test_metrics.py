@@ -12,6 +12,7 @@ from scipy.stats import mannwhitneyu
 from rhonet.metrics import Evaluation, Metric, evaluate
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
+from rhonet.scores import wilson_interval
 
 MODULUS = Property("modulus", unit="GPa", transform="log")
 VOLUME = Property("volume", unit="Å³", volume_like=True)
@@ -344,6 +345,36 @@ def with_intervals(predictions: Predictions, half_width: float) -> Predictions:
     return dataclasses.replace(predictions, lower=lower, upper=upper, novelty=novelty)
 
 
+def test_relatives_count_as_one_in_intervals():
+    """Fifty samples of each of eight groups err alike: the interval is that of eight, not of four hundred."""
+    rng, covered = np.random.default_rng(0), {True: 0, False: 0}
+    groups = tuple(f"group-{at}" for at in range(8) for _ in range(50))
+    ids = tuple(f"{at:03d}" for at in range(400))
+    for _ in range(100):
+        labels = rng.normal(size=400)
+        errors = np.repeat(rng.normal(size=8), 50)
+        for grouped in covered:
+            found = evaluate(
+                Predictions((GAP,), ids, {"gap": labels}, {"gap": labels + errors}, groups=groups if grouped else ()),
+                resamples=200,
+            )
+            (gap,) = found.regression
+            covered[grouped] += gap.mae.lower <= math.sqrt(2 / math.pi) <= gap.mae.upper
+    assert covered[False] < 40
+    assert covered[True] > 75
+
+
+def test_coverage_of_relatives_has_the_interval_of_their_number():
+    inside, ids = {"gap": np.zeros(40)}, tuple(f"{at:02d}" for at in range(40))
+    lower, upper = {"gap": np.full(40, -1.0)}, {"gap": np.full(40, 1.0)}
+    alone, grouped = (
+        evaluate(Predictions((GAP,), ids, inside, inside, lower=lower, upper=upper, groups=groups))
+        for groups in ((), tuple("ab" * 20))
+    )
+    assert alone.intervals[0].coverage.lower == pytest.approx(wilson_interval(40, 40, 0.95)[0])
+    assert grouped.intervals[0].coverage.lower == pytest.approx(wilson_interval(2, 2, 0.95)[0])
+
+
 def test_coverage_is_the_share_of_known_labels_inside():
     predictions = with_intervals(single(GAP, [1.0, 2.0, 3.0, np.nan], [1.0, 2.4, 3.6, 4.0]), 0.5)
     evaluation = evaluate(predictions, resamples=0)
@@ -394,3 +425,15 @@ def test_a_predictor_without_intervals_is_scored_as_before():
     assert evaluation.intervals == ()
     assert evaluation.novel is None
     assert not {"prediction_intervals", "novel"} & set(evaluation.to_dict())
+
+
+def test_property_that_is_zero_but_for_a_few_does_not_count_in_averages():
+    n = 40
+    labels = {"gap": np.linspace(0, 1, n), "moment": np.zeros(n)}
+    for few in (4, 5):
+        labels["moment"] = np.where(np.arange(n) < few, 2.0, 0.0)
+        values = {"gap": labels["gap"] + 0.1, "moment": labels["moment"] + 0.5}
+        items = (GAP, Property("moment", unit="µB"))
+        found = evaluate(Predictions(items, tuple(f"{at:02d}" for at in range(n)), labels, values), resamples=10)
+        assert found.averages["all"].properties == (("gap",) if few == 4 else ("gap", "moment"))
+        assert math.isfinite(found.regression[1].r2.value)

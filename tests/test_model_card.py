@@ -6,7 +6,8 @@ import json
 import pytest
 import tomli_w
 
-from rhonet.model_card import CARD_VERSION, read_card, write_card
+from rhonet.config import load_config
+from rhonet.model_card import CARD_VERSION, Card, read_card, write_card
 from rhonet.properties import PROPERTIES, Property
 from rhonet.runs import Run, RunError
 
@@ -25,6 +26,7 @@ def run(tmp_path) -> Run:
         "standardizer": {"properties": [dataclasses.asdict(item) for item in ITEMS], "scales": [[0, 1], [0, 1]]},
     }
     (tmp_path / "run.json").write_text(json.dumps(record))
+    (tmp_path / "config.toml").write_text(load_config("tiny", ["view.views=3", "view.blurs=0.2,0.4"]).to_toml())
     return Run(tmp_path)
 
 
@@ -36,6 +38,8 @@ def test_card_comes_back_with_its_properties(run):
     assert card.content["model"]["commit"] == "abc"
     assert "e/Å³" in card.content["model"]["input"]
     assert "metrics" not in card.content
+    assert card.view == load_config("tiny", ["view.views=3", "view.blurs=0.2,0.4"]).view
+    assert Card(ITEMS, {}).view is None
 
 
 def test_card_holds_the_metrics_without_what_is_undefined(run):

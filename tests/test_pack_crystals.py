@@ -160,6 +160,29 @@ def test_crystal_with_an_impossible_energy_is_left_out_and_named(source, tmp_pat
     assert [sample.id for sample in read_folder(tmp_path / "dest").samples] == ["two"]
 
 
+def test_formation_energies_refer_to_the_lowest_elements_of_the_whole_archive(tmp_path):
+    """A sodium below the bundled reference, packed after its chloride, lowers what the chloride is counted from."""
+    header = "id,file,formula,chemical_system,settings,total_energy_per_atom,formation_energy_per_atom\n"
+    crystals = {"salt": ("ClNa", "Cl-Na", "-590.0", ""), "fcc_Na": ("Na", "Na", "-767.482233", "0.5")}
+    for name, (formula, system, energy, label) in crystals.items():
+        (tmp_path / name).mkdir()
+        write_archive(tmp_path / name / "densities-000.h5", {name: random_density((5, 4, 6), seed=0)})
+        (tmp_path / name / "properties.csv").write_text(
+            f"{header}{name},densities-000.h5,{formula},{system},B,{energy},{label}\n"
+        )
+    dest = tmp_path / "dest"
+    pack(tmp_path / "salt", dest)
+    (salt,) = read_folder(dest).samples
+    usual = (-767.382233 - 411.531777) / 2  # tools/dft/reference_energies.csv
+    assert salt.labels["formation_energy_per_atom"] == pytest.approx(-590 - usual)
+    packed = pack(tmp_path / "fcc_Na", dest)
+    assert (packed.added, packed.replaced, packed.version) == (1, 1, "2.0.0")
+    salt, sodium = read_folder(dest).samples
+    assert salt.labels["formation_energy_per_atom"] == pytest.approx(-590 - usual + 0.05)
+    assert sodium.labels["formation_energy_per_atom"] == 0
+    assert pack(tmp_path / "salt", dest).version == "2.0.0", "packing again changes nothing"
+
+
 def test_gaps_known_on_the_mesh_only_are_left_empty_and_counted(source, tmp_path, capsys):
     """Of crystals that were not checked on symmetry points, only metals keep what follows from the band edges."""
     cells = {

@@ -15,7 +15,7 @@ from rhonet.model_card import Card
 from rhonet.properties import PROPERTIES
 from rhonet.serving import Predictor
 from tests.crystals import smooth_density
-from tests.synthetic import chgcar_text, cube_text, write_archive
+from tests.synthetic import chgcar_text, cube_text, density_of, write_archive
 
 pytest_plugins = ("tests.fixtures",)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
@@ -146,6 +146,20 @@ def test_files_without_spin_are_named_where_a_moment_is_predicted(command, tiny_
     assert notes == [f"{files[1]} and 1 other file: note: {predict.NO_SPIN}"]
     only_gap = Card((PROPERTIES["band_gap"],), {})
     assert predict._spin_note(smooth_density(71), only_gap) == ()
+
+
+def test_densities_that_the_model_sees_badly_are_named(command, finished, tmp_path):
+    values = np.full((20, 20, 20), 1e-5)
+    values[:4] = 1.0
+    file = tmp_path / "slab.cube"
+    file.write_text(cube_text(density_of(values, lattice=np.diag([16.0, 16.0, 16.0]))))
+    answer = command("predict", file, "--model", finished.run.path, "--format", "json")
+    assert answer.code == 0, answer.stderr
+    (row,) = json.loads(answer.stdout)["files"]
+    said = " ".join(row["warnings"])
+    assert "along a, b and c this one is coarser" in said
+    assert "80% of the cell is empty" in said
+    assert "80% of the cell is empty" in answer.stderr
 
 
 def test_what_is_novel_is_said_with_the_other_warnings():

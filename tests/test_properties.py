@@ -56,6 +56,12 @@ def test_what_cannot_be_declared_is_explained(text, said):
         parse_declaration(text)
 
 
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_weight_that_is_none_is_refused(weight):
+    with pytest.raises(ValueError, match="property hardness: loss_weight must be above 0"):
+        Property("hardness", loss_weight=weight)
+
+
 def test_declared_properties_go_before_known_ones():
     own = Property("band_gap", unit="meV")
     assert find_property("band_gap", (own,)) is own

@@ -69,7 +69,7 @@ def test_spoilt_configuration_of_a_run_is_named(tmp_path):
 
 def test_record_says_how_the_run_came_about(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/x/rhonet/train.py", "--data", "my crystals", "--set", "train.epochs=2"])
-    write_record(Run(tmp_path), data={"fingerprint": "abc"}, scales={"scales": []})
+    write_record(Run(tmp_path), data={"fingerprint": "abc"}, scales={"scales": []}, arithmetic={})
     record = Run(tmp_path).record()
     assert shlex.split(record["command"]) == [
         *["python", "-m", "rhonet.train", "--data", "my crystals", "--set", "train.epochs=2"]
@@ -114,7 +114,7 @@ def test_history_is_read_back_and_missing_before_the_first_epoch(tmp_path):
 def test_full_disk_is_one_clear_line_and_leaves_no_halves(tmp_path, full_disk):
     run = Run(tmp_path)
     run.history_file.write_text("old\n")
-    for write in (lambda: write_history(run, [{}]), lambda: write_record(run, data={}, scales={})):
+    for write in (lambda: write_history(run, [{}]), lambda: write_record(run, data={}, scales={}, arithmetic={})):
         with pytest.raises(RunError, match=r"(history.jsonl|run.json): cannot be written: No space left on device"):
             write()
     with pytest.raises(RunError, match="new: cannot be written: No space left on device"):

@@ -111,7 +111,7 @@ def test_storage_of_a_grid_that_is_fine_enough_needs_no_excuse():
 
 @pytest.mark.parametrize(
     ("moment", "said"),
-    [(0.5, "as it is"), (-0.5, "turned around"), (-1e-4, "as it is")],
+    [(0.5, "as it is"), (-0.5, "turned around"), (-1e-4, "turned around")],
 )
 def test_moment_that_points_down_is_turned_around(moment, said):
     values = np.full((3, 3, 3), 1.0)
@@ -120,10 +120,13 @@ def test_moment_that_points_down_is_turned_around(moment, said):
     assert said in sheet_of(density).outlook[1]
 
 
-def test_vanishing_noncollinear_moment_is_projected_on_z():
+def test_vanishing_noncollinear_moment_is_projected_on_its_main_axis():
     spin = np.zeros((3, 2, 2, 2))
     spin[0, 0], spin[0, 1] = 0.1, -0.1
-    assert "projected on z" in sheet_of(density_of(np.ones((2, 2, 2)), magnetization=spin)).outlook[1]
+    assert (
+        "projected on its main axis, as its total moment vanishes"
+        in sheet_of(density_of(np.ones((2, 2, 2)), magnetization=spin)).outlook[1]
+    )
 
 
 def test_what_the_released_model_does_with_it():

@@ -65,6 +65,15 @@ def test_equal_labels_are_only_shifted():
     np.testing.assert_array_equal(fitted.forward(columns([3, 4, 3, 3]), VOLUMES), columns([0, 1, 0, 0]))
 
 
+@pytest.mark.parametrize("unit", [1e-19, 1e-30, 1e25])
+def test_scale_follows_the_labels_whatever_their_unit(unit):
+    labels = [number * unit for number in (1.0, 2.0, 3.0, 6.0)]
+    fitted = Standardizer.fit((GAP,), columns(labels), VOLUMES)
+    np.testing.assert_allclose(fitted.forward(columns(labels), VOLUMES).std(), 1.0)
+    equal = Standardizer.fit((GAP,), columns([unit] * 4), VOLUMES)
+    assert equal.scales[0].std <= unit
+
+
 def test_it_survives_json_without_a_change_of_any_bit():
     labels = columns([0.1, 0.7, 0.2, 0.9], [1 / 3, 2, 5, 7], [0, 1, 2, 0])
     fitted = Standardizer.fit((GAP, MODULUS, PHASE), labels, VOLUMES)

@@ -7,6 +7,8 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from rhonet.study_plans import ALL as ALL_TASKS
 from rhonet.study_plans import GROUPED, SINGLE_TASK, STUDIES, Variant, task_variants, task_ways
 from rhonet.study_report import compare, format_comparison, format_differences
 from rhonet.task_groups import TaskGroups
-from rhonet.trials import Result, Trial, changed_config, plan_trial, pool_results, read_result, write_result
+from rhonet.trials import Result, Trial, _line_of, changed_config, plan_trial, pool_results, read_result, write_result
 from tests.test_metrics import ALL, simulate
 
 pytest_plugins = ("tests.fixtures",)
@@ -34,8 +36,8 @@ BASE = load_config("base")
 def result_of(tmp_path, predictions: Predictions, *, variant: str = "all", seed: int = 0) -> Result:
     trial = Trial(tmp_path / variant / f"seed-{seed}", variant, seed, BASE)
     trial.path.mkdir(parents=True)
-    write_result(trial, predictions, 90.0)
-    return read_result(trial)
+    write_result(trial, predictions, cpu_seconds=90.0, source="these")
+    return read_result(trial, source="these")
 
 
 def groups_of(*groups: tuple[str, ...]) -> TaskGroups:
@@ -129,6 +131,31 @@ def test_result_comes_back_as_it_was_written(tmp_path):
         np.testing.assert_array_equal(result.predictions.values[item.name], predictions.values[item.name])
     assert result.trial.is_done
     assert result.cpu_seconds == 90
+
+
+def test_trial_of_other_data_is_refused(tmp_path):
+    result = result_of(tmp_path, simulate(20))
+    with pytest.raises(
+        ConfigError, match=r"seed-0: was run on another state of the data set \(fingerprint these, now "
+    ):
+        read_result(result.trial, source="others")
+    (result.trial.path / "trial.json").unlink()
+    with pytest.raises(ConfigError, match="seed-0: an earlier rhonet ran this trial; give another --out"):
+        read_result(result.trial, source="these")
+
+
+def test_failed_or_killed_trial_ends_the_study_at_once():
+    pool = ProcessPoolExecutor(1)
+    failed: Future[str] = Future()
+    failed.set_exception(ConfigError("a label that cannot be learned"))
+    with pytest.raises(ConfigError, match="a label that cannot be learned"):
+        _line_of(failed, pool)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(print)
+    killed: Future[str] = Future()
+    killed.set_exception(BrokenProcessPool())
+    with pytest.raises(ConfigError, match="a trial's process was killed, probably for want of memory"):
+        _line_of(killed, pool)
 
 
 def test_pooled_score_is_that_of_all_predictions(tmp_path):
@@ -225,10 +252,12 @@ def answer_at_random(trials: Sequence[Trial], *, workers: int) -> None:
     from rhonet.experiment import open_data
 
     folds: dict[int, Index] = {}
+    source = ""
     for trial in trials:
         fold, wanted = trial.config.data.fold, trial.config.data.properties
         if fold not in folds:
-            folds[fold] = open_data(trial.config)[1]
+            builder, folds[fold] = open_data(trial.config)
+            source = builder.info.metadata["fingerprint"]
         index = folds[fold]
         rows, generator = index.rows("validation"), np.random.default_rng(trial.seed)
         items = tuple(item for item in index.properties if trial.variant == "all" or item.name in wanted)
@@ -236,7 +265,8 @@ def answer_at_random(trials: Sequence[Trial], *, workers: int) -> None:
         shapes = {item.name: (len(rows), item.classes) if item.kind == "multiclass" else len(rows) for item in items}
         values = {name: generator.uniform(0, 1, shape) for name, shape in shapes.items()}
         trial.path.mkdir(parents=True)
-        write_result(trial, Predictions(items, tuple(index.ids[rows].tolist()), labels, values), 60.0)
+        predictions = Predictions(items, tuple(index.ids[rows].tolist()), labels, values)
+        write_result(trial, predictions, cpu_seconds=60.0, source=source)
 
 
 def test_study_of_tasks_groups_the_users_own_columns_and_states_the_claim(crystals, tmp_path, capsys, monkeypatch):
@@ -285,7 +315,7 @@ def test_study_writes_its_table_and_is_done_at_once_when_repeated(crystals, tmp_
 
 
 @pytest.mark.slow
-def test_baselines_answer_for_the_crystals_of_the_networks_folds(crystals, tmp_path, capsys):
+def test_baselines_answer_for_the_crystals_of_the_networks_folds(crystals, builder, index, tmp_path, capsys):
     command = ["baselines", *crystals.arguments(), "--seeds", "2", "--workers", "1", "--out", str(tmp_path / "study")]
     assert main(study_parser().parse_args([*command, "--only", "dummy,grid_gb,composition_rf"])) == 0
     assert "| grid_gb | 2 | " in capsys.readouterr().out
@@ -294,7 +324,9 @@ def test_baselines_answer_for_the_crystals_of_the_networks_folds(crystals, tmp_p
         for seed in range(2):
             trial = plan_trial(tmp_path / "study", name, config=crystals.config(), seed=seed, folds=2, baseline=name)
             assert trial.is_done
-            seen[name, seed] = read_result(trial).predictions.ids
+            result = read_result(trial, source=builder.info.metadata["fingerprint"])
+            seen[name, seed] = result.predictions.ids
+            assert result.predictions.groups == tuple(index.groups[np.isin(index.ids, result.predictions.ids)])
     assert seen["dummy", 0] == seen["grid_gb", 0] == seen["composition_rf", 0]
     assert set(seen["dummy", 0]).isdisjoint(seen["dummy", 1])
 

@@ -321,6 +321,18 @@ def test_up_and_down_are_a_convention():
     assert np.sinh(cube).mean() > 0
 
 
+def test_up_and_down_are_a_convention_in_antiferromagnets_too():
+    """Sublattices that differ, but whose moments cancel: all spins turned around are the same crystal."""
+    density, frame, view = noise((6, 7, 8)), random_frame(), view_of("cartesian", channels=("magnetization",))
+    spin = spin_of(density) ** 3
+    spin -= spin.mean()
+    cube, turned = (
+        cube_of(dataclasses.replace(density, magnetization=sign * spin), view, *frame) for sign in (1.0, -1.0)
+    )
+    np.testing.assert_allclose(turned, cube, atol=1e-6)
+    assert np.abs(cube).max() > 0.01
+
+
 @pytest.mark.parametrize("residue", [-1e-6, 0.0, 1e-6])
 def test_noise_of_an_antiferromagnet_does_not_choose_its_direction(residue):
     density = noise((6, 7, 8))

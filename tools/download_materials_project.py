@@ -52,6 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
         fromfile_prefix_chars="@",
         usage="%(prog)s FOLDER (ID... | CONDITIONS) [--limit N] [--dry-run]",
     )
+    # A blank line of @FILE names nothing.
+    parser.convert_arg_line_to_args = str.split  # pyright: ignore[reportAttributeAccessIssue]
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="is made, or gone on with")
     parser.add_argument("ids", nargs="*", metavar="ID", help="mp-149, or @FILE with one id per line")
     conditions = parser.add_argument_group("conditions, of which all must hold")
@@ -76,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     key = os.environ.get(KEY_VARIABLE, "").strip()
@@ -105,7 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
             if options.dry_run:
                 failed = _list_sizes(connection, query, folder)
             else:
-                failed = download(connection, query, folder, phonons=options.phonons)
+                with folder.locked():
+                    failed = download(connection, query, folder, phonons=options.phonons)
     except (ServiceError, DownloadError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_CALL

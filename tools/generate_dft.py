@@ -18,23 +18,21 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 # Run as a script, Python looks for modules in tools/ only.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rhonet.cli import BAD_CALL, INTERRUPTED, OK, SOME_FAILED
+from rhonet.cli import BAD_CALL, INTERRUPTED, OK, SOME_FAILED, end_like_ctrl_c
 from tools.dft.abinit_run import Abinit
 from tools.dft.candidates import Candidate, candidates, named_candidate
 from tools.dft.elements import ELEMENTS, find_element, valence_electrons
 from tools.dft.errors import GenerateError
 from tools.dft.paw_sets import check_paw_sets, download_paw_sets
 from tools.dft.references import Reference, bundled_energies
-from tools.dft.store import Store
+from tools.dft.store import Store, check_path
 from tools.dft.worker import Generation, missing_references, unfinished
 
 log = logging.getLogger("tools.dft")
@@ -124,6 +122,7 @@ def generate(options: argparse.Namespace) -> int:
         return OK
     failed = 0
     if wanted:
+        check_path(paw_folder(options).absolute())
         check_paw_sets(paw_folder(options), {symbol for one in wanted for symbol in one.elements})
         abinit = find_abinit(options)
         with store.locked():
@@ -143,7 +142,7 @@ def choose(options: argparse.Namespace) -> list[Candidate]:
         GenerateError: a crystal or element that does not exist, or a crystal that is held out.
     """
     if options.crystals:
-        named = [named_candidate(name.strip()) for name in options.crystals.split(",")]
+        named = [named_candidate(name) for name in dict.fromkeys(map(str.strip, options.crystals.split(",")))]
         held_out = [one for one in named if one.held_out and not options.with_held_out]
         if held_out:
             raise GenerateError(
@@ -200,11 +199,6 @@ def _positive(text: str) -> int:
     return number
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    # A polite kill ends the calculations as Ctrl-C does; otherwise they would go on without us.
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_like_ctrl_c()  # else the calculations would go on without us
     sys.exit(main())

@@ -102,7 +102,7 @@ class Query:
 
     @property
     def is_empty(self) -> bool:
-        return self == Query(has=self.has, limit=self.limit)
+        return self == Query(limit=self.limit)
 
     def criteria(self) -> dict[str, Any]:
         """Arguments of mp-api's search; only what is asked for."""

@@ -13,7 +13,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ import tomli_w
 from rhonet.dataset_toml import SETTINGS_NAME
 from rhonet.folder import TABLE_NAME
 from rhonet.properties import PROPERTIES
+from tools.lock import sole_user
 from tools.materials_project_labels import SOURCES
 
 MANIFEST_NAME = "manifest.json"
 DENSITIES = "densities"
 UNFINISHED = ".unfinished"
+LOCK = ".lock"
 COLUMNS = ("id", "file", "formula", "chemical_system", "spacegroup", "n_atoms", "settings", "flags", "source")
 HEADER = "# Written by tools/download_materials_project.py; a further call writes it anew.\n"
 
@@ -107,6 +110,19 @@ class DownloadFolder:
             return False
         path = self.path / row.file
         return path.is_file() and path.stat().st_size == row.n_bytes
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """No other process downloads into this folder meanwhile; what one has added before is known.
+
+        Raises:
+            DownloadError: another one does.
+        """
+        busy = DownloadError(f"{self.path}: another download works here; wait for it, or choose another folder")
+        with sole_user(self.path / LOCK, busy):
+            if (self.path / MANIFEST_NAME).exists():
+                self._read_manifest()
+            yield
 
     def unfinished(self, name: str) -> Path:
         """Where a density is put before it is known to be whole."""

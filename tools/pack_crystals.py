@@ -16,6 +16,9 @@ follows from the edges (band_gap, is_metal, fermi_energy, band_width) is left em
 A metal on the mesh is a metal: its labels stay. A gap below 1 meV is two bands that touch, as no calculation is
 that exact: it becomes 0, and the crystal a metal.
 
+Formation energies of settings A and B are computed anew, against the most stable elements of the bundled references
+and of the whole archive: they do not depend on the order in which crystals were packed.
+
 Exit code: 0 packed or nothing new, 1 refused, 2 bad call.
 """
 
@@ -36,6 +39,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+# Run as a script, Python looks for modules in tools/ only.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from rhonet.config import DEFAULT_SPACING
 from rhonet.density import ChargeDensity
 from rhonet.folder import SETTINGS_NAME, TABLE_NAME, Folder, Sample, read_folder
@@ -43,10 +49,12 @@ from rhonet.formats import read_density
 from rhonet.phrases import counted
 from rhonet.records import to_float16
 from rhonet.regrid import storage_grid
+from tools.dft.formation import formation_energies
 
 CRYSTALS_PER_PART = 250
 # eV per atom. The most stable compounds reach -5; an element in the worst of structures a few.
 MOST_FORMATION_ENERGY = 10.0
+FORMATION_ENERGY = "formation_energy_per_atom"
 # A crystal that lacks the bands on symmetry points, and what they decide where there seems to be a gap.
 MESH_ONLY = "nscf"
 FROM_BAND_EDGES = ("band_gap", "is_metal", "fermi_energy", "band_width")
@@ -153,6 +161,9 @@ def pack(source: Path, dest: Path) -> Packed:
         parts.append((path, path.stat().st_size))
         for crystal in crystals:
             table[crystal.id] = {**table[crystal.id], "file": path.name}
+    for name, energy in formation_energies(table.values()).items():
+        if FORMATION_ENERGY in table[name]:
+            table[name] = {**table[name], FORMATION_ENERGY: energy}
     added = len(table) - len(before)
     replaced = sum(table[name] != row for name, row in before.items())
     version = archive.version if archive else ""
@@ -208,7 +219,7 @@ def _check_not_reserved(samples: Iterable[Sample]) -> None:
 
 def _has_possible_energy(sample: Sample) -> bool:
     """False for a formation energy that only a failed calculation gives; a missing one says nothing."""
-    return not abs(sample.labels.get("formation_energy_per_atom", 0.0)) > MOST_FORMATION_ENERGY
+    return not abs(sample.labels.get(FORMATION_ENERGY, 0.0)) > MOST_FORMATION_ENERGY
 
 
 def _has_uncertain_edges(sample: Sample) -> bool:

@@ -14,7 +14,7 @@ from rhonet.formats.cube_unit import find_cube_unit
 from rhonet.formats.numerals import counted, parse_floats, shown
 from rhonet.formats.source import Source
 from rhonet.formats.text import TextScanner
-from rhonet.formats.wording import other_field, with_article
+from rhonet.formats.wording import one_spin_density, other_field, with_article
 
 _PIECE = 1 << 18
 _HEAVIEST = 118
@@ -40,6 +40,11 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
                 raise text.error(
                     f"the comment {shown(comments[-1])} calls this {with_article(found)}, not a density (if it is one, "
                     f"change the comment)"
+                )
+            if found := one_spin_density(comments[-1]):
+                raise text.error(
+                    f"the comment {shown(comments[-1])} calls this {with_article(found)}, the electrons of one spin "
+                    "direction only; write out the sum of both (if it is that, change the comment)"
                 )
         n_atoms, origin, n_fields = _read_first_line(text)
         field = _choose_field(text, entry, n_fields)

@@ -173,6 +173,11 @@ def open_source(path: Path, *, structure: ase.Atoms | None = None) -> Source:
         head = content.read(HEAD_BYTES)
     if not head:
         raise FormatError(f"{path}: unpacks to nothing")
+    if head[257:262] == b"ustar":
+        raise FormatError(f"{path}: is a tar archive; unpack it first")
+    packers = (_PACKERS | _FOREIGN_PACKERS).items()
+    if packer and (inner := next((name for signature, name in packers if head.startswith(signature)), "")):
+        raise FormatError(f"{path}: holds {inner} data in {packer} data; unpack it once")
     return Source(path=path, packer=packer, max_bytes=max_bytes, head=head, structure=structure)
 
 

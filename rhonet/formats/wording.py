@@ -23,6 +23,12 @@ _OTHER_DENSITY = re.compile(
     rf"|(?:HOMO|LUMO|SOMO)(?!{_MAY_GAP}(?:LUMO{_GAP})?gap)|(?-i:MO)[\s_=#]+\d+)(?![A-Za-z])",
     re.IGNORECASE,
 )
+_DIRECTION = rf"(?:spin{_MAY_GAP}(?:up|down|[12])|(?:up|down){_GAP}spin|alpha|beta|majority|minority)"
+_ONE_SPIN = re.compile(
+    rf"(?<![A-Za-z]){_DIRECTION}{_GAP}(?:spin{_GAP})?{_DENSITY_WORDS}(?![A-Za-z])"
+    rf"|{_DENSITY_WORDS}[\s,:;(_-]+(?:(?:of|for|in){_GAP})?(?:the{_GAP})?{_DIRECTION}(?![A-Za-z])",
+    re.IGNORECASE,
+)
 # Words that titles of densities hold, too.
 _OTHER_FIELD = re.compile(
     rf"(?<![A-Za-z])(?:potential(?!{_GAP}energy)|v{_MAY_GAP}hartree|electrostatic(?:{_GAP}potential)?|orbitals?|MO{_GAP}coefficients?"
@@ -63,8 +69,16 @@ def other_field(text: str) -> str | None:
     return re.sub(_GAP, " ", found[0].lower()) if found else None
 
 
+def one_spin_density(text: str) -> str | None:
+    """What a text calls the density of the electrons of one spin direction ("spin up density"), or None."""
+    found = _ONE_SPIN.search(_PATH.sub(" ", text))
+    return re.sub(rf"{_GAP}|[,:;(]+", " ", found[0].lower()) if found else None
+
+
 def with_article(noun: str) -> str:
-    """ "a potential", "an orbital"."""
+    """ "a potential", "an orbital", "orbitals"."""
+    if noun.endswith("orbitals"):
+        return noun
     return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
 
 

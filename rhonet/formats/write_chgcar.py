@@ -32,15 +32,24 @@ def write_chgcar(density: ChargeDensity, file: BinaryIO, *, title: str = "electr
     Raises:
         ValueError: atoms that are not known, or a number that is too large.
     """
-    if density.atoms is None or not (density.atoms.numbers > 0).all():
-        raise ValueError(
-            "a CHGCAR names its atoms, but the density's are not known; give them (--structure FILE), or write a cube"
-        )
-    file.write(_header(density.atoms, density.lattice, title).encode())
+    file.write(_header(check_atoms(density), density.lattice, title).encode())
     grid = "".join(f"{points:5d}" for points in density.shape) + "\n"
     for field in _fields(density):
         file.write(grid.encode())
         _write_field(field, density.volume, file)
+
+
+def check_atoms(density: ChargeDensity) -> ase.Atoms:
+    """The density's atoms, which a CHGCAR names.
+
+    Raises:
+        ValueError: they are not known.
+    """
+    if density.atoms is None or not (density.atoms.numbers > 0).all():
+        raise ValueError(
+            "a CHGCAR names its atoms, but the density's are not known; give them (--structure FILE), or write a cube"
+        )
+    return density.atoms
 
 
 def _header(atoms: ase.Atoms, lattice: np.ndarray, title: str) -> str:

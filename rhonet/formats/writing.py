@@ -18,6 +18,7 @@ from rhonet.density import ChargeDensity
 from rhonet.formats import write_chgcar, write_cube
 
 _CUBE = re.compile(r"\.cube?(\.gz)?$", re.IGNORECASE)
+_ENDS = ("", "_x", "_y", "_z")
 _CHGCAR = re.compile(r"(CHG|CHGCAR|\.vasp)(\.gz)?$", re.IGNORECASE)
 
 
@@ -58,20 +59,20 @@ def write_density(
             a file system that refuses.
     """
     path = Path(path)
-    check_target(path, overwrite=overwrite)
+    check_targets(density, path, overwrite=overwrite)
     notes = []
     if _CUBE.search(path.name):
         writers = _cube_writers(density, path, title)
         if density.magnetization is not None:
             names = ", ".join(target.name for target in list(writers)[1:])
             notes.append(f"A cube holds one field: the magnetization went to {names}.")
+        if left := [other.name for other in _spin_cubes(path) if other not in writers and other.exists()]:
+            notes.append(f"{', '.join(left)} was there before and belongs to another density.")
     else:
         writers = {path: partial(write_chgcar.write_chgcar, density, title=title or "electron density")}
         notes.append(write_chgcar.NOTE)
         if np.linalg.det(density.lattice) < 0:
             notes.append(write_chgcar.LEFT_HANDED)
-    for target in writers:
-        check_target(target, overwrite=overwrite)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as replacements:
@@ -83,6 +84,23 @@ def write_density(
     except ValueError as error:
         raise WriteError(f"{path}: {error}") from error
     return Written(tuple(writers), tuple(notes))
+
+
+def check_targets(density: ChargeDensity, path: Path, *, overwrite: bool) -> None:
+    """Refuses what `write_density` could not write, for all files that it would.
+
+    Raises:
+        WriteError: as `check_target`, or atoms that a CHGCAR needs and nobody knows.
+    """
+    check_target(path, overwrite=overwrite)
+    if _CUBE.search(path.name):
+        for target in _cube_writers(density, path, None):
+            check_target(target, overwrite=overwrite)
+        return
+    try:
+        write_chgcar.check_atoms(density)
+    except ValueError as error:
+        raise WriteError(f"{path}: {error}") from error
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -111,6 +129,12 @@ def _cube_writers(density: ChargeDensity, path: Path, title: str | None) -> Mapp
             own = f"{title}, {spin}" if title else f"Spin density ({spin}), muB/bohr^3"
             writers[target] = partial(write_cube.write_cube, density, component, title=own)
     return writers
+
+
+def _spin_cubes(path: Path) -> list[Path]:
+    """Files beside a cube that hold the magnetization of a density."""
+    names = [_CUBE.sub(lambda suffix, end=end: f"_magnetization{end}{suffix[0]}", path.name) for end in _ENDS]
+    return [path.with_name(name) for name in names]
 
 
 @contextlib.contextmanager

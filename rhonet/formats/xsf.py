@@ -20,7 +20,7 @@ from rhonet.formats.crystal import LONGEST_ANGSTROM, check_lattice
 from rhonet.formats.numerals import counted, parse_floats, parse_integers, shown
 from rhonet.formats.source import Source
 from rhonet.formats.text import TextScanner
-from rhonet.formats.wording import UNITS, other_field, with_article
+from rhonet.formats.wording import UNITS, one_spin_density, other_field, with_article
 from rhonet.formats.xsf_cell import Grid, Periodic, as_periodic
 from rhonet.formats.xsf_unit import find_unit
 
@@ -29,6 +29,7 @@ _BLOCK = re.compile(r"BEGIN_BLOCK_DATAGRID_?3D")
 _GRID = re.compile(r"(?:BEGIN_)?DATAGRID_?3D[_:]?\s*(.*)", re.IGNORECASE)
 _UP = re.compile(r"(.*?)(?:spin[_: ]?1|up|alpha)", re.IGNORECASE)
 _DOWN = re.compile(r"(.*?)(?:spin[_: ]?2|down|dn|beta)", re.IGNORECASE)
+_ONE_SPIN = re.compile(r"(?:.*[^A-Za-z])?(?:spin[_: ]?[12]|up|down|dn|alpha|beta)", re.IGNORECASE)
 _HEAVIEST = 118
 _MAX_GRIDS = 2
 
@@ -65,6 +66,8 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     if not content.grids:
         wanted = "" if entry is None else f" {entry!r} (there are {', '.join(map(shown, content.names)) or 'none'})"
         raise source.error(f"holds no grid of values{wanted}, only {counted(len(content.numbers), 'atom')}")
+    if len(content.grids) == 1:
+        _refuse_one_spin(source, content, entry)
     spin = len(content.grids) == 2
     if spin and not _is_spin_pair(*content.names):
         raise source.error(
@@ -105,6 +108,19 @@ def _as_periodic(source: Source, content: _Content, grid: Grid) -> Periodic:
     if content.numbers:
         atoms = ase.Atoms(numbers=content.numbers, positions=content.positions, cell=content.cell)
     return as_periodic(source, grid, cell=content.cell, periodic_axes=content.periodic_axes or 0, atoms=atoms)
+
+
+def _refuse_one_spin(source: Source, content: _Content, entry: str | None) -> None:
+    """Refuses the one grid that was read where its name says that it is of one spin direction."""
+    name = content.names[int(entry) - 1] if entry is not None and entry not in content.names else entry
+    name = content.names[-1] if name is None else name
+    if _ONE_SPIN.fullmatch(name) or one_spin_density(name):
+        pair = " and ".join(map(shown, content.names))
+        remedy = "leave ::NAME out to read both" if len(content.names) == 2 and _is_spin_pair(*content.names) else ""
+        raise source.error(
+            f"the grid {shown(name)} (of {pair}) holds the electrons of one spin direction only; "
+            f"{remedy or 'write out the sum of both'}"
+        )
 
 
 def _is_spin_pair(first: str, second: str) -> bool:

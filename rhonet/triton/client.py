@@ -186,5 +186,9 @@ def _connect(address: Address, seconds: float) -> Any:
             f"asking a server needs tritonclient: pip install 'tritonclient[grpc,http]' ({error})"
         ) from error
     if address.scheme.startswith("grpc"):
-        return module.InferenceServerClient(address.netloc, ssl=secure)
+        # gRPC would ask this machine through the proxy that clusters name for all that is not excepted.
+        here = address.host in ("localhost", "127.0.0.1", "::1")
+        return module.InferenceServerClient(
+            address.netloc, ssl=secure, channel_args=[("grpc.enable_http_proxy", 0)] if here else None
+        )
     return module.InferenceServerClient(address.netloc, ssl=secure, connection_timeout=seconds, network_timeout=seconds)

@@ -124,9 +124,11 @@ def is_ours(config: model_config_pb2.ModelConfig) -> bool:
 
 
 def served_card(card: Card) -> str:
-    """What clients need of a card, as JSON: properties, calibration, errors on test crystals, origin, limits."""
+    """What clients need of a card, as JSON: properties, views, calibration, errors on test crystals, origin, limits."""
     whole = card.content
-    kept: dict[str, Any] = {key: whole[key] for key in ("card_version", "calibration", "limits") if key in whole}
+    kept: dict[str, Any] = {
+        key: whole[key] for key in ("card_version", "calibration", "limits", "view") if key in whole
+    }
     for part, keys in (("model", ("trained", "commit", "rhonet")), ("data", ("name", "fingerprint"))):
         kept[part] = {key: whole[part][key] for key in keys if key in whole.get(part, {})}
     kept["properties"] = [dataclasses.asdict(item) for item in card.properties]

@@ -65,7 +65,7 @@ def write_repository(
     destination = destination.resolve()  # "." has no name to put ".partial" behind
     version = 1 if force else 1 + max((_newest(destination / name) for name in configs), default=0)
     weights = {NETWORK_MODEL: graphs.network.path, VIEWS_MODEL: graphs.views.path}
-    partial = destination.with_name(destination.name + ".partial")
+    partial = _workplace(destination)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with explain_disk(destination, "free some space or give another folder"):
@@ -85,6 +85,16 @@ def write_repository(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return version
+
+
+def _workplace(destination: Path) -> Path:
+    """Where the models are put together: beside the repository, or in it where its parent is another file system."""
+    name = f"{destination.name}.{os.getpid()}.partial"
+    parent = destination.parent
+    beside = not destination.is_dir() or (
+        os.access(parent, os.W_OK) and parent.stat().st_dev == destination.stat().st_dev
+    )
+    return destination.with_name(name) if beside else destination / f".{name}"
 
 
 def check_destination(destination: Path, *, tensorflow: bool, force: bool) -> None:
@@ -107,6 +117,15 @@ def model_fingerprint(folder: Path) -> str:
         digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def has_todays_backend(repository: Path) -> bool:
+    """Whether the newest versions in a repository compute with this rhonet's part of the Python backend."""
+    for name in (NETWORK_MODEL, VIEWS_MODEL):
+        file = repository / name / str(_newest(repository / name)) / "model.py"
+        if not file.is_file() or file.read_bytes() != BACKEND.read_bytes():
+            return False
+    return True
 
 
 def _write_computing(folder: Path, weights: Path, settings: Settings) -> None:

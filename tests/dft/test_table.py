@@ -14,10 +14,11 @@ from tests.conftest import REPOSITORY
 from tests.synthetic import density_of, spin_of
 from tools.dft.candidates import named_candidate
 from tools.dft.errors import GenerateError
+from tools.dft.formation import formation_energies, formation_energy, lowest_energies
 from tools.dft.records import CrystalRecord, ReferenceRecord, crystal_record, record_text, reference_record
 from tools.dft.references import ReferenceEnergy, bundled_energies
 from tools.dft.store import Store
-from tools.dft.table import formation_energy, formula, lowest_energies, table_text
+from tools.dft.table import formula, table_text
 from tools.pack_crystals import pack
 
 ARCHIVE = REPOSITORY / "tfds_builders" / "dft_crystals" / "archive"
@@ -118,26 +119,19 @@ def test_polymorph_without_a_listed_reference_counts_for_nothing():
 
 def test_formation_energies_of_the_bundled_set_come_out():
     with (ARCHIVE / "properties.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["settings"] == "B" and row["formation_energy_per_atom"]]
-    light = {"H", "B", "C", "N", "O", "F", "Ne", "Ar"}
-    records = []
-    for row in rows:
-        if row["id"].startswith("ref_"):  # the references themselves
-            continue
-        cutoff = 20.0 if light.intersection(row["chemical_system"].split("-")) else 16.0
-        records.append(record_of(row["id"], energy=float(row["total_energy_per_atom"]), cutoff=cutoff))
-    # Rubidium's lowest structure is none of the references but a crystal of the set.
-    energies = lowest_energies(bundled_energies(), (), records)
-    labels = {row["id"]: float(row["formation_energy_per_atom"]) for row in rows}
-    errors = []
-    for record in records:
-        found = formation_energy(record, energies)
-        assert found is not None
-        errors.append(abs(found - labels[record.id]))
-    assert len(errors) > 100
-    # A few rows were packed before all references were computed, some with a calcium that was 0.6 meV higher.
-    assert np.quantile(errors, 0.9) < 2e-6
-    assert np.quantile(errors, 0.97) < 2e-3
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    found = formation_energies(rows.values())
+    assert found == {name: row["formation_energy_per_atom"] for name, row in rows.items() if name in found}
+    # Nobody computed the elements of the others.
+    assert {row["chemical_system"] for name, row in rows.items() if name not in found} == {"He", "Pr"}
+    assert float(found["bcc_Na"]) == 0.0
+    assert float(found["fcc_Cl"]) > 0.8, "chlorine is a molecule"
+
+
+def test_formation_energies_of_other_tables_are_left_alone():
+    row = {"id": "one", "formula": "ClNa", "total_energy_per_atom": "-5.0"}
+    assert formation_energies([row, {**row, "settings": "PBE"}, {**row, "settings": "B", "formula": "HePr"}]) == {}
+    assert formation_energies([{"id": "one", "settings": "B", "formula": "ClNa", "total_energy_per_atom": ""}]) == {}
 
 
 def test_formula_is_alphabetical():

@@ -7,6 +7,7 @@ import lzma
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import numpy as np
@@ -160,6 +161,26 @@ def test_zip_file_must_hold_one_file(tmp_path, texts):
     path.write_bytes(zipped(texts["vasp"], "empty/"))
     with pytest.raises(FormatError, match="a zip file of 0 files"):
         read_density(path)
+
+
+def test_archives_in_archives_are_named(tmp_path):
+    text = chgcar_text(random_density((3, 3, 3))).encode()
+    (tmp_path / "CHGCAR").write_bytes(text)
+    with tarfile.open(tmp_path / "CHGCAR.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "CHGCAR", "CHGCAR")
+    with tarfile.open(tmp_path / "CHGCAR.tar", "w") as archive:
+        archive.add(tmp_path / "CHGCAR", "CHGCAR")
+    with zipfile.ZipFile(tmp_path / "CHGCAR.zip", "w") as archive:
+        archive.writestr("CHGCAR.gz", gzip.compress(text))
+    (tmp_path / "CHGCAR.gz").write_bytes(gzip.compress(gzip.compress(text)))
+    for name, message in {
+        "CHGCAR.tar": "is a tar archive; unpack it first",
+        "CHGCAR.tar.gz": "is a tar archive; unpack it first",
+        "CHGCAR.zip": "holds gzip data in zip data; unpack it once",
+        "CHGCAR.gz": "holds gzip data in gzip data; unpack it once",
+    }.items():
+        with pytest.raises(FormatError, match=f"{name}: {message}"):
+            read_density(tmp_path / name)
 
 
 def test_damaged_zip_file_is_refused_in_few_words(tmp_path, texts):

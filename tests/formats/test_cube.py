@@ -125,7 +125,19 @@ def test_comments_that_name_another_field_are_believed(cube, comment):
         read_density(cube(cube_text(random_density(), title=f"{comment}\n")))
 
 
-@pytest.mark.parametrize("comment", ["Electron density from Total SCF Density", "DELFT", "potential energy minimum"])
+@pytest.mark.parametrize(
+    "comment",
+    ["SPIN UP DENSITY", "alpha density", "Spin-down electron density", "charge density, spin 1", "density of beta"],
+)
+def test_density_of_one_spin_direction_is_refused(cube, comment):
+    with pytest.raises(FormatError, match=r"rho.cube:1: the comment .* one spin direction only; write out the sum"):
+        read_density(cube(cube_text(random_density(), title=f"{comment}\nx")))
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["Electron density from Total SCF Density", "alpha-quartz, electron density", "DELFT", "potential energy minimum"],
+)
 def test_comments_that_name_a_density_are_fine(cube, comment):
     assert read_density(cube(cube_text(random_density(), title=f"{comment}\nx"))).n_electrons == pytest.approx(8)
 

@@ -177,6 +177,12 @@ def test_existing_file_of_the_magnetization_stays_too(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["rho_magnetization.cube"]
 
 
+def test_magnetization_of_another_density_is_pointed_out(tmp_path):
+    write_density(random_density(blocks=2), tmp_path / "o.cube")
+    written = write_density(random_density(), tmp_path / "o.cube", overwrite=True)
+    assert written.notes == ("o_magnetization.cube was there before and belongs to another density.",)
+
+
 @pytest.mark.parametrize("name", ["CHGCAR", "rho.cube"])
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, name):
     density = random_density(symbols="Na", blocks=2)

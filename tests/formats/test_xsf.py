@@ -139,6 +139,18 @@ def test_spin_up_and_down_make_one_density(xsf, up, down):
     np.testing.assert_allclose(spin_of(read), spin, atol=1e-9)
 
 
+def test_density_of_one_spin_direction_is_refused(xsf):
+    half = DENSITY.values / 2
+    with pytest.raises(FormatError, match=r"the grid 'spin_up' \(of 'spin_up'\) holds the electrons of one spin"):
+        read_density(xsf(xsf_text(DENSITY, grids={"spin_up": half})))
+    pair = xsf(xsf_text(DENSITY, grids={"rho_up": half, "rho_down": half}))
+    for entry in ("1", "rho_down"):
+        with pytest.raises(FormatError, match="one spin direction only; leave ::NAME out to read both"):
+            read_density(pair, entry=entry)
+    assert read_density(pair).n_electrons == pytest.approx(8)
+    assert read_density(xsf(xsf_text(DENSITY, grids={"group": DENSITY.values}))).n_electrons == pytest.approx(8)
+
+
 def test_origin_moves_to_the_corner(xsf):
     read = read_density(xsf(xsf_text(DENSITY, origin=(1.0, -0.5, 0.25))))
     np.testing.assert_allclose(atoms_of(read).positions, atoms_of(DENSITY).positions, atol=1e-10)

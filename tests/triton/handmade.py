@@ -11,6 +11,7 @@ import onnx.parser
 import tomli_w
 
 from rhonet.calibration import LEVELS, Calibration, Spread
+from rhonet.config import CHANNELS, ViewConfig
 from rhonet.model_card import CARD_VERSION
 from rhonet.properties import PROPERTIES, Property
 
@@ -90,6 +91,7 @@ def write_model_folder(folder: Path, *, commit: str = "abc") -> None:
         "model": {"trained": "2026-11-23T00:00:00+00:00", "commit": commit, "rhonet": "0.1.0"},
         "data": {"name": "none", "fingerprint": "0", "records": {"train": 0}},
         "limits": {"text": LIMITS},
+        "view": ViewConfig().__dict__ | {"channels": list(CHANNELS), "blurs": [0.35]},
         "properties": [dataclasses.asdict(item) for item in ITEMS],
         "calibration": Calibration(0.9, spreads, 1.0, 30).to_dict(),
         "metrics": {"model": {"regression": {"bulk_modulus": {"mae": {"value": 1.5}}}}},

@@ -136,6 +136,7 @@ def test_card_travels_whole_and_in_the_configuration(made):
     assert served == json.loads(served_card(card))
     assert served["calibration"] == card.content["calibration"]
     assert served["metrics"]["model"]["regression"] == {"bulk_modulus": {"mae": {"value": 1.5}}}
+    assert served["view"] == card.content["view"]
     assert parameters["unit.magnetic_moment"].string_value == "µB"
     assert parameters["limits"].string_value == LIMITS
 

@@ -55,7 +55,7 @@ def serving(model: Path, repository: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_serves_until_told_to_stop_and_says_how_to_ask(triton, model, tmp_path, ending):
     with serving(model, tmp_path / "repository") as process:
         assert process.stdout is not None
@@ -128,6 +128,18 @@ def test_repository_is_used_again_until_the_model_changes(model, tmp_path):
     assert export_repository(model, repository, settings=Settings(backend="python")) == 1
     assert is_current(repository, model, "python")
     assert not is_current(repository, model, "onnxruntime")
+    # Half written, or with the backend of another rhonet.
+    density = repository / "rhonet_density" / "config.pbtxt"
+    text = density.read_text()
+    density.unlink()
+    assert not is_current(repository, model, "python")
+    density.write_text(text)
+    backend = repository / "rhonet_views" / "1" / "model.py"
+    kept = backend.read_text()
+    backend.write_text(kept + "# older\n")
+    assert not is_current(repository, model, "python")
+    backend.write_text(kept)
+    assert is_current(repository, model, "python")
     (model / "card.toml").write_text((model / "card.toml").read_text().replace("abc", "def"))
     assert not is_current(repository, model, "python")
     assert export_repository(model, repository, settings=Settings(backend="python")) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -18,9 +17,11 @@ from rhonet.dataset_toml import SETTINGS_NAME
 from rhonet.density import ChargeDensity
 from rhonet.folder import TABLE_NAME
 from tools.dft.errors import GenerateError
+from tools.dft.formation import lowest_energies
 from tools.dft.records import CrystalRecord, ReferenceRecord, crystal_record, record_text, reference_record
 from tools.dft.references import ReferenceEnergies
-from tools.dft.table import density_file, lowest_energies, settings_text, table_text
+from tools.dft.table import density_file, settings_text, table_text
+from tools.lock import sole_user
 
 # ABINIT's input names files by their full paths: blanks, quotes and commas end them, and long ones are cut.
 FORBIDDEN = frozenset("\"', \t")
@@ -46,7 +47,7 @@ class Store:
 
     def __init__(self, path: Path, base: ReferenceEnergies) -> None:
         self.path = path.absolute()
-        _check_path(self.path)
+        check_path(self.path)
         self._base = base
         self.crystals = {one.id: one for one in _read_all(self.path / "records", crystal_record)}
         self.references = {one.element: one for one in _read_all(self.path / "references", reference_record)}
@@ -59,16 +60,12 @@ class Store:
         Raises:
             GenerateError: another one does.
         """
-        (self.path / "scratch").mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise GenerateError(
-                    f"{self.path}: another generate_dft works here; wait for it, or use --workers there"
-                ) from None
-            shutil.rmtree(self.path / "scratch")
-            (self.path / "scratch").mkdir()
+        busy = GenerateError(f"{self.path}: another generate_dft works here; wait for it, or use --workers there")
+        with sole_user(self.path / "lock", busy):
+            scratch = self.path / "scratch"
+            if scratch.exists():
+                shutil.rmtree(scratch)
+            scratch.mkdir()
             yield
 
     def scratch(self, name: str) -> Path:
@@ -113,7 +110,12 @@ class Store:
         self.failed.discard(name)
 
 
-def _check_path(path: Path) -> None:
+def check_path(path: Path) -> None:
+    """Refuses an absolute path that ABINIT cannot take.
+
+    Raises:
+        GenerateError: why.
+    """
     text = str(path)
     if FORBIDDEN.intersection(text) or len(text) > LONGEST_PATH:
         raise GenerateError(

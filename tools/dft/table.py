@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rhonet.splits import chemical_system
-from tools.dft.records import CrystalRecord, ReferenceRecord
-from tools.dft.references import ReferenceEnergies, ReferenceEnergy
+from tools.dft.formation import SETTINGS, formation_energy
+from tools.dft.records import CrystalRecord
+from tools.dft.references import ReferenceEnergies
 
-SETTINGS = "B"  # of the bundled data set; these calculations are made with the same
 BOOKKEEPING = ("id", "file", "formula", "chemical_system", "prototype", "n_atoms", "settings", "flags")
 
 
@@ -67,39 +67,6 @@ def density_file(name: str) -> str:
     return f"densities/{name}.h5"
 
 
-def lowest_energies(
-    base: ReferenceEnergies, references: Iterable[ReferenceRecord], crystals: Iterable[CrystalRecord]
-) -> dict[tuple[str, str], ReferenceEnergy]:
-    """Energy per atom of each element's most stable structure, by element and cut-off.
-
-    Where an elemental crystal lies below the reference at the lower cut-off, it takes the reference's shift to the
-    higher one, at which it was not computed. Elements without a reference have no energy.
-    """
-    usual = dict(base)
-    for one in references:
-        for cutoff, energy in one.energies.items():
-            _lower(usual, one.element, cutoff, ReferenceEnergy(energy, one.id))
-    lowest = dict(usual)
-    for crystal in crystals:
-        element, *others = set(crystal.elements)
-        cutoff = f"{crystal.cutoff:g}"
-        if others or (element, cutoff) not in usual:
-            continue
-        _lower(lowest, element, cutoff, ReferenceEnergy(crystal.energy, crystal.id))
-        if cutoff == "16" and (element, "20") in usual:
-            shift = usual[element, "20"].energy - usual[element, "16"].energy
-            _lower(lowest, element, "20", ReferenceEnergy(crystal.energy + shift, crystal.id))
-    return lowest
-
-
-def formation_energy(record: CrystalRecord, energies: ReferenceEnergies) -> float | None:
-    """eV per atom against the elements at the crystal's own cut-off; None where one of them is not known."""
-    keys = [(symbol, f"{record.cutoff:g}") for symbol in record.symbols]
-    if any(key not in energies for key in keys):
-        return None
-    return record.energy - sum(energies[key].energy for key in keys) / len(keys)
-
-
 def formula(symbols: Iterable[str]) -> str:
     """Elements in alphabetical order with their counts: Be3Zn."""
     atoms = list(symbols)
@@ -133,10 +100,3 @@ def _row(record: CrystalRecord, energies: ReferenceEnergies) -> Mapping[str, str
         "is_metal": int(record.band_gap <= 0),
         **{name: "" if value is None else f"{value:.6f}" for name, value in values.items()},
     }
-
-
-def _lower(energies: dict[tuple[str, str], ReferenceEnergy], element: str, cutoff: str, found: ReferenceEnergy) -> None:
-    """Enters an energy where it is lower than what is there."""
-    known = energies.get((element, cutoff))
-    if known is None or found.energy < known.energy:
-        energies[element, cutoff] = found

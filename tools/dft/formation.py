@@ -1,0 +1,98 @@
+"""Formation energies: each crystal against the most stable elements that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ase.formula import Formula
+
+from tools.dft.abinit_input import HARD_CUTOFF, cutoff_for
+from tools.dft.records import ReferenceRecord
+from tools.dft.references import ReferenceEnergies, ReferenceEnergy, bundled_energies
+
+ENERGY = "total_energy_per_atom"
+FIRST_SETTINGS = "A"  # of the data set: the higher cut-off for all crystals
+SETTINGS = "B"  # what is computed today
+
+
+class Computed(Protocol):
+    """A crystal with its energy in eV per atom at a plane-wave cut-off in hartree."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def symbols(self) -> tuple[str, ...]: ...
+    @property
+    def cutoff(self) -> float: ...
+    @property
+    def energy(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class _Row:
+    id: str
+    symbols: tuple[str, ...]
+    cutoff: float
+    energy: float
+
+
+def lowest_energies(
+    base: ReferenceEnergies, references: Iterable[ReferenceRecord], crystals: Iterable[Computed]
+) -> dict[tuple[str, str], ReferenceEnergy]:
+    """Energy per atom of each element's most stable structure, by element and cut-off.
+
+    Where an elemental crystal lies below the reference at the lower cut-off, it takes the reference's shift to the
+    higher one, at which it was not computed. Elements without a reference have no energy.
+    """
+    usual = dict(base)
+    for one in references:
+        for cutoff, energy in one.energies.items():
+            _lower(usual, one.element, cutoff, ReferenceEnergy(energy, one.id))
+    lowest = dict(usual)
+    for crystal in crystals:
+        element, *others = set(crystal.symbols)
+        cutoff = f"{crystal.cutoff:g}"
+        if others or (element, cutoff) not in usual:
+            continue
+        _lower(lowest, element, cutoff, ReferenceEnergy(crystal.energy, crystal.id))
+        if cutoff == "16" and (element, "20") in usual:
+            shift = usual[element, "20"].energy - usual[element, "16"].energy
+            _lower(lowest, element, "20", ReferenceEnergy(crystal.energy + shift, crystal.id))
+    return lowest
+
+
+def formation_energy(record: Computed, energies: ReferenceEnergies) -> float | None:
+    """eV per atom against the elements at the crystal's own cut-off; None where one of them is not known."""
+    keys = [(symbol, f"{record.cutoff:g}") for symbol in record.symbols]
+    if any(key not in energies for key in keys):
+        return None
+    return record.energy - sum(energies[key].energy for key in keys) / len(keys)
+
+
+def formation_energies(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Formation energies of a table against the most stable elements that are known today, as text by id.
+
+    rows: of the bundled data set's properties.csv, as text; its elemental crystals count among the elements. Left out
+    are crystals with an element of unknown energy, and rows of other settings or without a total energy.
+    """
+    listed = [row for row in rows if row.get("settings") in (FIRST_SETTINGS, SETTINGS) and row.get(ENERGY)]
+    crystals = [_crystal_of(row) for row in listed]
+    todays = [crystal for crystal, row in zip(crystals, listed, strict=True) if row["settings"] == SETTINGS]
+    energies = lowest_energies(bundled_energies(), (), todays)
+    found = {crystal.id: formation_energy(crystal, energies) for crystal in crystals}
+    return {name: f"{value:.6f}" for name, value in found.items() if value is not None}
+
+
+def _crystal_of(row: Mapping[str, str]) -> _Row:
+    symbols = tuple(Formula(row["formula"]))
+    cutoff = HARD_CUTOFF if row["settings"] == FIRST_SETTINGS else cutoff_for(symbols)
+    return _Row(row["id"], symbols, cutoff, float(row[ENERGY]))
+
+
+def _lower(energies: dict[tuple[str, str], ReferenceEnergy], element: str, cutoff: str, found: ReferenceEnergy) -> None:
+    """Enters an energy where it is lower than what is there."""
+    known = energies.get((element, cutoff))
+    if known is None or found.energy < known.energy:
+        energies[element, cutoff] = found
