@@ -335,20 +335,21 @@ def config_from_dict(tree: Mapping[str, typing.Any]) -> Config:
     Raises:
         ConfigError: an unknown section or key, or a value of the wrong type or range.
     """
-    sections: dict[str, typing.Any] = {}
-    for section, values in tree.items():
-        section_type = _SECTIONS.get(section)
-        if section_type is None:
-            raise ConfigError(f"unknown section [{section}]{_nearest(section, _SECTIONS)}")
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"[{section}] must be a table of settings, got {values!r}")
-        hints = typing.get_type_hints(section_type)
-        for key in values:
-            if key not in hints:
-                raise ConfigError(f"unknown setting {section}.{key}{_nearest(key, hints)}")
-        typed = {key: _cast(f"{section}.{key}", hints[key], value) for key, value in values.items()}
-        sections[section] = section_type(**typed)
-    return Config(**sections)
+    return Config(**{section: section_from_dict(section, values) for section, values in tree.items()})
+
+
+def section_from_dict(section: str, values: typing.Any) -> typing.Any:
+    """One section of a configuration, e.g. "view" as `ViewConfig`; raises as `config_from_dict`."""
+    section_type = _SECTIONS.get(section)
+    if section_type is None:
+        raise ConfigError(f"unknown section [{section}]{_nearest(section, _SECTIONS)}")
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"[{section}] must be a table of settings, got {values!r}")
+    hints = typing.get_type_hints(section_type)
+    for key in values:
+        if key not in hints:
+            raise ConfigError(f"unknown setting {section}.{key}{_nearest(key, hints)}")
+    return section_type(**{key: _cast(f"{section}.{key}", hints[key], value) for key, value in values.items()})
 
 
 _SECTIONS: dict[str, type] = {"data": DataConfig, "view": ViewConfig, "model": ModelConfig, "train": TrainConfig}

@@ -15,9 +15,10 @@ from rhonet.properties import Property
 
 @dataclass(frozen=True)
 class CoverageCurve:
-    """Share of n labelled samples of one property within its interval, or in its set of classes, at each of `LEVELS`.
+    """Share of the labelled samples of one property within its interval, or in its set of classes, at each of `LEVELS`.
 
-    NaN where the half width is infinite. n_calibration: samples that the half widths come from.
+    NaN where the half width is infinite. n: groups of the samples; n_calibration: samples that the half widths come
+    from, counted as groups, too, if they have as many relatives.
     """
 
     n: int
@@ -38,12 +39,14 @@ def coverage_curves(
     for item in predictions.properties:
         spread = calibration.spreads.get(item.name)
         errors = learned_errors(item, predictions, volumes)
+        n_groups = len(np.unique(predictions.units[~np.isnan(errors)]))
         errors = errors[~np.isnan(errors)]
         if spread is not None and spread.half_widths and len(errors):
             shares = [
                 float((errors <= width).mean()) if math.isfinite(width) else math.nan for width in spread.half_widths
             ]
-            curves[item.name] = CoverageCurve(len(errors), spread.n, tuple(shares))
+            n_calibration = max(1, round(spread.n * n_groups / len(errors)))
+            curves[item.name] = CoverageCurve(n_groups, n_calibration, tuple(shares))
     return curves
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from rhonet.bootstrap import LEVEL, Metric, metric_of
 from rhonet.config import ConfigError
-from rhonet.metrics import property_scores
+from rhonet.metrics import averaged_properties, property_scores
 from rhonet.study_report import RESAMPLES, require_same_samples, with_interval
 from rhonet.trials import Result, pool_results
 
@@ -44,7 +44,7 @@ class Growth:
 
 
 def measure_growth(results: Mapping[str, Sequence[Result]]) -> tuple[Growth, ...]:
-    """Growth of the mean, then of every regression property.
+    """Growth of the mean over properties with enough labels, then of every regression property.
 
     Args:
         results: finished trials per variant, each with another share of the training crystals.
@@ -61,8 +61,9 @@ def measure_growth(results: Mapping[str, Sequence[Result]]) -> tuple[Growth, ...
     regression = [item.name for item in next(iter(pooled.values())).properties if not item.is_class]
     curves = {name: np.stack([one[name] for one in drawn]) for name in regression}
     known = {name: curve for name, curve in curves.items() if np.isfinite(curve[:, 0]).all()}
-    if known:
-        known = {MEAN: np.mean(list(known.values()), axis=0), **known}
+    enough = averaged_properties(next(iter(pooled.values())))
+    if averaged := [curve for name, curve in known.items() if name in enough]:
+        known = {MEAN: np.mean(averaged, axis=0), **known}
     return tuple(_fit(name, shares, curve) for name, curve in known.items())
 
 

@@ -41,6 +41,7 @@ from rhonet.report_tables import (
 )
 from rhonet.runs import write_text
 from rhonet.score_text import MEANINGS, SHORT_NAMES, decimals, notes_on, with_interval
+from rhonet.splits import ALL
 
 REPORT = "report.html"
 
@@ -126,14 +127,13 @@ def _summary(findings: Findings) -> str:
 
 def _facts(findings: Findings) -> list[Html]:
     split = findings.split
+    scored = f"{split.title}, {counted(findings.evaluation.n, 'sample')}"
+    if split.name == ALL:
+        return [html.terms({**findings.facts, "Scored": scored, "Groups": split.split_by})]
     counts = ", ".join(f"{count} {name}" for name, count in split.counts.items())
     shares = " / ".join(f"{share:g}" for share in split.fractions)
-    facts = {
-        **findings.facts,
-        "Scored": f"{split.title}, {findings.evaluation.n} samples ({counts})",
-        "Split by": f"{split.split_by}, seed {split.seed}, shares {shares}",
-    }
-    return [html.terms(facts)]
+    by = f"{split.split_by}, seed {split.seed}, shares {shares}"
+    return [html.terms({**findings.facts, "Scored": f"{scored} ({counts})", "Split by": by})]
 
 
 def _scores(findings: Findings) -> list[Html]:
@@ -210,8 +210,8 @@ def _trust(findings: Findings, curves: Mapping[str, CoverageCurve]) -> list[Html
                 figure_to_svg(calibration_figure(curves)),
                 alt="Measured against nominal coverage of the intervals, per property",
                 caption="Calibration: share of labels within intervals (for classes: sets) of each nominal coverage. "
-                "Grey: where 95% of such measurements would lie by chance, from the numbers of calibration and "
-                "scored samples, were both drawn alike.",
+                "Grey: where 95% of such measurements would lie by chance, from the numbers of groups of "
+                "calibration and scored samples, were both drawn alike.",
             )
         )
     if findings.predictions.novelty is not None:
@@ -273,8 +273,8 @@ def _notes(findings: Findings, curves: Mapping[str, CoverageCurve]) -> list[str]
     """How intervals of scores are made, and what is not available."""
     evaluation = findings.evaluation
     notes = [
-        f"[{LEVEL:.0%}] intervals of scores: {evaluation.resamples} bootstrap resamples of the split's groups, the "
-        "training fixed; they say nothing about another training or other crystals."
+        f"[{LEVEL:.0%}] intervals of scores: {evaluation.resamples} bootstrap resamples of the {evaluation.n_groups} "
+        "groups of the split, the training fixed; they say nothing about another training or other crystals."
     ]
     regression = [item.name for item in findings.predictions.properties if not item.is_class]
     without = [name for name in regression if name not in findings.predictions.lower]

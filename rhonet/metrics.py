@@ -6,29 +6,26 @@ import dataclasses
 import itertools
 import math
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rhonet.bootstrap import LEVEL, Metric, metric_of, resamples_of, share_of
 from rhonet.calibration import LEVEL as PREDICTION_LEVEL
+from rhonet.labelled import Labelled
 from rhonet.predictions import NOVEL, Predictions
 from rhonet.properties import Property
-from rhonet.scores import auc, balanced_accuracy, macro_auc, regression_scores
 
-# Labels up to this share of the largest one count as zero: codes leave gaps of 1e-5 eV where levels touch.
-ZERO = 1e-3
-# From this share of zeros on, a property is scored on its other labels as well.
-FEWEST_ZEROS = 0.2
-ENOUGH = 5  # labels that are not zero; a property with fewer hangs on them and does not count in averages
+# Fewer groups than this have too few different resamples for an interval.
+FEWEST_GROUPS = 5
 
 
 @dataclass(frozen=True)
 class NonZeroMetrics:
     """Scores of a regression property, over its n samples whose label is not zero; as in `RegressionMetrics`.
 
-    above: smallest size of a label that counts, in the property's unit: `ZERO` of the largest.
+    above: smallest size of a label that counts, in the property's unit: `rhonet.labelled.ZERO` of the largest.
     """
 
     n: int
@@ -47,7 +44,8 @@ class RegressionMetrics:
     r2_log: of the logarithms, for a property that is learned in log; None for any other.
     mae, rmse: in the property's unit.
     mae_over_mad: MAE relative to the labels' mean absolute deviation from their mean; 1 is no better than the mean.
-    where_not_zero: scores without the labels that are zero, where at least `FEWEST_ZEROS` are: band gaps, moments.
+    where_not_zero: scores without the labels that are zero, where many are (`rhonet.labelled.FEWEST_ZEROS`): band
+        gaps, moments.
     """
 
     target: Property
@@ -88,16 +86,28 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True)
+class NonZeroCoverage:
+    """Prediction intervals over the n samples whose label is not zero; as in `IntervalMetrics`."""
+
+    n: int
+    coverage: Metric
+    median_width: float
+
+
+@dataclass(frozen=True)
 class IntervalMetrics:
     """Prediction intervals of one regression property, over its n samples that have a label and an interval.
 
     coverage: share of the labels inside. median_width: from end to end, in the property's unit; NaN without samples.
+    where_not_zero: the same of the labels that are not zero, as in `RegressionMetrics`: intervals that hold all zeros
+        may miss most others.
     """
 
     target: Property
     n: int
     coverage: Metric
     median_width: float
+    where_not_zero: NonZeroCoverage | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ class Average:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All scores of one predictor on one set of n samples.
+    """All scores of one predictor on one set of n samples of n_groups groups.
 
     averages: "all" and "without_volume_like" regression properties whose R² and MAE/MAD are defined and rest on enough.
     intervals: one entry per property that was predicted with an interval.
@@ -133,6 +143,7 @@ class Evaluation:
     """
 
     n: int
+    n_groups: int
     regression: tuple[RegressionMetrics, ...]
     classes: tuple[ClassMetrics, ...]
     averages: dict[str, Average]
@@ -146,6 +157,7 @@ class Evaluation:
         """Plain nested values, ready for JSON: scores by property name, NaN as None."""
         tree = {
             "n": self.n,
+            "groups": self.n_groups,
             "interval": {
                 "level": LEVEL,
                 "method": "percentile bootstrap",
@@ -159,7 +171,7 @@ class Evaluation:
         if self.intervals or self.sets:
             tree["prediction_intervals"] = {
                 "level": PREDICTION_LEVEL,
-                "interval_of_coverage": "Wilson",
+                "interval_of_coverage": "Wilson, of as many samples as there are groups",
                 "properties": {item.target.name: _property_dict(item) for item in (*self.intervals, *self.sets)},
             }
         if self.novel is not None:
@@ -177,7 +189,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         resamples: bootstrap resamples; 0 for none, and intervals that are NaN.
     """
     predictions = predictions.sorted_by_id()
-    tasks = [_Task.of(item, predictions) for item in predictions.properties]
+    tasks = [Labelled.of(item, predictions) for item in predictions.properties]
     parts = {task: part for task in tasks if (part := task.where_not_zero()) is not None}
     drawn = _draw([*tasks, *parts.values()], predictions, resamples, seed)
     regression, classes = [], []
@@ -190,7 +202,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         part = parts.get(task)
         non_zero = None if part is None else NonZeroMetrics(part.n, part.above, **_metrics_of(part, drawn[part]))
         regression.append(RegressionMetrics(task.target, task.n, **metrics, where_not_zero=non_zero))
-    numbers = [task for task in tasks if not task.target.is_class and (task not in parts or parts[task].n >= ENOUGH)]
+    numbers = [task for task in tasks if task.counts_in_averages]
     learned = [(task.target, drawn[task][task.main_name], drawn[task]["mae_over_mad"]) for task in numbers]
     averages = {
         "all": _average(learned),
@@ -198,12 +210,13 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
     }
     return Evaluation(
         n=len(predictions),
+        n_groups=len(np.unique(predictions.units)),
         regression=tuple(regression),
         classes=tuple(classes),
         averages=averages,
         resamples=resamples,
         seed=seed,
-        intervals=_score_intervals(predictions),
+        intervals=_score_intervals(predictions, {task.target.name: part for task, part in parts.items()}),
         sets=_score_sets(predictions),
         novel=None
         if predictions.novelty is None
@@ -211,19 +224,27 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
     )
 
 
+def averaged_properties(predictions: Predictions) -> tuple[str, ...]:
+    """Regression properties with enough labels for averages over properties."""
+    tasks = (Labelled.of(item, predictions) for item in predictions.properties)
+    return tuple(task.target.name for task in tasks if task.counts_in_averages)
+
+
 def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) -> dict[str, np.ndarray]:
     """R² on the learned scale, or AUC, of each property: the samples' own, then of `evaluate`'s resamples, (1 + b,)."""
     predictions = predictions.sorted_by_id()
-    tasks = [_Task.of(item, predictions) for item in predictions.properties]
+    tasks = [Labelled.of(item, predictions) for item in predictions.properties]
     drawn = _draw(tasks, predictions, resamples, seed)
     return {task.target.name: drawn[task][task.main_name] for task in tasks}
 
 
 def _draw(
-    tasks: Sequence[_Task], predictions: Predictions, resamples: int, seed: int
-) -> dict[_Task, dict[str, np.ndarray]]:
+    tasks: Sequence[Labelled], predictions: Predictions, resamples: int, seed: int
+) -> dict[Labelled, dict[str, np.ndarray]]:
     """Every score of each task: that of the samples themselves, then those of the resamples, (1 + b,)."""
-    weightings = itertools.chain([np.ones((1, len(predictions)))], resamples_of(predictions.units, resamples, seed))
+    units = predictions.units
+    resamples = resamples if len(np.unique(units)) >= FEWEST_GROUPS else 0
+    weightings = itertools.chain([np.ones((1, len(predictions)))], resamples_of(units, resamples, seed))
     blocks = [[task.score(weights) for task in tasks] for weights in weightings]
     return {
         task: {name: np.concatenate([block[at][name] for block in blocks]) for name in task.names}
@@ -231,124 +252,32 @@ def _draw(
     }
 
 
-def _metrics_of(task: _Task, scores: dict[str, np.ndarray]) -> dict[str, typing.Any]:
-    return {name: metric_of(scores[name], task.reason(name)) for name in task.names}
+def _metrics_of(task: Labelled, scores: dict[str, np.ndarray]) -> dict[str, typing.Any]:
+    """Metrics by name; without intervals where the samples are of too few groups."""
+    wanted = slice(None) if task.n_groups >= FEWEST_GROUPS else slice(1)
+    return {name: metric_of(scores[name][wanted], task.reason(name)) for name in task.names}
 
 
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """One property's labelled samples: `rows` of all samples, `labels` and `values` there.
-
-    above: size that the labels have at least, where those that are zero are left out.
-    """
-
-    target: Property
-    rows: np.ndarray
-    labels: np.ndarray
-    values: np.ndarray
-    above: float = math.nan
-
-    @classmethod
-    def of(cls, item: Property, predictions: Predictions) -> _Task:
-        labels = np.asarray(predictions.labels[item.name], dtype=np.float64)
-        values = np.asarray(predictions.values[item.name], dtype=np.float64)
-        rows = np.flatnonzero(~np.isnan(labels))
-        return cls(item, rows, labels[rows], values[rows])
-
-    def where_not_zero(self) -> _Task | None:
-        """The samples whose label is not zero; None where too few labels are zero for them to matter."""
-        if self.target.is_class or self.target.transform == "log" or not self.n:
-            return None
-        sizes = np.abs(self.labels)
-        above = ZERO * float(sizes.max())
-        kept = sizes > above
-        if np.mean(~kept) < FEWEST_ZEROS:
-            return None
-        return _Task(self.target, self.rows[kept], self.labels[kept], self.values[kept], above)
-
-    @property
-    def n(self) -> int:
-        return len(self.rows)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Scores of this kind of property."""
-        if self.target.is_class:
-            return "auc", "balanced_accuracy"
-        logarithm = ("r2_log",) if self.target.transform == "log" else ()
-        return "r2", *logarithm, "mae", "rmse", "mae_over_mad"
-
-    @property
-    def main_name(self) -> str:
-        """The score that one looks at first: R² on the learned scale, or AUC."""
-        if self.target.is_class:
-            return "auc"
-        return "r2_log" if self.target.transform == "log" else "r2"
-
-    def class_counts(self) -> tuple[int, ...]:
-        return tuple(int(np.count_nonzero(self.labels == at)) for at in range(self.target.classes or 2))
-
-    def score(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Every score under weights (b, all samples), (b,) each."""
-        if self._undefined():
-            return {name: np.full(len(weights), np.nan) for name in self.names}
-        if self.n < weights.shape[1]:
-            weights = weights[:, self.rows]
-        if self.target.kind == "binary":
-            return {
-                "auc": auc(self.labels == 1, self.values, weights),
-                "balanced_accuracy": balanced_accuracy(self.labels, self.values >= 0.5, weights),
-            }
-        if self.target.kind == "multiclass":
-            return {
-                "auc": macro_auc(self.labels, self.values, weights),
-                "balanced_accuracy": balanced_accuracy(self.labels, self.values.argmax(axis=1), weights),
-            }
-        scores = regression_scores(self.labels, self.values, weights)
-        if self.target.transform == "log" and not self._not_positive():
-            scores["r2_log"] = regression_scores(np.log(self.labels), np.log(self.values), weights)["r2"]
-        elif self.target.transform == "log":
-            scores["r2_log"] = np.full(len(weights), np.nan)
-        return scores
-
-    def reason(self, name: str) -> str:
-        """Why the score of that name would be undefined."""
-        if self._undefined():
-            return self._undefined()
-        if name == "r2_log" and self._not_positive():
-            return self._not_positive()
-        if self.target.is_class:
-            return "labels of one class only"
-        return "all labels are equal"
-
-    def _undefined(self) -> str:
-        """Why no score is defined at all, or ""."""
-        if self.n < 2:
-            none = "no labels" if math.isnan(self.above) else "all labels are zero"
-            return none if self.n == 0 else "one label only"
-        wrong = np.count_nonzero(~np.isfinite(self.values.reshape(self.n, -1)).all(axis=1))
-        return f"{wrong} of {self.n} predictions are not finite" if wrong else ""
-
-    def _not_positive(self) -> str:
-        """Why there is no logarithm, or ""."""
-        for what, values in (("labels", self.labels), ("predictions", self.values)):
-            count = np.count_nonzero(values <= 0)
-            if count:
-                return f"{count} of {self.n} {what} are not above 0"
-        return ""
-
-
-def _score_intervals(predictions: Predictions) -> tuple[IntervalMetrics, ...]:
+def _score_intervals(predictions: Predictions, parts: Mapping[str, Labelled]) -> tuple[IntervalMetrics, ...]:
+    """Of each property that has intervals; `parts` are the labels that are not zero, where they are scored alone."""
     scored = []
     for item in predictions.properties:
         if item.name not in predictions.lower:
             continue
-        label, lower, upper = (of[item.name] for of in (predictions.labels, predictions.lower, predictions.upper))
-        rows = ~np.isnan(label + lower + upper)
-        coverage = share_of(((lower <= label) & (label <= upper))[rows], "no labels", predictions.units[rows])
-        width = float(np.median((upper - lower)[rows])) if rows.any() else math.nan
-        scored.append(IntervalMetrics(item, int(rows.sum()), coverage, width))
+        rows = np.flatnonzero(~np.isnan(predictions.labels[item.name]))
+        part = parts.get(item.name)
+        non_zero = None if part is None else NonZeroCoverage(*_coverage(predictions, item.name, part.rows))
+        scored.append(IntervalMetrics(item, *_coverage(predictions, item.name, rows), where_not_zero=non_zero))
     return tuple(scored)
+
+
+def _coverage(predictions: Predictions, name: str, rows: np.ndarray) -> tuple[int, Metric, float]:
+    """How many of those samples have an interval, the share of labels inside, and the median width."""
+    label, lower, upper = (of[name][rows] for of in (predictions.labels, predictions.lower, predictions.upper))
+    bounded = ~np.isnan(lower + upper)
+    inside = ((lower <= label) & (label <= upper))[bounded]
+    coverage = share_of(inside, "no labels", predictions.units[rows][bounded])
+    return int(bounded.sum()), coverage, float(np.median((upper - lower)[bounded])) if bounded.any() else math.nan
 
 
 def _score_sets(predictions: Predictions) -> tuple[SetMetrics, ...]:
@@ -384,7 +313,9 @@ def _property_dict(item: RegressionMetrics | ClassMetrics | IntervalMetrics | Se
     head = {"unit": about.unit, "kind": about.kind, "transform": about.transform, "volume_like": about.volume_like}
     fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item) if field.name != "target"}
     plain = {
-        name: _plain(dataclasses.asdict(value) if isinstance(value, Metric | NonZeroMetrics) else value)
+        name: _plain(
+            dataclasses.asdict(value) if isinstance(value, Metric | NonZeroMetrics | NonZeroCoverage) else value
+        )
         for name, value in fields.items()
     }
     return head | {name: value for name, value in plain.items() if value is not None}

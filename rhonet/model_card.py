@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tomllib
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import tomli_w
 
 from rhonet.builds import BUNDLED
 from rhonet.calibration import Calibration
-from rhonet.config import ViewConfig, config_from_dict
+from rhonet.config import ConfigError, ViewConfig, section_from_dict
 from rhonet.properties import Property
 from rhonet.runs import Run, RunError, package_versions, write_text
 
@@ -37,9 +38,14 @@ class Card:
 
     @property
     def view(self) -> ViewConfig | None:
-        """How the model sees a density; None where an earlier rhonet exported it, which did not say."""
-        stored = self.content.get("view")
-        return None if stored is None else config_from_dict({"view": stored}).view
+        """How the model sees a density; None where the rhonet that exported it did not say, or has other settings."""
+        stored = self.content.get("view", {})
+        if {field.name for field in dataclasses.fields(ViewConfig)} != set(stored):
+            return None
+        try:
+            return section_from_dict("view", stored)
+        except ConfigError:  # a kind or channel that came later
+            return None
 
     @property
     def calibration(self) -> Calibration | None:

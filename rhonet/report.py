@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rhonet.bootstrap import LEVEL
 from rhonet.calibration import LEVEL as PREDICTION_LEVEL
-from rhonet.metrics import ClassMetrics, Evaluation, NonZeroMetrics, RegressionMetrics
+from rhonet.metrics import ClassMetrics, Evaluation, IntervalMetrics, NonZeroMetrics, RegressionMetrics
 from rhonet.runs import write_text
 from rhonet.score_text import (
     MEANINGS,
@@ -72,9 +72,11 @@ def format_report(
         model: name of the model in the averages.
     """
     counts = ", ".join(f"{count} {name}" for name, count in split.counts.items())
+    made = f"{counts}; split by {split.split_by}, seed {split.seed}"
+    resamples = f"{evaluation.resamples} bootstrap resamples of {evaluation.n_groups} groups"
     lines = [
-        f"{split.title}: {evaluation.n} samples; {counts}; split by {split.split_by}, seed {split.seed}",
-        f"{_INTERVAL} intervals: {evaluation.resamples} bootstrap resamples of the split's groups, the training fixed",
+        f"{split.title}: {evaluation.n} samples; {f'groups by {split.split_by}' if split.name == ALL else made}",
+        f"{_INTERVAL} intervals: {resamples}, the training fixed",
     ]
     blocks = (
         (_regression_rows(evaluation), 1),
@@ -197,6 +199,9 @@ def _interval_rows(evaluation: Evaluation) -> list[list[str]]:
     widths = [(item, significant(item.median_width)) for item in evaluation.intervals]
     for item, width in [*widths, *((item, set_size(item)) for item in evaluation.sets)]:
         rows.append([label_of(item), width, with_interval(item.coverage), str(item.n)])
+        part = item.where_not_zero if isinstance(item, IntervalMetrics) else None
+        if part is not None and part.n:
+            rows.append([_INDENTED, significant(part.median_width), with_interval(part.coverage), str(part.n)])
     return rows
 
 

@@ -12,7 +12,7 @@ from rhonet.bootstrap import LEVEL, Metric
 from rhonet.calibration import LEVEL as PREDICTION_LEVEL
 from rhonet.coverage import learned_errors
 from rhonet.html_page import Html
-from rhonet.metrics import ClassMetrics, Evaluation, NonZeroMetrics, RegressionMetrics
+from rhonet.metrics import ClassMetrics, Evaluation, IntervalMetrics, NonZeroCoverage, NonZeroMetrics, RegressionMetrics
 from rhonet.phrases import counted
 from rhonet.predictions import NOVEL, Predictions
 from rhonet.properties import Property
@@ -144,16 +144,15 @@ def interval_table(evaluation: Evaluation, half_widths: Mapping[str, str]) -> Ht
     Args:
         half_widths: what is added to a prediction, as text, by property.
     """
-    rows = [
-        [
-            label_of(item),
-            half_widths[item.target.name],
-            significant(item.median_width),
-            with_interval(item.coverage),
-            str(item.n),
+    rows = []
+    for item in evaluation.intervals:
+        parts: list[tuple[str, str, IntervalMetrics | NonZeroCoverage]] = [
+            (label_of(item), half_widths[item.target.name], item)
         ]
-        for item in evaluation.intervals
-    ]
+        if item.where_not_zero is not None and item.where_not_zero.n:
+            parts.append((f"{item.target.name} {WHERE_NOT_ZERO}", "", item.where_not_zero))
+        for name, width, part in parts:
+            rows.append([name, width, significant(part.median_width), with_interval(part.coverage), str(part.n)])
     rows += [
         [label_of(item), "set", set_size(item), with_interval(item.coverage), str(item.n)] for item in evaluation.sets
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from rhonet.bootstrap import LEVEL, Metric
+from rhonet.labelled import ZERO
 from rhonet.metrics import (
-    ZERO,
+    FEWEST_GROUPS,
     Average,
     ClassMetrics,
     Evaluation,
@@ -15,6 +16,7 @@ from rhonet.metrics import (
     RegressionMetrics,
     SetMetrics,
 )
+from rhonet.phrases import counted
 from rhonet.predictions import NOVEL
 
 WHERE_NOT_ZERO = "where not zero"
@@ -45,14 +47,16 @@ def notes_on(evaluation: Evaluation) -> list[str]:
             groups.append((f"{item.target.name} {WHERE_NOT_ZERO}", item.where_not_zero))
     if any(isinstance(group, NonZeroMetrics) for _, group in groups):
         lines.append(f"{WHERE_NOT_ZERO}: samples whose label is, in size, above {ZERO:g} of the largest one")
+    if evaluation.n_groups < FEWEST_GROUPS:
+        lines.append(f"no intervals of scores: the samples are of {counted(evaluation.n_groups, 'group')} of the split")
     for name, group in groups:
         undefined: dict[str, list[str]] = {}
         for title, metric in _metrics(group).items():
             if math.isnan(metric.value):
                 undefined.setdefault(metric.reason, []).append(title)
         lines += [f"n/a: {name}, {', '.join(titles)}: {reason}" for reason, titles in undefined.items()]
-    counted = evaluation.averages["all"].properties
-    missing = [item.target.name for item in evaluation.regression if item.target.name not in counted]
+    averaged = evaluation.averages["all"].properties
+    missing = [item.target.name for item in evaluation.regression if item.target.name not in averaged]
     if missing:
         lines.append(f"not in the averages: {', '.join(missing)}")
     for name, group in (*groups, ("averages", evaluation.averages["all"])):
@@ -65,7 +69,7 @@ def notes_on(evaluation: Evaluation) -> list[str]:
             counts = (f"{name} {count}" for name, count in zip(item.target.class_names, item.counts, strict=True))
             lines.append(f"classes of {item.target.name}: {', '.join(counts)}")
     if evaluation.intervals or evaluation.sets or evaluation.novel is not None:
-        lines.append(f"[{LEVEL:.0%}] of a share of the samples: Wilson's score interval")
+        lines.append(f"[{LEVEL:.0%}] of a share of the samples: Wilson's interval of as many as there are groups")
     if evaluation.novel is not None:
         lines.append(f"novelty above {NOVEL:g}: {with_interval(evaluation.novel)} of the samples")
     return lines

@@ -72,7 +72,8 @@ def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> 
             differences = {item: metric_of(values, "undefined score") for item, values in drawn.items()}
             if defined:
                 differences[""] = metric_of(np.mean(defined, axis=0), "")
-        by_seed = tuple(_mean_r2(trial.predictions) for trial in trials)
+        names = evaluation.averages["all"].properties
+        by_seed = tuple(_mean_r2(trial.predictions, names) for trial in trials)
         found.append(
             Comparison(
                 name,
@@ -153,8 +154,13 @@ def with_interval(metric: Metric, *, sign: str = "") -> str:
     """ "0.812 [0.790, 0.830]"; with the sign "+" as a difference."""
     if np.isnan(metric.value):
         return "n/a"
+    if np.isnan(metric.lower):
+        return f"{metric.value:{sign}.3f}"
     return f"{metric.value:{sign}.3f} [{metric.lower:{sign}.3f}, {metric.upper:{sign}.3f}]"
 
 
-def _mean_r2(predictions: Predictions) -> float:
-    return evaluate(predictions, resamples=0).averages["all"].r2.value
+def _mean_r2(predictions: Predictions, names: Sequence[str]) -> float:
+    """Over those of the named properties whose R² is defined; NaN where none is."""
+    scores = property_scores(predictions, resamples=0)
+    known = [score for name in names if not np.isnan(score := scores[name][0])]
+    return float(np.mean(known)) if known else float("nan")

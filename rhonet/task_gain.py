@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rhonet.bootstrap import LEVEL, Metric, metric_of
-from rhonet.metrics import property_scores
+from rhonet.metrics import averaged_properties, property_scores
 from rhonet.predictions import Predictions
 from rhonet.study_plans import ALL, GROUPED, SINGLE_TASK, task_ways
 from rhonet.study_report import RESAMPLES, require_same_samples, with_interval
@@ -51,8 +51,8 @@ class Gain:
     way, over: of `rhonet.study_plans.task_ways`.
     n: predictions per property.
     properties: those that both predict.
-    average, without_volume_like: gain of the mean R² over the regression properties whose R² is defined both ways,
-        all of them or those that are not volume-like.
+    average, without_volume_like: gain of the mean R² over the regression properties whose R² is defined both ways
+        and rests on enough labels, all of them or those that are not volume-like.
     averaged: names behind `average`.
     by_seed: `average` of each seed's predictions alone, by ascending seed.
     """
@@ -139,7 +139,8 @@ def _gain(
     scores, reference = (property_scores(part, resamples=RESAMPLES) for part in (ours, theirs))
     shared = [item for item in ours.properties if item.name in reference]
     drawn = {item.name: scores[item.name] - reference[item.name] for item in shared}
-    averaged = [item for item in shared if not item.is_class and not np.isnan(drawn[item.name][0])]
+    enough = averaged_properties(theirs)
+    averaged = [item for item in shared if item.name in enough and not np.isnan(drawn[item.name][0])]
     seeds = sorted({trial.trial.seed for trials in after.values() for trial in trials})
     return Gain(
         way=way,

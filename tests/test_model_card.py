@@ -39,6 +39,16 @@ def test_card_comes_back_with_its_properties(run):
     assert "e/Å³" in card.content["model"]["input"]
     assert "metrics" not in card.content
     assert card.view == load_config("tiny", ["view.views=3", "view.blurs=0.2,0.4"]).view
+
+
+def test_view_of_a_fine_grid_is_read_and_that_of_another_rhonet_is_not_known():
+    view = load_config("tiny", ["data.spacing=0.15", "view.finest=0.15"]).to_dict()["view"]
+    read = Card(ITEMS, {"view": view}).view
+    assert read is not None
+    assert read.finest == 0.15
+    lacking = {key: value for key, value in view.items() if key != "views"}
+    for other in (lacking, view | {"of_tomorrow": 1}, view | {"kind": "sphere"}):
+        assert Card(ITEMS, {"view": other}).view is None
     assert Card(ITEMS, {}).view is None
 
 

@@ -44,7 +44,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
             if found := one_spin_density(comments[-1]):
                 raise text.error(
                     f"the comment {shown(comments[-1])} calls this {with_article(found)}, the electrons of one spin "
-                    "direction only; write out the sum of both (if it is that, change the comment)"
+                    "direction only; write out the sum of both (if it is the sum, change the comment)"
                 )
         n_atoms, origin, n_fields = _read_first_line(text)
         field = _choose_field(text, entry, n_fields)

@@ -23,10 +23,17 @@ _OTHER_DENSITY = re.compile(
     rf"|(?:HOMO|LUMO|SOMO)(?!{_MAY_GAP}(?:LUMO{_GAP})?gap)|(?-i:MO)[\s_=#]+\d+)(?![A-Za-z])",
     re.IGNORECASE,
 )
-_DIRECTION = rf"(?:spin{_MAY_GAP}(?:up|down|[12])|(?:up|down){_GAP}spin|alpha|beta|majority|minority)"
+_UP = rf"spin{_MAY_GAP}(?:up|1)|up{_GAP}spin|majority|(?<![\w-])alpha"
+_DOWN = rf"spin{_MAY_GAP}(?:down|2)|down{_GAP}spin|minority|(?<![\w-])beta"
+# The phase of a crystal has such names, too: "density of alpha-quartz", "Ti-beta, charge density".
 _ONE_SPIN = re.compile(
-    rf"(?<![A-Za-z]){_DIRECTION}{_GAP}(?:spin{_GAP})?{_DENSITY_WORDS}(?![A-Za-z])"
-    rf"|{_DENSITY_WORDS}[\s,:;(_-]+(?:(?:of|for|in){_GAP})?(?:the{_GAP})?{_DIRECTION}(?![A-Za-z])",
+    rf"(?<![A-Za-z])(?:{_UP}|{_DOWN}){_GAP}(?:spin{_GAP})?{_DENSITY_WORDS}(?![A-Za-z])"
+    rf"|{_DENSITY_WORDS}[\s,:;(_-]+(?:(?:of|for|in){_GAP})?(?:the{_GAP})?(?:{_UP}|{_DOWN})"
+    rf"(?=\s*(?:$|[,;:.)\]]|(?:spin|electrons?|channel|component|part)(?![A-Za-z])))",
+    re.IGNORECASE,
+)
+_BOTH_SPINS = re.compile(
+    rf"(?:{_UP})(?:(?!minus|differ|\s[-\u2212]\s).)*(?:{_DOWN})|(?:{_DOWN})(?:(?!minus|differ|\s[-\u2212]\s).)*(?:{_UP})",
     re.IGNORECASE,
 )
 # Words that titles of densities hold, too.
@@ -71,7 +78,8 @@ def other_field(text: str) -> str | None:
 
 def one_spin_density(text: str) -> str | None:
     """What a text calls the density of the electrons of one spin direction ("spin up density"), or None."""
-    found = _ONE_SPIN.search(_PATH.sub(" ", text))
+    text = _PATH.sub(" ", text)
+    found = None if _BOTH_SPINS.search(text) else _ONE_SPIN.search(text)
     return re.sub(rf"{_GAP}|[,:;(]+", " ", found[0].lower()) if found else None
 
 

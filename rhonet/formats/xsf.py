@@ -29,7 +29,10 @@ _BLOCK = re.compile(r"BEGIN_BLOCK_DATAGRID_?3D")
 _GRID = re.compile(r"(?:BEGIN_)?DATAGRID_?3D[_:]?\s*(.*)", re.IGNORECASE)
 _UP = re.compile(r"(.*?)(?:spin[_: ]?1|up|alpha)", re.IGNORECASE)
 _DOWN = re.compile(r"(.*?)(?:spin[_: ]?2|down|dn|beta)", re.IGNORECASE)
-_ONE_SPIN = re.compile(r"(?:.*[^A-Za-z])?(?:spin[_: ]?[12]|up|down|dn|alpha|beta)", re.IGNORECASE)
+_ONE_SPIN = re.compile(
+    r"(?:.*[^A-Za-z])?(?:spin[_: ]?[12]|(?:spin|rho|density|charge)[_: -]?(?:up|down|dn|alpha|beta))|up|down|dn",
+    re.IGNORECASE,
+)
 _HEAVIEST = 118
 _MAX_GRIDS = 2
 
@@ -119,7 +122,7 @@ def _refuse_one_spin(source: Source, content: _Content, entry: str | None) -> No
         remedy = "leave ::NAME out to read both" if len(content.names) == 2 and _is_spin_pair(*content.names) else ""
         raise source.error(
             f"the grid {shown(name)} (of {pair}) holds the electrons of one spin direction only; "
-            f"{remedy or 'write out the sum of both'}"
+            f"{remedy or 'write out the sum of both (if it is the sum, rename the grid)'}"
         )
 
 

@@ -127,7 +127,16 @@ def test_comments_that_name_another_field_are_believed(cube, comment):
 
 @pytest.mark.parametrize(
     "comment",
-    ["SPIN UP DENSITY", "alpha density", "Spin-down electron density", "charge density, spin 1", "density of beta"],
+    [
+        "SPIN UP DENSITY",
+        "alpha density",
+        "Spin-down electron density",
+        "charge density, spin 1",
+        "density of beta",
+        "density (alpha electrons)",
+        "Alpha density from Total SCF Density",
+        "spin up minus spin down density",
+    ],
 )
 def test_density_of_one_spin_direction_is_refused(cube, comment):
     with pytest.raises(FormatError, match=r"rho.cube:1: the comment .* one spin direction only; write out the sum"):
@@ -136,7 +145,19 @@ def test_density_of_one_spin_direction_is_refused(cube, comment):
 
 @pytest.mark.parametrize(
     "comment",
-    ["Electron density from Total SCF Density", "alpha-quartz, electron density", "DELFT", "potential energy minimum"],
+    [
+        "Electron density from Total SCF Density",
+        "alpha-quartz, electron density",
+        "Electron density of alpha-quartz",
+        "charge density of beta-Sn",
+        "density for alpha iron",
+        "Ti-beta charge density",
+        "total electron density (alpha + beta)",
+        "charge density: spin up + spin down",
+        "Total density, spin 1 and spin 2 summed",
+        "DELFT",
+        "potential energy minimum",
+    ],
 )
 def test_comments_that_name_a_density_are_fine(cube, comment):
     assert read_density(cube(cube_text(random_density(), title=f"{comment}\nx"))).n_electrons == pytest.approx(8)
