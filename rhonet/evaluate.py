@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rhonet.cli import OK, CallError, new_parser, run_command, start_tensorflow
 from rhonet.config import load_config
 from rhonet.model_card import read_card
 from rhonet.runs import Run, RunError
 from rhonet.splits import ALL, SPLITS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rhonet.config import DataConfig
+    from rhonet.dataset import Index
 
 log = logging.getLogger("rhonet.evaluate")
 
@@ -19,14 +26,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(
         "evaluate",
         "Score a run or an exported model on one split: table on the terminal, metrics.json,\n"
-        "parity plots and report.html, a page with all of it that needs nothing else.\n"
-        "The data set and the split are the model's own unless another folder is given.",
+        "predictions.csv with every sample, parity plots, and report.html, a page with all of it that\n"
+        "needs nothing else. The data set is the model's own unless another folder is given; of that\n"
+        "all crystals are scored that did not train the model.",
         "python -m rhonet.evaluate runs/mine --baselines all --out mine-evaluated\n"
-        "  python -m rhonet.evaluate runs/mine --data new_crystals --split all --out mine-on-new",
+        "  python -m rhonet.evaluate runs/mine --data new_crystals --out mine-on-new",
     )
     parser.add_argument("model", type=Path, metavar="RUN_OR_MODEL", help="run folder or model folder")
     parser.add_argument(
-        "--split", choices=(*SPLITS, ALL), default="test", help="which split, or all records of --data (default: test)"
+        "--split",
+        choices=(*SPLITS, ALL),
+        help="which split of the model's own data, or all of --data (default: test, all)",
     )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="another folder of density files")
     parser.add_argument(
@@ -40,12 +50,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baselines",
         choices=("quick", "all"),
-        default="quick",
-        help="what stands beside the model: dummy, histogram and composition, or shape and scale of the grid and an "
-        "autoencoder as well, which trains for minutes (default: quick)",
+        help="what stands beside the model on its own data: dummy, histogram and composition, or shape and scale of "
+        "the grid and an autoencoder as well, which trains for minutes (default: quick)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the results (default: RUN_OR_MODEL/evaluation-SPLIT)"
+        "--out", type=Path, metavar="DIR", help="folder for the results (default: evaluation-SPLIT in RUN_OR_MODEL)"
     )
     return parser
 
@@ -61,12 +70,12 @@ def main(arguments: argparse.Namespace) -> int:
     # Only the data's settings count: all others are in the SavedModel.
     networks = load_config(folder / "config.toml").train.ensemble
     _check_settings(arguments)
-    is_own = arguments.data is None
-    if is_own:
-        _check_split(arguments, networks)
+    if arguments.data is None:
+        _check_own(arguments, networks)
     config = load_config(folder / "config.toml", [*arguments.overrides, "train.ensemble=1"])
     config = config.with_folder(arguments.data)
-    out = arguments.out or arguments.model / f"evaluation-{arguments.split}"
+    scored = (arguments.split or "test") if arguments.data is None else arguments.data.resolve().name
+    out = arguments.out or arguments.model / f"evaluation-{scored}"
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise RunError(f"{out}: exists already and is not an empty folder; give another --out")
     card = read_card(folder)
@@ -76,47 +85,81 @@ def main(arguments: argparse.Namespace) -> int:
     from rhonet.experiment import open_data
 
     builder, index = open_data(config, predicted=card.properties)
-    if not is_own and builder.info.metadata["fingerprint"] == card.content["data"]["source"]:
-        is_own = True
-        _check_split(arguments, networks)
-    if is_own and index.fingerprint() != card.content["data"]["fingerprint"]:
+    is_own = builder.info.metadata["fingerprint"] == card.content["data"]["source"]
+    if arguments.data is not None and is_own:
+        _check_own(arguments, networks)
+    elif arguments.data is not None:
+        _check_other(arguments)
+    elif index.fingerprint() != card.content["data"]["fingerprint"]:
         log.warning(
             "the data set has changed since the model was trained (%s records then): what is scored here may differ "
             "from the metrics on its card",
             sum(card.content["data"]["records"].values()),
         )
-    baselines = BASELINES if arguments.baselines == "all" else QUICK_BASELINES
+    is_own = is_own or arguments.data is None
     evaluate_model(
         folder,
         builder,
         index,
         data=config.data,
         out=out,
-        split=arguments.split,
+        split=arguments.split or ("test" if is_own else ALL),
         networks=networks if is_own else 1,
-        baselines=baselines,
+        baselines=BASELINES if arguments.baselines == "all" else QUICK_BASELINES,
         run=Run(arguments.model) if is_run else None,
+        left_out=None if is_own else _trained_on(folder, index, config.data),
     )
     return OK
 
 
+def _trained_on(folder: Path, index: Index, data: DataConfig) -> np.ndarray:
+    """Which records of another data set the model has seen, (n,) bool; says so."""
+    from rhonet.trained_records import seen_in_training
+
+    seen = seen_in_training(folder, index, split_by=data.split_by)
+    if seen.any():
+        log.warning(
+            "%d of %d crystals trained the model (the same %s and volume), as %s: they are not scored",
+            seen.sum(),
+            len(seen),
+            data.split_by,
+            index.ids[seen][0],
+        )
+    return seen
+
+
 def _check_settings(arguments: argparse.Namespace) -> None:
-    """Refuses settings that the model has taken already, and such as would score what it was trained on."""
+    """Refuses settings that the model has taken already."""
     if wrong := [text for text in arguments.overrides if not text.strip().startswith("data.")]:
         raise CallError(f"--set {wrong[0]!r}: only data.KEY=VALUE; all else is in the exported model")
-    wrong = [text for text in arguments.overrides if not text.strip().startswith("data.data_dir=")]
-    if wrong and arguments.data is None:
+
+
+def _check_other(arguments: argparse.Namespace) -> None:
+    """Refuses what has no meaning for other data than the model's own."""
+    if arguments.split not in (None, ALL):
         raise CallError(
-            f"--set {wrong[0]!r}: without --data only data.data_dir=DIR; another split of the model's own data would "
-            "score crystals that it was trained on"
+            f"--split {arguments.split}: {arguments.data} is not the model's own data set, and no split of it trained "
+            "the model; leave --split out"
+        )
+    if arguments.baselines is not None:
+        raise CallError(
+            "--baselines stand beside the model on its own data, whose training split they learn from; leave it out "
+            "with --data"
         )
 
 
-def _check_split(arguments: argparse.Namespace, networks: int) -> None:
+def _check_own(arguments: argparse.Namespace, networks: int) -> None:
     """Refuses scores on the model's own data that would not say what they seem to."""
+    wrong = [text for text in arguments.overrides if not text.strip().startswith(("data.data_dir=", "data.name="))]
+    wrong += [text for text in arguments.overrides if text.strip().startswith("data.name=") and arguments.data is None]
+    if wrong:
+        raise CallError(
+            f"--set {wrong[0]!r}: of the model's own data only data.data_dir=DIR may change; another split would score "
+            "crystals that it was trained on"
+        )
     if arguments.split == ALL:
         raise CallError("--split all needs a --data FOLDER of other crystals: most of the model's own trained it")
-    if networks > 1 and arguments.split != "test":
+    if networks > 1 and arguments.split not in (None, "test"):
         raise CallError(
             f"--split {arguments.split}: of the {networks} networks of {arguments.model} all but one have trained on "
             "each record outside the test split; score the test split, or a run of one network"

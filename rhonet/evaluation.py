@@ -18,6 +18,7 @@ from rhonet.metrics import Evaluation, evaluate
 from rhonet.model_card import read_card
 from rhonet.plots import save_figures
 from rhonet.prediction_sets import with_sets
+from rhonet.prediction_table import PREDICTIONS, write_predictions
 from rhonet.predictions import Predictions
 from rhonet.records import decode_record
 from rhonet.report import SplitSummary, format_report, write_metrics
@@ -41,6 +42,7 @@ def evaluate_model(
     networks: int = 1,
     baselines: Sequence[str] = QUICK_BASELINES,
     run: Run | None = None,
+    left_out: np.ndarray | None = None,
 ) -> Evaluation:
     """Scores an exported model on one split or all records; prints the table, writes all else to `out`.
 
@@ -56,6 +58,7 @@ def evaluate_model(
             baselines train on them too.
         baselines: names of what stands beside the model (rhonet.baselines).
         run: where the model was trained, for the learning curves; None if that is not at hand.
+        left_out: records (n,) bool that are not scored, of whatever split.
 
     Raises:
         ConfigError: the split is empty.
@@ -63,13 +66,14 @@ def evaluate_model(
     """
     started = time.monotonic()
     rows = index.rows(split)
+    rows = rows if left_out is None else rows[~left_out[rows]]
     seen = index if networks == 1 else index.as_trained_by_ensemble()
     counts = {name: len(seen.rows(name)) for name in SPLITS if len(seen.rows(name)) or name == split}
     baselines = () if split == ALL else baselines
     if not len(rows) or (baselines and not counts.get("train")):
         raise ConfigError(
             f"nothing to evaluate: {len(rows)} {split} and {counts.get('train', 0)} train records; "
-            "give another --split (all of them with --data and --split all)"
+            "give another --split, or crystals that did not train the model by --data FOLDER"
         )
     card = read_card(folder)
     predictions = with_sets(predict_records(Predictor(folder), builder, index, rows), card.calibration)
@@ -80,6 +84,8 @@ def evaluate_model(
     with explain_disk(out, "give another folder"):
         out.mkdir(parents=True, exist_ok=True)
         write_metrics(out / "metrics.json", evaluation, baselines=others, split=summary)
+        formulas = read_formulas(builder)
+        write_predictions(out / PREDICTIONS, predictions, baselines=compared, formulas=formulas)
         save_figures(out / "plots", predictions, evaluation, split=split)
         findings = Findings(
             model=(folder if run is None else run.path).resolve().name,
@@ -87,7 +93,7 @@ def evaluate_model(
             split=summary,
             predictions=predictions,
             volumes=index.volumes[rows],
-            formulas=read_formulas(builder),
+            formulas=formulas,
             baselines=compared,
             evaluation=evaluation,
             baseline_evaluations=others,

@@ -24,6 +24,7 @@ from rhonet.properties import Property
 from rhonet.runs import Run, RunError, explain_disk, make_run, note_resumption, write_record
 from rhonet.splits import SPLITS
 from rhonet.standardize import Standardizer
+from rhonet.trained_records import write_trained_records
 from rhonet.training import Trainer
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def start_training(config: Config, run: Run) -> None:
         train = own.rows("train")
         Standardizer.fit(own.properties, own.labels[train], own.volumes[train])
     make_run(run, config)
+    with explain_disk(run.path, "free some space"):
+        write_trained_records(run.trained_records_file, _as_trained(index, config))
     log.info("run folder %s", run.path)
     _start_member(first, trainer, builder=builder)
     if others:
@@ -200,9 +203,13 @@ def _draw_history(trainer: Trainer) -> Figure:
     )
 
 
+def _as_trained(index: Index, config: Config) -> Index:
+    return index if config.train.ensemble == 1 else index.as_trained_by_ensemble()
+
+
 def _describe(builder: Any, index: Index, config: Config) -> dict[str, Any]:
     metadata = builder.info.metadata
-    seen = index if config.train.ensemble == 1 else index.as_trained_by_ensemble()
+    seen = _as_trained(index, config)
     return {
         "name": builder.info.full_name,
         "source": metadata["fingerprint"],

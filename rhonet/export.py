@@ -78,7 +78,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
-    """Writes the model folder of a run: saved_model/, card.toml, config.toml; whole or not at all.
+    """Writes the model folder of a run: saved_model/, card.toml, config.toml, records.csv; whole or not at all.
 
     Args:
         onnx: also the files of `rhonet.onnx_export`.
@@ -91,7 +91,9 @@ def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
 
     with _new_folder(folder) as partial:
         save_model(model_of_run(run), partial)
-        shutil.copy(run.config_file, partial / run.config_file.name)
+        for file in (run.config_file, run.trained_records_file):
+            if file.is_file():  # an earlier rhonet did not list the records
+                shutil.copy(file, partial / file.name)
         write_card(run, partial)
         if onnx:
             _add_onnx(partial)

@@ -79,8 +79,8 @@ def format_fold_coverage(found: Sequence[FoldCoverage]) -> str:
     table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     return (
         f"{LEVEL:.0%} intervals of each fold come from the errors on the others, and are the same for all its samples; "
-        f"sets of classes likewise. Share of the labels inside, with Wilson's 95 % interval; {mean:.1%} on "
-        f"average:\n\n{table}"
+        "sets of classes likewise. Share of the labels inside, with Wilson's 95 % interval of as many as there "
+        f"are groups; {mean:.1%} on average:\n\n{table}"
     )
 
 

@@ -55,6 +55,10 @@ class Run:
         return self.path / "calibration.json"
 
     @property
+    def trained_records_file(self) -> Path:
+        return self.path / "records.csv"
+
+    @property
     def surroundings_file(self) -> Path:
         return self.path / "surroundings.npz"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import re
@@ -47,6 +48,14 @@ def test_evaluation_of_a_run_gives_the_metrics_of_its_training(command, finished
         assert "Loss per epoch" in page
     assert "python -m rhonet.train " in (finished.run.path / "report.html").read_text()
     assert "python -m rhonet.evaluate" in (tmp_path / "out" / "report.html").read_text()
+    # Every sample, as scored.
+    rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").read_text().splitlines()))
+    errors = [
+        abs(float(row["band_gap [eV]"]) - float(row["band_gap_predicted [eV]"])) for row in rows if row["band_gap [eV]"]
+    ]
+    assert np.mean(errors) == pytest.approx(again["model"]["regression"]["band_gap"]["mae"]["value"], rel=1e-4)
+    assert all(row["phase_predicted"] and row["group"] and row["hardness_histogram_gb [GPa]"] for row in rows)
+    assert (finished.run.path / "predictions.csv").is_file()
 
 
 def test_all_baselines_stand_beside_the_model_on_request(command, finished, monkeypatch, tmp_path):
@@ -86,21 +95,46 @@ def test_another_folder_is_scored_on_the_properties_that_it_has(command, finishe
     table += ["1.0," + ",".join(row[at] for at in kept) for row in rows[1:]]
     (folder / "properties.csv").write_text("\n".join(table) + "\n")
     (folder / "dataset.toml").write_text('name = "others"\n[properties.shear_modulus]\nunit = "GPa"\n')
+    # What trained the model is left out, under whatever name; no baseline could be fitted on others.
+    records = [line.split(",") for line in finished.run.trained_records_file.read_text().splitlines()[1:]]
+    assert len(records) == len(rows) - 1
+    n_test = sum(split == "test" for _, split, _, _ in records)
+    assert n_test == 5
     answer = command("evaluate", finished.run.path, "--data", folder, "--out", tmp_path / "out")
     assert answer.code == 0, answer.stderr
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["model"]
-    assert [*metrics["regression"], *metrics["classes"]] == ["band_gap", "is_metal"]
-    assert metrics["n"] == 5
+    assert (
+        f"{len(rows) - 1 - n_test} of {len(rows) - 1} crystals trained the model (the same chemical_" in answer.stderr
+    )
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [*metrics["model"]["regression"], *metrics["model"]["classes"]] == ["band_gap", "is_metal"]
+    assert (metrics["model"]["n"], metrics["baselines"]) == (n_test, {})
 
-    # All of its records; no baseline could be fitted on others.
-    where = ("--data", folder, "--set", f"data.data_dir={crystals.data_dir}", "--out", tmp_path / "all")
-    answer = command("evaluate", finished.run.path, "--split", "all", *where)
+    # To a model that does not name them all crystals are new.
+    shutil.copytree(finished.run.model, tmp_path / "model")
+    (tmp_path / "model" / "records.csv").unlink()
+    where = ("--data", folder, "--set", f"data.data_dir={crystals.data_dir}")
+    answer = command("evaluate", tmp_path / "model", "--split", "all", *where)
     assert answer.code == 0, answer.stderr
-    assert answer.stdout.startswith(f"all records: {len(rows) - 1} samples; ")
-    metrics = json.loads((tmp_path / "all" / "metrics.json").read_text())
-    assert (metrics["model"]["n"], metrics["baselines"]) == (len(rows) - 1, {})
-    assert "Evaluation of " in (page := (tmp_path / "all" / "report.html").read_text())
+    assert answer.stdout.startswith(f"all records: {len(rows) - 1} samples; groups by chemical_system\n")
+    out = tmp_path / "model" / "evaluation-others"
+    assert json.loads((out / "metrics.json").read_text())["model"]["n"] == len(rows) - 1
+    assert "Evaluation of " in (page := (out / "report.html").read_text())
     assert ": all records</h1>" in page
+    for options, said in (
+        (("--split", "test"), "is not the model's own data set, and no split of it trained the model"),
+        (("--baselines", "all"), "--baselines stand beside the model on its own data"),
+    ):
+        assert command("evaluate", tmp_path / "model", *options, *where, "--out", tmp_path / "x").says(2, said)
+
+
+def test_another_split_of_the_own_data_is_refused_under_whatever_name_of_the_folder(
+    command, finished, crystals, tmp_path
+):
+    where = ("--data", crystals.folder, "--out", tmp_path / "out")
+    answer = command("evaluate", finished.run.path, *where, "--set", "data.split_seed=1")
+    assert answer.says(2, "--set 'data.split_seed=1': of the model's own data only data.data_dir=DIR may change")
+    answer = command("evaluate", finished.run.path, *where, "--split", "all")
+    assert answer.says(2, "--split all needs a --data FOLDER of other crystals")
 
 
 def test_scores_that_would_mean_nothing_are_refused(command, finished, tmp_path):
@@ -109,7 +143,7 @@ def test_scores_that_would_mean_nothing_are_refused(command, finished, tmp_path)
     answer = command("evaluate", finished.run.path, "--set", "view.views=2")
     assert answer.says(2, "--set 'view.views=2': only data.KEY=VALUE")
     answer = command("evaluate", finished.run.path, "--set", "data.split_seed=1")
-    assert answer.says(2, "--set 'data.split_seed=1': without --data only data.data_dir=DIR; another split")
+    assert answer.says(2, "--set 'data.split_seed=1': of the model's own data only data.data_dir=DIR may change")
     shutil.copytree(finished.run.model, tmp_path / "model")
     settings = tmp_path / "model" / "config.toml"
     settings.write_text(re.sub(r"ensemble = 1\b", "ensemble = 5", settings.read_text()))

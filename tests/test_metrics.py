@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from rhonet.metrics import Evaluation, Metric, evaluate
+from rhonet.metrics import Evaluation, Metric, averaged_properties, evaluate
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
 from rhonet.scores import wilson_interval
@@ -437,3 +437,51 @@ def test_property_that_is_zero_but_for_a_few_does_not_count_in_averages():
         found = evaluate(Predictions(items, tuple(f"{at:02d}" for at in range(n)), labels, values), resamples=10)
         assert found.averages["all"].properties == (("gap",) if few == 4 else ("gap", "moment"))
         assert math.isfinite(found.regression[1].r2.value)
+
+
+def test_few_labels_do_not_count_in_averages_either():
+    n = 40
+    labels = {"gap": np.linspace(0, 1, n), "hardness": np.where(np.arange(n) < 4, np.arange(n) + 1.0, np.nan)}
+    values = {"gap": labels["gap"] + 0.1, "hardness": np.full(n, 2.0)}
+    predictions = Predictions((GAP, Property("hardness")), tuple(f"{at:02d}" for at in range(n)), labels, values)
+    assert evaluate(predictions, resamples=10).averages["all"].properties == ("gap",)
+    assert averaged_properties(predictions) == ("gap",)
+
+
+@pytest.mark.parametrize("n_groups", [1, 4, 5])
+def test_too_few_groups_give_no_interval(n_groups):
+    n = 60
+    labels = np.random.default_rng(0).normal(size=n)
+    values = labels + np.random.default_rng(1).normal(size=n)
+    groups = tuple(f"group {at % n_groups}" for at in range(n))
+    ids = tuple(f"{at:02d}" for at in range(n))
+    found = evaluate(Predictions((GAP,), ids, {"gap": labels}, {"gap": values}, groups=groups), resamples=100)
+    assert found.n_groups == n_groups
+    for metric in (found.regression[0].r2, found.regression[0].mae, found.averages["all"].r2):
+        assert math.isfinite(metric.value)
+        assert math.isfinite(metric.lower) == (n_groups == 5)
+
+
+def test_property_labelled_in_one_group_has_no_interval_beside_others_that_have():
+    n = 60
+    truth = np.random.default_rng(0).normal(size=n)
+    items = (GAP, Property("hardness"))
+    labels = {"gap": truth, "hardness": np.where(np.arange(n) < 20, truth, np.nan)}
+    values = dict.fromkeys(labels, truth + np.random.default_rng(1).normal(size=n))
+    groups = tuple(f"group {0 if at < 20 else at % 7}" for at in range(n))
+    ids = tuple(f"{at:02d}" for at in range(n))
+    gap, hardness = evaluate(Predictions(items, ids, labels, values, groups=groups), resamples=100).regression
+    assert math.isfinite(gap.r2.lower)
+    assert math.isfinite(hardness.r2.value)
+    assert math.isnan(hardness.r2.lower)
+
+
+def test_coverage_is_measured_where_labels_are_not_zero_too():
+    labels = np.where(np.arange(40) < 30, 0.0, 2.0)
+    predictions = single(GAP, labels, np.zeros(40))
+    (scored,) = evaluate(with_intervals(predictions, 1.0), resamples=0).intervals
+    assert scored.coverage.value == pytest.approx(0.75)
+    assert scored.where_not_zero is not None
+    assert (scored.where_not_zero.n, scored.where_not_zero.coverage.value) == (10, 0.0)
+    (all_count,) = evaluate(with_intervals(single(GAP, labels + 1, np.zeros(40)), 1.0), resamples=0).intervals
+    assert all_count.where_not_zero is None
