@@ -72,6 +72,9 @@ def open_or_build(data: DataConfig, *, declared: Sequence[str] = ()) -> tfds.cor
         builder = module.Builder(data_dir=data.data_dir, config=_config(module.Builder, data, folder, declared))
         target = Path(builder.data_path)
         if target.exists():
+            # Unless another process has built the same meanwhile.
+            if (found := _find_built(root, fingerprint, data)) is not None:
+                return _open(found)
             raise BuildError(_what_differs(target, folder, data))
         try:
             _build(builder, folder)

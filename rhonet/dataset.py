@@ -48,9 +48,15 @@ class Index:
         """Record numbers of a split (or of `ALL`), ascending."""
         return np.flatnonzero((self.splits == split) | (split == ALL))
 
-    def as_trained_by_ensemble(self) -> Index:
-        """The same where all records outside the test split train: each is in the training folds of some networks."""
-        return dataclasses.replace(self, splits=np.where(self.splits == "validation", "train", self.splits))
+    def as_trained_by_ensemble(self, data: DataConfig) -> Index:
+        """The same where records outside the test split train, as each is in the training folds of some networks.
+
+        Args:
+            data: how they were split; those beyond data.train_share are in none.
+        """
+        train = np.array([not _is_left_out(group, data) for group in self.groups.tolist()])
+        own = np.where(train, "train", "unused")
+        return dataclasses.replace(self, splits=np.where(self.splits == "test", "test", own))
 
     def fingerprint(self) -> str:
         """Hash of ids, labels, volumes and splits: equal where two runs saw the same data."""
@@ -166,8 +172,12 @@ def _split_of(group: str, data: DataConfig) -> str:
     if data.folds and split != "test":
         fold = assign_fold(group, folds=data.folds, seed=data.split_seed)
         split = "validation" if fold == data.fold else "train"
-    left_out = split == "train" and position(f"share {group}", seed=data.split_seed) >= data.train_share
-    return "unused" if left_out else split
+    return "unused" if split == "train" and _is_left_out(group, data) else split
+
+
+def _is_left_out(group: str, data: DataConfig) -> bool:
+    """Does the group not train, as only a share is wanted?"""
+    return position(f"share {group}", seed=data.split_seed) >= data.train_share
 
 
 def as_records(

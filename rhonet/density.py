@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import ase
 
 LEAST_MOMENT = 0.01
+# Share of ∫|m|³ from which on ∫m³ is told from rounding.
+LEAST_SKEWNESS = 0.01
+_MAIN_AXIS = 0.98
 """Total moments below this, µB, are rounding noise (antiferromagnets) and choose no direction."""
 
 
@@ -115,7 +118,8 @@ class ChargeDensity:
         """Scalar magnetization (nx, ny, nz), µB/Å³; a non-collinear one is projected on its total moment.
 
         Where a non-collinear total moment vanishes (within `LEAST_MOMENT`) it is projected on the axis along which it
-        is largest in the mean square: turning all spins together changes nothing but, perhaps, the sign.
+        is largest in the mean square: turning all spins together changes nothing but, perhaps, the sign. Without such
+        an axis (`has_main_axis`) the projection is one of many.
         """
         if self.magnetization is None or self.magnetization.ndim == 3:
             return self.magnetization
@@ -124,7 +128,31 @@ class ChargeDensity:
         if length > LEAST_MOMENT:
             axis = moment / length
         else:
-            spin = self.magnetization.reshape(3, -1).astype(np.float64)
-            axis = np.linalg.eigh(spin @ spin.T)[1][:, -1]
+            axis = self._squares_of_spin()[1][:, -1]
             axis *= np.sign(axis[np.abs(axis).argmax()])
         return np.tensordot(axis, self.magnetization, axes=1)
+
+    @property
+    def has_main_axis(self) -> bool:
+        """False where a non-collinear total moment vanishes and spins lie as much along one axis as along another."""
+        if self.magnetization is None or self.magnetization.ndim == 3 or (self.total_moment or 0.0) > LEAST_MOMENT:
+            return True
+        squares = self._squares_of_spin()[0]
+        return bool(squares[-2] < _MAIN_AXIS * squares[-1]) or not squares[-1] > 0
+
+    def _squares_of_spin(self) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of squares of a non-collinear magnetization along its principal axes, ascending, and these, columns."""
+        assert self.magnetization is not None
+        spin = self.magnetization.reshape(3, -1).astype(np.float64)
+        squares, axes = np.linalg.eigh(spin @ spin.T)
+        return squares, axes
+
+
+def is_turned_by_convention(moment: float, magnetization: np.ndarray) -> bool:
+    """Does a model see a collinear magnetization (nx, ny, nz) of that integral, µB, turned around?
+
+    Up and down are a convention: the integral is to be positive, or where it vanishes (within `LEAST_MOMENT`,
+    antiferromagnets) that of the cube. If that vanishes too, up and down are mostly alike by symmetry.
+    """
+    cubes = magnetization.astype(np.float64) ** 3
+    return moment < -LEAST_MOMENT or (moment <= LEAST_MOMENT and cubes.sum() < -LEAST_SKEWNESS * np.abs(cubes).sum())

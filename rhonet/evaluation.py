@@ -67,7 +67,7 @@ def evaluate_model(
     started = time.monotonic()
     rows = index.rows(split)
     rows = rows if left_out is None else rows[~left_out[rows]]
-    seen = index if networks == 1 else index.as_trained_by_ensemble()
+    seen = index if networks == 1 else index.as_trained_by_ensemble(data)
     counts = {name: len(seen.rows(name)) for name in SPLITS if len(seen.rows(name)) or name == split}
     baselines = () if split == ALL else baselines
     if not len(rows) or (baselines and not counts.get("train")):

@@ -85,12 +85,13 @@ def resume_training(run: Run) -> None:
                 "restore the data or start a new run"
             )
     arithmetic = arithmetic_of(strategy)
-    begun = run.record().get("arithmetic", arithmetic)
-    if begun != arithmetic:
+    record = run.record()
+    earlier = [record.get("arithmetic", arithmetic), *(one["arithmetic"] for one in record.get("resumed", []))]
+    if others := [one for one in earlier if one != arithmetic]:
         log.warning(
-            "%s: was begun in %s and goes on in %s: not to the weights of a run that never stopped",
+            "%s: was trained in %s and goes on in %s: not to the weights of a run that never stopped",
             run.path,
-            _spelled(begun),
+            _spelled(others[0]),
             _spelled(arithmetic),
         )
     note_resumption(run, arithmetic=arithmetic)
@@ -204,7 +205,7 @@ def _draw_history(trainer: Trainer) -> Figure:
 
 
 def _as_trained(index: Index, config: Config) -> Index:
-    return index if config.train.ensemble == 1 else index.as_trained_by_ensemble()
+    return index if config.train.ensemble == 1 else index.as_trained_by_ensemble(config.data)
 
 
 def _describe(builder: Any, index: Index, config: Config) -> dict[str, Any]:

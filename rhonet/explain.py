@@ -87,7 +87,8 @@ def main(arguments: argparse.Namespace) -> int:
     for warning in density.warnings:
         log.warning("%s: warning: %s", arguments.file, warning)
     coarse = arguments.method == "grad-cam"
-    check_field(dataclasses.replace(density, magnetization=None) if coarse else density, arguments)
+    spin = None if coarse else density.collinear_magnetization()  # which is what the attribution has
+    check_field(dataclasses.replace(density, magnetization=spin), arguments)
     start_tensorflow()
     if coarse:
         _explain_coarsely(arguments, folder, density, properties=properties, item=item)

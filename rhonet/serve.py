@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> int:
     folder = model_folder(arguments.model)
+    end_like_ctrl_c()  # else the server, or half a repository, would be left behind
     backend = arguments.backend or find_server().backend
     ports = (arguments.port, arguments.grpc_port, arguments.metrics_port)
     free_ports(arguments.host, ports)  # else one would wait for the export first
@@ -74,7 +75,6 @@ def main(arguments: argparse.Namespace) -> int:
     request = repository.with_name(f"{repository.name}-request.json")
     with explain_disk(request, "free some space or give another --repository"):
         write_text(request, json.dumps(example_request()))
-    end_like_ctrl_c()  # else the server would be left behind
     started = time.monotonic()
     said = repository.with_name(f"{repository.name}-server.log")
     try:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from rhonet.config import DEFAULT_SPACING, ViewConfig
-from rhonet.density import LEAST_MOMENT, ChargeDensity, ElectronCount
+from rhonet.density import LEAST_MOMENT, ChargeDensity, ElectronCount, is_turned_by_convention
 from rhonet.formats.table import FORMATS
 from rhonet.phrases import counted, printable
 from rhonet.regrid import storage_shape
@@ -190,6 +190,11 @@ def doubts_of(density: ChargeDensity, view: ViewConfig) -> Iterator[str]:
         yield (
             f"The model sees only a part of so large a cell: it averages over {view.views} cubes of {view.edge:g} Å."
         )
+    if not density.has_main_axis:
+        yield (
+            "Its spins cancel and lie along no common axis: the model sees them along one axis of many, and "
+            "along another the answer may differ."
+        )
     empty = np.count_nonzero(density.values < _EMPTY_DENSITY) / density.values.size
     if empty > _EMPTY_SHARE:
         yield (
@@ -224,11 +229,12 @@ def _spin_outlook(density: ChargeDensity) -> str:
         return "It holds no magnetization, so the network sees a non-magnetic crystal."
     if spin.ndim == 4:
         axis = "its total moment" if moment > LEAST_MOMENT else "its main axis, as its total moment vanishes"
+        if not density.has_main_axis:
+            axis = "one axis of many: its total moment vanishes, and no axis is its main one"
         return f"The network sees the magnetization projected on {axis}."
-    if moment < -LEAST_MOMENT:
-        return "The network sees the magnetization turned around, as up and down are a convention and its sum negative."
-    if abs(moment) <= LEAST_MOMENT and np.sum(spin.astype(np.float64) ** 3) < 0:
-        return "The network sees the magnetization turned around, as up and down are a convention and its sum vanishes."
+    if is_turned_by_convention(moment, spin):
+        total = "negative" if moment < -LEAST_MOMENT else "vanishes"
+        return f"The network sees the magnetization turned around, as up and down are a convention and its sum {total}."
     return "The network sees the magnetization as it is."
 
 

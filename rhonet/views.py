@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from rhonet.channels import COMPONENTS, field_waves, fields_of, show
 from rhonet.config import ViewConfig
-from rhonet.density import LEAST_MOMENT
+from rhonet.density import LEAST_MOMENT, LEAST_SKEWNESS
 from rhonet.plane_waves import analyse, as_written, cell_volume, inverse, sum_on_lattice
 
 # Lattices come in float32: a wave on the edge of what is seen must not come and go with their rounding.
@@ -62,9 +62,7 @@ class Frame(NamedTuple):
 def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, view: ViewConfig) -> Spectrum:
     """Filtered plane waves of a density.
 
-    Up and down are a convention: the magnetization is flipped where its integral is negative, and where that vanishes
-    (within 0.01 µB, antiferromagnets) where the integral of its cube is. If both vanish, up and down are mostly
-    alike by symmetry.
+    Up and down are a convention: the magnetization is flipped by `rhonet.density.is_turned_by_convention`.
 
     Args:
         values: ρ, (nx, ny, nz), e/Å³, any shape.
@@ -89,8 +87,9 @@ def spectrum(values: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor, vi
     at_zero = tf.reduce_all(tf.equal(millers, 0), axis=1)
     mean = tf.reduce_sum(tf.where(at_zero, coefficients[1:, 0], 0.0))
     moment = tf.cast(mean, tf.float64) * cell_volume(lattice)
-    skewness = tf.reduce_sum(tf.cast(magnetization, tf.float32) ** 3)
-    is_down = (moment < -LEAST_MOMENT) | ((moment <= LEAST_MOMENT) & (skewness < 0.0))
+    cubes = tf.cast(magnetization, tf.float32) ** 3
+    is_skewed = tf.reduce_sum(cubes) < -LEAST_SKEWNESS * tf.reduce_sum(tf.abs(cubes))
+    is_down = (moment < -LEAST_MOMENT) | ((moment <= LEAST_MOMENT) & is_skewed)
     up = tf.where(is_down, -1.0, 1.0) * coefficients[1:]
     return Spectrum(tf.cast(millers, tf.float64), tf.concat([coefficients[:1], up], axis=0) * weight, lattice)
 

@@ -122,3 +122,16 @@ def test_model_is_scored_on_what_the_data_set_has():
 def test_labels_that_mean_something_else_are_refused(stored, said):
     with pytest.raises(ConfigError, match=said):
         shared_properties((GAP, METAL), stored)
+
+
+def test_networks_of_an_ensemble_trained_on_what_some_fold_of_theirs_holds(crystals, builder, index):
+    for share in (0.5, 1.0):
+        data = dataclasses.replace(crystals.config().data, train_share=share)
+        seen = read_index(builder, data, index.properties).as_trained_by_ensemble(data)
+        members = (
+            read_index(builder, dataclasses.replace(data, folds=3, fold=at), index.properties).rows("train")
+            for at in range(3)
+        )
+        assert set(seen.rows("train")) == set.union(*map(set, members))
+        assert set(seen.rows("test")) == set(index.rows("test"))
+        assert not len(seen.rows("validation"))

@@ -59,6 +59,17 @@ def test_non_collinear_field_without_a_moment_projects_on_its_main_axis():
     assert projected == pytest.approx(field[2])
 
 
+@pytest.mark.parametrize(("angles", "has_one"), [((0, 180), True), ((0, 120, 240), False), ((0, 90, 180, 270), False)])
+def test_main_axis_is_that_of_a_collinear_order(angles, has_one):
+    """Spins of equal length in a plane, at these angles."""
+    field = np.zeros((3, len(angles), 1, 1))
+    field[0, :, 0, 0], field[1, :, 0, 0] = np.cos(np.radians(angles)), np.sin(np.radians(angles))
+    density = density_of(np.ones((len(angles), 1, 1)), magnetization=field)
+    assert density.has_main_axis == has_one
+    assert density_of(np.ones((2, 2, 2)), magnetization=np.ones((3, 2, 2, 2))).has_main_axis, "it has a moment"
+    assert density_of(np.ones((2, 2, 2)), magnetization=np.zeros((3, 2, 2, 2))).has_main_axis, "nothing to be seen"
+
+
 def test_negative_share_counts_points():
     values = np.ones((2, 5, 1))
     values[0, :3] = -0.1

@@ -13,7 +13,7 @@ from ase.units import Bohr
 from PIL import Image
 
 from tests.crystals import smooth_density
-from tests.synthetic import chgcar_text, cube_text
+from tests.synthetic import chgcar_text, cube_text, random_density
 
 pytest_plugins = ("tests.fixtures",)
 
@@ -107,6 +107,15 @@ def test_outputs_that_exist_are_kept(command, file, tmp_path):
     (tmp_path / "why.png").touch()
     answer = command("explain", file, "--property", "band_gap", "--plot", tmp_path / "why.png")
     assert answer.says(2, "exists already")
+
+
+def test_outputs_of_a_noncollinear_density_that_exist_are_kept(command, tmp_path):
+    """Its attribution is collinear: one magnetization, whatever the file has."""
+    file = tmp_path / "CHGCAR_noncollinear"
+    file.write_text(chgcar_text(random_density(blocks=4)))
+    (tmp_path / "why_magnetization.cube").touch()
+    answer = command("explain", file, "--property", "band_gap", "--save", tmp_path / "why.cube")
+    assert answer.says(2, "why_magnetization.cube: exists already")
 
 
 def test_file_that_holds_no_density_is_named(command, tmp_path):

@@ -183,6 +183,31 @@ def test_formation_energies_refer_to_the_lowest_elements_of_the_whole_archive(tm
     assert pack(tmp_path / "salt", dest).version == "2.0.0", "packing again changes nothing"
 
 
+@pytest.mark.parametrize(
+    ("name", "formula", "energy", "message"),
+    [
+        (
+            "fcc_Na",
+            "Na",
+            "-775.0",
+            "properties.csv: fcc_Na: lies 7.62 eV per atom below reference_Na, the usual structure",
+        ),
+        ("salt", "", "-590.0", "properties.csv: salt: has no formula, which its formation energy needs"),
+        ("salt", "ClNa", "-540.0", "left out salt: no crystal has such a formation energy"),
+    ],
+)
+def test_energies_of_failed_calculations_do_not_enter(tmp_path, capsys, name, formula, energy, message):
+    source, dest = tmp_path / "source", tmp_path / "dest"
+    source.mkdir()
+    write_archive(source / "densities-000.h5", {name: random_density((5, 4, 6), seed=0)})
+    header = "id,file,formula,chemical_system,settings,total_energy_per_atom,formation_energy_per_atom\n"
+    row = f"{name},densities-000.h5,{formula},{'Na' if name == 'fcc_Na' else 'Cl-Na'},B,{energy},\n"
+    (source / "properties.csv").write_text(header + row)
+    pack_crystals.main([str(source), str(dest)])
+    assert message in capsys.readouterr().err
+    assert not list(dest.glob("*.h5"))
+
+
 def test_gaps_known_on_the_mesh_only_are_left_empty_and_counted(source, tmp_path, capsys):
     """Of crystals that were not checked on symmetry points, only metals keep what follows from the band edges."""
     cells = {

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from rhonet import plane_waves, views
 from rhonet.config import MOTIONS, VIEW_KINDS, ViewConfig
-from rhonet.density import ChargeDensity
+from rhonet.density import ChargeDensity, is_turned_by_convention
 from rhonet.regrid import fourier_regrid, storage_grid
 from rhonet.views import Frame, Spectrum
 from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED, density_of, spin_of
@@ -333,14 +333,16 @@ def test_up_and_down_are_a_convention_in_antiferromagnets_too():
     assert np.abs(cube).max() > 0.01
 
 
-@pytest.mark.parametrize("residue", [-1e-6, 0.0, 1e-6])
+@pytest.mark.parametrize("residue", [-1e-5, 0.0, 1e-5])
 def test_noise_of_an_antiferromagnet_does_not_choose_its_direction(residue):
-    density = noise((6, 7, 8))
-    spin = spin_of(density) - spin_of(density).mean()
+    """Two sublattices that are alike but for their direction, and what a self-consistent calculation leaves over."""
+    density = noise((6, 8, 8))
+    spin = spin_of(density) - np.roll(spin_of(density), 4, axis=1)
+    assert is_turned_by_convention(0.0, spin + residue) == is_turned_by_convention(0.0, -spin - residue)
     view, frame = view_of("cell", channels=("magnetization",)), random_frame()
     expected = cube_of(dataclasses.replace(density, magnetization=spin), view, *frame)
     np.testing.assert_allclose(
-        cube_of(dataclasses.replace(density, magnetization=spin + residue), view, *frame), expected, atol=1e-4
+        cube_of(dataclasses.replace(density, magnetization=spin + residue), view, *frame), expected, atol=1e-3
     )
 
 

@@ -139,7 +139,7 @@ def pack(source: Path, dest: Path) -> Packed:
     stored = {sample.id: sample for sample in archive.samples} if archive else {}
     fresh: list[Crystal] = []
     before = dict(table)
-    left_out = tuple(sample.id for sample in folder.samples if not _has_possible_energy(sample))
+    left_out = [sample.id for sample in folder.samples if not _is_possible(sample.labels.get(FORMATION_ENERGY, 0.0))]
     for sample in folder.samples:
         if sample.id in left_out:
             continue
@@ -152,6 +152,15 @@ def pack(source: Path, dest: Path) -> Packed:
             continue
         table[sample.id] = rows[sample.id]
         fresh.append(crystal)
+    try:
+        energies = formation_energies(table.values())
+    except ValueError as error:
+        raise PackError(f"{source / TABLE_NAME}: {error}") from error
+    for name in [crystal.id for crystal in fresh if not _is_possible(float(energies.get(crystal.id, 0.0)))]:
+        left_out.append(name)
+        table.pop(name)
+        table |= {name: before[name]} if name in before else {}
+    fresh = [crystal for crystal in fresh if crystal.id not in left_out]
     dest.mkdir(parents=True, exist_ok=True)
     first = 1 + max((int(path.stem[-3:]) for path in dest.glob("densities-[0-9][0-9][0-9].h5")), default=-1)
     parts = []
@@ -161,8 +170,8 @@ def pack(source: Path, dest: Path) -> Packed:
         parts.append((path, path.stat().st_size))
         for crystal in crystals:
             table[crystal.id] = {**table[crystal.id], "file": path.name}
-    for name, energy in formation_energies(table.values()).items():
-        if FORMATION_ENERGY in table[name]:
+    for name, energy in energies.items():
+        if FORMATION_ENERGY in table.get(name, ()) and _is_possible(float(energy)):
             table[name] = {**table[name], FORMATION_ENERGY: energy}
     added = len(table) - len(before)
     replaced = sum(table[name] != row for name, row in before.items())
@@ -171,7 +180,7 @@ def pack(source: Path, dest: Path) -> Packed:
         version = _next_version(version, replaced=bool(replaced))
         _replace(dest / SETTINGS_NAME, _settings_text(archive or folder, version))
         _replace(dest / TABLE_NAME, _table_text(header, table.values()))
-    return Packed(added, replaced, tuple(parts), version, left_out, blanked)
+    return Packed(added, replaced, tuple(parts), version, tuple(left_out), blanked)
 
 
 def is_reserved(system: str) -> bool:
@@ -217,9 +226,9 @@ def _check_not_reserved(samples: Iterable[Sample]) -> None:
             )
 
 
-def _has_possible_energy(sample: Sample) -> bool:
-    """False for a formation energy that only a failed calculation gives; a missing one says nothing."""
-    return not abs(sample.labels.get(FORMATION_ENERGY, 0.0)) > MOST_FORMATION_ENERGY
+def _is_possible(formation_energy: float) -> bool:
+    """False for what only a failed calculation gives, eV per atom; NaN says nothing."""
+    return not abs(formation_energy) > MOST_FORMATION_ENERGY
 
 
 def _has_uncertain_edges(sample: Sample) -> bool:

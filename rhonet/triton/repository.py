@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from rhonet.triton.config import (
 from rhonet.triton.tensors import read_graphs
 
 BACKEND = Path(__file__).with_name("backend.py")
+_SWEPT_AFTER_SECONDS = 86400.0
 
 
 def write_repository(
@@ -66,7 +69,7 @@ def write_repository(
     version = 1 if force else 1 + max((_newest(destination / name) for name in configs), default=0)
     weights = {NETWORK_MODEL: graphs.network.path, VIEWS_MODEL: graphs.views.path}
     partial = _workplace(destination)
-    shutil.rmtree(partial, ignore_errors=True)
+    _sweep(partial)
     try:
         with explain_disk(destination, "free some space or give another folder"):
             for name, config in configs.items():
@@ -95,6 +98,27 @@ def _workplace(destination: Path) -> Path:
         os.access(parent, os.W_OK) and parent.stat().st_dev == destination.stat().st_dev
     )
     return destination.with_name(name) if beside else destination / f".{name}"
+
+
+def _sweep(partial: Path) -> None:
+    """Removes the workplace of that name, and those of exports that were killed, here or elsewhere, a day ago."""
+    shutil.rmtree(partial, ignore_errors=True)
+    name, _, _ = partial.name.rsplit(".", 2)
+    for other in partial.parent.glob(f"{glob.escape(name)}.*.partial"):
+        number = other.name.rsplit(".", 2)[1]
+        old = time.time() - other.stat().st_mtime > _SWEPT_AFTER_SECONDS
+        if number.isdecimal() and old and not _is_alive(int(number)):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def check_destination(destination: Path, *, tensorflow: bool, force: bool) -> None:

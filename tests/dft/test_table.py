@@ -180,7 +180,7 @@ def test_folder_packs_into_the_bundled_archive(store, tmp_path):
     dest = tmp_path / "archive"
     assert pack(store.path, dest).added == 1
     other = Store(tmp_path / "other", {})
-    record = record_of("rocksalt_K_Br")
+    record = record_of("rocksalt_K_Br", energy=(energies["K", "16"].energy + energies["Br", "16"].energy) / 2 + 1)
     other.add_crystal(record, density_for(record))
     assert pack(other.path, dest).added == 1
     # Units, kinds and columns are those of the bundled archive.

@@ -15,6 +15,7 @@ from tools.dft.references import ReferenceEnergies, ReferenceEnergy, bundled_ene
 ENERGY = "total_energy_per_atom"
 FIRST_SETTINGS = "A"  # of the data set: the higher cut-off for all crystals
 SETTINGS = "B"  # what is computed today
+MOST_BELOW = 1.0  # eV per atom: an element so far below its usual structure is a failed calculation
 
 
 class Computed(Protocol):
@@ -76,16 +77,30 @@ def formation_energies(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
     rows: of the bundled data set's properties.csv, as text; its elemental crystals count among the elements. Left out
     are crystals with an element of unknown energy, and rows of other settings or without a total energy.
+
+    Raises:
+        ValueError: a row without a formula, or an elemental crystal far below the usual structure of its element:
+            all compounds of that element would refer to it.
     """
     listed = [row for row in rows if row.get("settings") in (FIRST_SETTINGS, SETTINGS) and row.get(ENERGY)]
     crystals = [_crystal_of(row) for row in listed]
     todays = [crystal for crystal, row in zip(crystals, listed, strict=True) if row["settings"] == SETTINGS]
-    energies = lowest_energies(bundled_energies(), (), todays)
+    usual = bundled_energies()
+    energies = lowest_energies(usual, (), todays)
+    for (element, cutoff), lowest in energies.items():
+        below = usual[element, cutoff].energy - lowest.energy
+        if below > MOST_BELOW:
+            raise ValueError(
+                f"{lowest.crystal}: lies {below:.2f} eV per atom below {usual[element, cutoff].crystal}, the usual "
+                f"structure of {element}; is {ENERGY} that of a failed calculation? Leave the crystal out"
+            )
     found = {crystal.id: formation_energy(crystal, energies) for crystal in crystals}
     return {name: f"{value:.6f}" for name, value in found.items() if value is not None}
 
 
 def _crystal_of(row: Mapping[str, str]) -> _Row:
+    if not row.get("formula"):
+        raise ValueError(f"{row['id']}: has no formula, which its formation energy needs")
     symbols = tuple(Formula(row["formula"]))
     cutoff = HARD_CUTOFF if row["settings"] == FIRST_SETTINGS else cutoff_for(symbols)
     return _Row(row["id"], symbols, cutoff, float(row[ENERGY]))
