@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,17 @@ log = logging.getLogger("rhonet.predict")
 
 FORMATS = ("table", "csv", "json")
 RELEASED = "base"
+# Codes by the format of their files, where only one writes it.
+CODES = {
+    "abinit": "ABINIT",
+    "castep": "CASTEP",
+    "chgcar_json": "VASP",
+    "gpaw": "GPAW",
+    "quantum_espresso": "Quantum ESPRESSO",
+    "siesta": "SIESTA",
+    "siesta_rho": "SIESTA",
+    "vasp": "VASP",
+}
 NO_SPIN = "No spin density in the file: it is taken as zero, and magnetic_moment is that of a crystal without spin."
 
 
@@ -65,7 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> int:
     reader = reader_for(arguments)
     card, predict = _model(arguments)
-    rows = []
+    rows: list[Row] = []
+    notes: dict[str, list[str]] = {}
     for file in arguments.files:
         density = reader.read(file)
         if isinstance(density, str):
@@ -81,18 +94,21 @@ def main(arguments: argparse.Namespace) -> int:
             rows.append(Row(file, formula, error=f"{file}: {error}"))
             continue
         doubts = doubts_of(density, card.view) if card.view is not None else ()
-        warnings = (*density.warnings, *doubts, *_spin_note(density, card), *_novelty_note(answer))
-        rows.append(Row(file, formula, density.n_electrons, answer, "", warnings, density.total_moment))
+        warnings = (*density.warnings, *doubts, *_novelty_note(answer))
+        common = (*_spin_note(density, card), *_code_note(density, card))
+        for note in common:
+            notes.setdefault(note, []).append(file)
+        rows.append(Row(file, formula, density.n_electrons, answer, "", (*warnings, *common), density.total_moment))
     write = {"table": format_rows, "csv": csv_rows, "json": json_rows}[arguments.format]
     sys.stdout.write(write(rows, card))
     for row in rows:
         for warning in row.warnings:
-            if warning != NO_SPIN:
+            if warning not in notes:
                 log.warning("%s: warning: %s", row.file, warning)
-    if spinless := [row.file for row in rows if NO_SPIN in row.warnings]:
-        # The usual case, and the same for all: once is enough.
-        others = f" and {counted(len(spinless) - 1, 'other file')}" if len(spinless) > 1 else ""
-        log.warning("%s%s: note: %s", spinless[0], others, NO_SPIN)
+    for note, files in notes.items():
+        # Usual cases, and the same for many files: once is enough.
+        others = f" and {counted(len(files) - 1, 'other file')}" if len(files) > 1 else ""
+        log.warning("%s%s: note: %s", files[0], others, note)
     return report_failures([row.error for row in rows if row.error], n_files=len(rows))
 
 
@@ -115,6 +131,18 @@ def _spin_note(density: ChargeDensity, card: Card) -> tuple[str, ...]:
     """What must be said where a moment is predicted without a magnetization to see it in."""
     predicts_moment = any(item.name == "magnetic_moment" for item in card.properties)
     return (NO_SPIN,) if predicts_moment and density.magnetization is None else ()
+
+
+def _code_note(density: ChargeDensity, card: Card) -> tuple[str, ...]:
+    """What must be said about a density of another code than those trained on, as far as files and card tell."""
+    trained = card.content.get("data", {}).get("about", {}).get("code", "")
+    code = CODES.get(density.format, "")
+    if not code or not trained or code.lower() in re.split("[,(]", trained)[0].lower():
+        return ()
+    return (
+        f"From {code}; the model was trained on densities of {trained}. Other pseudopotentials make other densities, "
+        "and energies count from the zeros of the training data: do not compare them with your own.",
+    )
 
 
 def _novelty_note(answer: Answer) -> tuple[str, ...]:

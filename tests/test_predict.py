@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -160,6 +161,18 @@ def test_densities_that_the_model_sees_badly_are_named(command, finished, tmp_pa
     assert "along a, b and c this one is coarser" in said
     assert "80% of the cell is empty" in said
     assert "80% of the cell is empty" in answer.stderr
+
+
+def test_density_of_another_code_than_those_trained_on_is_noted():
+    density = dataclasses.replace(smooth_density(71), format="vasp")
+    trained = Card((), {"data": {"about": {"code": "ABINIT, PAW (GPAW data sets)"}}})
+    (note,) = predict._code_note(density, trained)
+    assert note.startswith("From VASP; the model was trained on densities of ABINIT, PAW (GPAW data sets). Other")
+    assert predict._code_note(dataclasses.replace(density, format="gpaw"), trained)
+    for file_format in ("abinit", "cube", "archive"):
+        assert predict._code_note(dataclasses.replace(density, format=file_format), trained) == ()
+    for about in ({}, {"code": ""}, {"code": "vasp 6.4"}):
+        assert predict._code_note(density, Card((), {"data": {"about": about}})) == ()
 
 
 def test_what_is_novel_is_said_with_the_other_warnings():
