@@ -42,17 +42,20 @@ class BuildError(ValueError):
     """A data set that cannot be built or opened; one line says why and what to do."""
 
 
-def open_or_build(data: DataConfig, *, declared: Sequence[str] = ()) -> tfds.core.DatasetBuilder:
+def open_or_build(data: DataConfig, *, declared: Sequence[str] = (), source: str = "") -> tfds.core.DatasetBuilder:
     """TFDS builder of the configured data set, ready for `as_dataset(split=SPLIT)`.
 
-    A data set under `data.data_dir` that was built from the same files, labels and settings is opened,
-    whatever its configuration is called (so `tfds build` and our commands share data sets). Otherwise it is
-    built: the bundled crystals, or `data.folder` as charge_density/<name>_<spacing>. Nothing that exists is
-    overwritten. `info.metadata` is described at `tfds_builders.density_builder.DensityBuilder`.
+    A data set under `data.data_dir` that was built from the same files, labels and settings is opened, whatever its
+    configuration is called (so `tfds build` and our commands share data sets). Otherwise it is built: the bundled
+    crystals, or `data.folder` as charge_density/<name>_<spacing>, with a piece of its fingerprint behind that where the
+    folder has changed since. Nothing that exists is overwritten. `info.metadata` is described at
+    `tfds_builders.density_builder.DensityBuilder`.
 
     Args:
         data: which data set, where, at which spacing.
         declared: properties of the user's own as `name:unit:kind`, beside those of dataset.toml.
+        source: fingerprint of the files and labels that are wanted, if they are still there, whatever the folder holds
+            by now.
 
     Raises:
         FolderError: the folder's table or settings are wrong.
@@ -60,11 +63,13 @@ def open_or_build(data: DataConfig, *, declared: Sequence[str] = ()) -> tfds.cor
             no permission.
     """
     builder_name = BUNDLED if data.name == BUNDLED and not data.folder else "charge_density"
+    root = Path(data.data_dir) / builder_name
+    if source and (found := _find_built(root, source, data)) is not None:
+        return _open(found)
     if builder_name != BUNDLED and not data.folder:
         return _open_by_name(data, builder_name)
     folder = read_folder(data.folder or bundled_folder(), declared=tuple(parse_declaration(text) for text in declared))
     fingerprint = folder.fingerprint()
-    root = Path(data.data_dir) / builder_name
     if (found := _find_built(root, fingerprint, data)) is not None:
         return _open(found)
     with _quiet_tfds():
@@ -75,7 +80,16 @@ def open_or_build(data: DataConfig, *, declared: Sequence[str] = ()) -> tfds.cor
             # Unless another process has built the same meanwhile.
             if (found := _find_built(root, fingerprint, data)) is not None:
                 return _open(found)
-            raise BuildError(_what_differs(target, folder, data))
+            if obstacle := _obstacle(target, data):
+                raise BuildError(obstacle)
+            log.info(
+                "%s: %s; it stays, and what the folder holds now is built beside it", target, _changes(target, folder)
+            )
+            beside = _config(module.Builder, data, folder, declared, state=fingerprint[:8])
+            builder = module.Builder(data_dir=data.data_dir, config=beside)
+            target = Path(builder.data_path)
+            if target.exists():
+                raise BuildError(_obstacle(target, data) or f"{target}: is in the way; delete it")
         try:
             _build(builder, folder)
         except OSError as error:
@@ -107,17 +121,23 @@ def bundled_folder() -> Path:
 
 
 def _config(
-    builder_class: type[tfds.core.DatasetBuilder], data: DataConfig, folder: Folder, declared: Sequence[str]
+    builder_class: type[tfds.core.DatasetBuilder],
+    data: DataConfig,
+    folder: Folder,
+    declared: Sequence[str],
+    *,
+    state: str = "",
 ) -> str | DensityConfig:
-    """Name of a configuration that TFDS knows, else a new one named after data set and spacing."""
+    """Name of a configuration that TFDS knows, else a new one named after data set, spacing and state."""
     from tfds_builders.density_builder import DensityConfig
 
     standard = builder_class.BUILDER_CONFIGS[0].name
-    if not data.folder and data.spacing == DEFAULT_SPACING:
+    if not data.folder and data.spacing == DEFAULT_SPACING and not state:
         return standard
     name = f"spacing_{data.spacing:g}"
     if data.folder:
         name = _config_name(folder.name if data.name == BUNDLED else data.name, data.spacing)
+    name = f"{name}_{state}" if state else name
     return DensityConfig(name=name, spacing=data.spacing, max_failures=data.max_failures, declared=tuple(declared))
 
 
@@ -132,12 +152,14 @@ def _open_by_name(data: DataConfig, builder_name: str) -> tfds.core.DatasetBuild
     for path, metadata in _built(root):
         found.setdefault(path.parent.name, (path, metadata))
     name = _config_name(data.name, data.spacing)
-    if name not in found:
+    # States of its folder: the one that was built last.
+    states = [one for key, one in found.items() if re.fullmatch(f"{re.escape(name)}(_[0-9a-f]{{8}})?", key)]
+    if not states:
         raise BuildError(
             f"{root}: holds no data set {name} (found: {', '.join(found) or 'none'}); "
             "give data.folder to build it, or another data.name, data.spacing or data.data_dir"
         )
-    path, metadata = found[name]
+    path, metadata = max(states, key=lambda one: (one[0] / METADATA_NAME).stat().st_mtime_ns)
     if mismatch := _mismatch(metadata, data):
         raise BuildError(f"{path}: {mismatch}; delete that directory and build again, or give another data.data_dir")
     return _open(path)
@@ -182,24 +204,27 @@ def _mismatch(metadata: Mapping[str, Any], data: DataConfig) -> str:
     return ""
 
 
-def _what_differs(target: Path, folder: Folder, data: DataConfig) -> str:
-    """Why the data set that is in the way is not the one that is wanted."""
+def _obstacle(target: Path, data: DataConfig) -> str:
+    """Why what is in the way is no usable data set of another state, "" if it is one."""
     path = target / METADATA_NAME
     if not path.is_file():
         return f"{target}: exists but holds no finished rhonet data set; delete it or give another data.data_dir"
-    metadata = json.loads(path.read_text(encoding="utf-8"))
-    reason = _mismatch(metadata, data)
-    if not reason:
-        reason = f"was built from another folder of that name, or another state of {folder.path}"
-        stored = [declaration["name"] for declaration in metadata["properties"]]
-        wanted = [declared.name for declared in folder.properties]
-        if metadata["rows"] != len(folder.samples):
-            reason += f" ({metadata['rows']} rows then, {len(folder.samples)} now)"
-        elif stored != wanted:
-            reason += f" (properties {', '.join(stored)} then, {', '.join(wanted)} now)"
-        else:
-            reason += " (labels, density files, dataset.toml or what rhonet knows of a property have changed)"
-    return f"{target}: {reason}; build beside it with --set data.name=NAME, or delete that directory to build it anew"
+    reason = _mismatch(json.loads(path.read_text(encoding="utf-8")), data)
+    remedy = "build beside it with --set data.name=NAME, or delete that directory to build it anew"
+    return reason and f"{target}: {reason}; {remedy}"
+
+
+def _changes(target: Path, folder: Folder) -> str:
+    """How a built data set of the same name differs from the folder as it is now."""
+    metadata = json.loads((target / METADATA_NAME).read_text(encoding="utf-8"))
+    reason = f"was built from another folder of that name, or another state of {folder.path}"
+    stored = [declaration["name"] for declaration in metadata["properties"]]
+    wanted = [declared.name for declared in folder.properties]
+    if metadata["rows"] != len(folder.samples):
+        return f"{reason} ({metadata['rows']} rows then, {len(folder.samples)} now)"
+    if stored != wanted:
+        return f"{reason} (properties {', '.join(stored)} then, {', '.join(wanted)} now)"
+    return f"{reason} (labels, density files, dataset.toml or what rhonet knows of a property have changed)"
 
 
 def _open(path: Path) -> tfds.core.DatasetBuilder:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import tomli_w
 
+from rhonet.setting_values import ConfigError, cast, nearest, parse_override
 from rhonet.splits import GROUP_KEYS
 
 CONFIGS_DIR = Path(__file__).parent / "configs"
@@ -33,10 +32,6 @@ DEFAULT_PROPERTIES = (
 )
 
 
-class ConfigError(ValueError):
-    """A setting that does not exist or a value that it cannot take."""
-
-
 @dataclass(frozen=True)
 class DataConfig:
     """Where the records come from and how they are split.
@@ -47,10 +42,12 @@ class DataConfig:
     properties: what to predict, one head each; empty = every column that the table has.
     spacing: storage grid spacing, Å, at most.
     max_failures: how many bad files a build may skip.
-    split_by: what is held out together (rhonet.splits); split_seed picks another split.
-    fractions: train, validation, test.
-    folds: 0, or how many parts the records outside the test split are cut into, by the same groups; part `fold`
-        (0 ... folds-1) then validates, whatever `fractions` says, and the others train.
+    split_by: what is held out together: chemical_system, formula, prototype, element or id (rhonet.splits).
+    split_seed: another one gives another split.
+    fractions: of the groups for train, validation, test.
+    folds: 0, or how many parts the records outside the test split are cut into, by the same groups; part `fold` then
+        validates, whatever `fractions` says, and the others train.
+    fold: which part validates, 0 ... folds-1.
     train_share: share of the training groups that is used, for learning curves.
     cache_mb: training views (or else their spectra) are kept in memory when they fit in this many MB; so are the
         validation views.
@@ -68,7 +65,7 @@ class DataConfig:
     folds: int = 0
     fold: int = 0
     train_share: float = 1.0
-    cache_mb: int = 2000
+    cache_mb: int = 4000
 
     def __post_init__(self) -> None:
         _require(self.split_by in GROUP_KEYS, f"data.split_by {self.split_by!r} is none of {', '.join(GROUP_KEYS)}")
@@ -161,6 +158,7 @@ class ModelConfig:
     """Architecture and size of the network (rhonet.models).
 
     name: "msa3dcnn", or to compare it with "plain3dcnn" (convolutions in a row) and "values" (no convolution).
+    size: "tiny" (to try things out), "base", or "large" (for thousands of crystals on a GPU; no study here used it).
     """
 
     name: str = "msa3dcnn"
@@ -180,15 +178,21 @@ class TrainConfig:
     """Optimisation.
 
     epochs: at most; each shows every training crystal in `views_per_epoch` random views.
+    batch_size: crystals per step, over all devices.
+    views_per_epoch: how often each crystal is shown in an epoch.
     different_views: of each crystal, rendered once and kept where they fit in `data.cache_mb`; they come again after
         that many. 0 renders a new one every time.
     patience: epochs without a better validation loss before training stops; 0 never stops early.
-    learning_rate: peak of AdamW after `warmup` (share of all steps), then cosine decay to 1 % of it.
+    learning_rate: peak of AdamW, then cosine decay to 1 % of it.
+    weight_decay: of AdamW.
+    warmup: share of all steps until the peak.
     ema: decay of the weights' moving average, which is validated and exported; 0 switches it off.
+    clip_norm: largest norm of a gradient.
     precision: "auto" (mixed_bfloat16 on GPUs, float32 on CPUs) or a Keras policy name.
     ensemble: networks whose predictions are averaged. With more than one, network k leaves out fold k of the records
         outside the test split, which its validation and the error bars rest on.
     cpu_devices: logical CPU devices to mirror over where there is no GPU (to try distribution out).
+    seed: of first weights, order and views; an ensemble's networks take this and the next ones.
     image_every: epochs between parity images in TensorBoard.
     """
 
@@ -297,7 +301,7 @@ def load_config(name_or_file: str | Path = DEFAULT_CONFIG, overrides: Iterable[s
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for override in overrides:
-        section, key, value = _parse_override(override)
+        section, key, value = parse_override(override)
         if not isinstance(tree.setdefault(section, {}), dict):
             raise ConfigError(f"{path}: [{section}] must be a table of settings, got {tree[section]!r}")
         tree[section][key] = value
@@ -342,14 +346,14 @@ def section_from_dict(section: str, values: typing.Any) -> typing.Any:
     """One section of a configuration, e.g. "view" as `ViewConfig`; raises as `config_from_dict`."""
     section_type = _SECTIONS.get(section)
     if section_type is None:
-        raise ConfigError(f"unknown section [{section}]{_nearest(section, _SECTIONS)}")
+        raise ConfigError(f"unknown section [{section}]{nearest(section, _SECTIONS)}")
     if not isinstance(values, Mapping):
         raise ConfigError(f"[{section}] must be a table of settings, got {values!r}")
     hints = typing.get_type_hints(section_type)
     for key in values:
         if key not in hints:
-            raise ConfigError(f"unknown setting {section}.{key}{_nearest(key, hints)}")
-    return section_type(**{key: _cast(f"{section}.{key}", hints[key], value) for key, value in values.items()})
+            raise ConfigError(f"unknown setting {section}.{key}{nearest(key, hints)}")
+    return section_type(**{key: cast(f"{section}.{key}", hints[key], value) for key, value in values.items()})
 
 
 _SECTIONS: dict[str, type] = {"data": DataConfig, "view": ViewConfig, "model": ModelConfig, "train": TrainConfig}
@@ -358,39 +362,3 @@ _SECTIONS: dict[str, type] = {"data": DataConfig, "view": ViewConfig, "model": M
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
-
-
-def _parse_override(override: str) -> tuple[str, str, typing.Any]:
-    target, equals, raw = override.partition("=")
-    section, dot, key = target.strip().partition(".")
-    if not equals or not dot or not section or not key:
-        raise ConfigError(f"--set {override!r}: the form is section.key=value, e.g. train.epochs=2")
-    # As TOML, as a TOML list without its brackets, or as text that nobody wants to quote in a shell.
-    for text in (raw, f"[{raw}]") if "," in raw else (raw,):
-        try:
-            return section, key, tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            continue
-    return section, key, raw.strip()
-
-
-def _cast(name: str, hint: typing.Any, value: typing.Any) -> typing.Any:
-    """Value as the annotated type; int for float is fine, nothing else is converted."""
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if typing.get_origin(hint) is tuple:
-        if isinstance(value, str):
-            value = [part.strip() for part in value.split(",") if part.strip()]
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{name} must be a list, got {value!r}")
-        element = typing.get_args(hint)[0]
-        return tuple(_cast(name, element, item) for item in value)
-    expected = hint if isinstance(hint, (type, types.UnionType)) else type(value)
-    if not isinstance(value, expected) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{name} must be {getattr(hint, '__name__', hint)}, got {value!r}")
-    return value

@@ -84,8 +84,10 @@ def main(arguments: argparse.Namespace) -> int:
     from rhonet.evaluation import evaluate_model
     from rhonet.experiment import open_data
 
-    builder, index = open_data(config, predicted=card.properties)
-    is_own = builder.info.metadata["fingerprint"] == card.content["data"]["source"]
+    trained_on = card.content["data"]["source"]
+    source = trained_on if arguments.data is None else ""
+    builder, index = open_data(config, predicted=card.properties, source=source)
+    is_own = builder.info.metadata["fingerprint"] == trained_on
     if arguments.data is not None and is_own:
         _check_own(arguments, networks)
     elif arguments.data is not None:

@@ -76,7 +76,7 @@ def resume_training(run: Run) -> None:
     """
     config, before = run.config(), run.record()["data"]
     strategy = prepare_devices(config.train)
-    builder, index = open_data(config)
+    builder, index = open_data(config, source=before["source"])
     now = _describe(builder, index, config)
     for what in ("fingerprint", "source"):
         if now[what] != before[what]:
@@ -98,14 +98,15 @@ def resume_training(run: Run) -> None:
     _train_members(run, config, builder=builder, index=index, strategy=strategy)
 
 
-def open_data(config: Config, *, predicted: Sequence[Property] = ()) -> tuple[Any, Index]:
+def open_data(config: Config, *, predicted: Sequence[Property] = (), source: str = "") -> tuple[Any, Index]:
     """Built data set (TFDS builder) and its index; builds it where it is missing.
 
     Args:
+        source: fingerprint of the data that are wanted, if they are still there (rhonet.builds).
         predicted: properties of an existing model; those that the data set has labels for are taken then,
             instead of the configured ones.
     """
-    builder = open_or_build(config.data)
+    builder = open_or_build(config.data, source=source)
     stored = stored_properties(builder)
     properties = shared_properties(predicted, stored) if predicted else select_properties(config.data, stored)
     index = read_index(builder, config.data, properties)
@@ -131,7 +132,9 @@ def _train_members(
 ) -> None:
     """Trains what is not finished (`first` is the trainer of a new run's first network), then exports and scores."""
     if not len(index.rows("test")):
-        log.warning("no record falls into the test split: the model will not be scored; see data.fractions")
+        log.warning(
+            "no record falls into the test split: the model will not be scored; see data.split_by and data.split_seed"
+        )
     members, judgements = members_of(run, config), []
     for number, member in enumerate(members, start=1):
         if len(members) > 1:

@@ -65,7 +65,10 @@ def calibrate(run: Run, judgements: Sequence[Judgement | None]) -> None:
     """
     known = [one for one in judgements if one is not None]
     if len(known) < len(judgements):
-        log.warning("no validation records: the model gives neither intervals nor novelty; see data.fractions")
+        log.warning(
+            "no validation records: the model gives neither intervals nor novelty; see data.split_by and "
+            "data.split_seed"
+        )
         return
     calibration = fit_calibration(
         merge_predictions([one.predictions for one in known]),

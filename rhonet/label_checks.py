@@ -15,6 +15,7 @@ from rhonet.config import DataConfig, TrainConfig
 from rhonet.density_facts import DensityFacts
 from rhonet.findings import ERROR, NOTE, WARNING, Finding, some_of
 from rhonet.folder import Sample
+from rhonet.phrases import counted
 from rhonet.properties import PROPERTIES, Property
 from rhonet.properties_csv import are_numbers, is_missing_word, plain_name
 from rhonet.splits import SPLITS, assign_split
@@ -173,7 +174,13 @@ def _check_splits(
     if not untrained and not any(unscored.values()):
         return
     seed = _better_seed(samples, facts, [one.name for one in labelled])
-    remedy = f"; train with --set data.split_seed={seed}, which gives every part some" if seed is not None else ""
+    remedy = f"; train with --set data.split_seed={seed}, which gives every part some"
+    if seed is None:
+        n_systems = len({one.chemical_system for one in facts if not one.error})
+        remedy = (
+            f"; {counted(n_systems, 'chemical system')} cannot give every part some: label more, or train with --set "
+            "data.split_by=formula, prototype or id, whose scores flatter, as relatives of test crystals train"
+        )
     if untrained:
         rest = ",".join(one.name for one in labelled if one.splits["train"])
         leave_out = f" (or --set data.properties={rest})" if rest else ""
@@ -181,7 +188,9 @@ def _check_splits(
         yield Finding(ERROR, "splits", text)
     for split, names in unscored.items():
         if names:
-            yield Finding(NOTE, "splits", f"no label in the {split} split: {', '.join(names)}{remedy}")
+            # Without any there are no scores, or neither intervals nor novelty, and no other seed helps.
+            level = WARNING if len(names) == len(labelled) and seed is None else NOTE
+            yield Finding(level, "splits", f"no label in the {split} split: {', '.join(names)}{remedy}")
 
 
 def _better_seed(samples: Mapping[str, Sample], facts: Sequence[DensityFacts], properties: Sequence[str]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,7 @@ class TrainingData:
         self._n_different = min(train.different_views, train.epochs * train.views_per_epoch)
         self._labels = tf.constant(targets, tf.float32)
         self._kept: tuple[tf.Tensor, tf.Tensor] | None = None
+        self._told = False
         crystals = (str(builder.data_path), rows.tobytes(), index.volumes[rows].tobytes())
         one_view = dataclasses.replace(view, views=1)  # over how many a prediction is averaged changes no training view
         self._key = (*crystals, one_view, train.seed, self._n_different)
@@ -122,6 +124,15 @@ class TrainingData:
             if _last.key != self._key:
                 _last.key, _last.views = self._key, None  # room for the new ones first
             self._kept = _last.views = _last.views or self._render_all()
+        elif self._kept is None and self._n_different and not self._told:
+            self._told = True
+            log.info(
+                "the views of %d crystals take %.0f MB and are rendered anew in every epoch, which is slower; --set "
+                "data.cache_mb=%d keeps them (and takes twice as much for a moment)",
+                len(self._rows),
+                self._size_mb(),
+                100 * math.ceil(self._size_mb() / 100),
+            )
 
     def epoch(self, number: int) -> tf.data.Dataset:
         """Batches of one epoch, `steps_per_epoch` of them."""
@@ -139,9 +150,12 @@ class TrainingData:
         return examples.batch(train.batch_size, drop_remainder=True).prefetch(4)
 
     def _fits_in_memory(self) -> bool:
+        return 0 < self._size_mb() <= self._config.data.cache_mb
+
+    def _size_mb(self) -> float:
+        """Of all different views."""
         view = self._config.view
-        size = len(self._rows) * self._n_different * view.size**3 * len(view.fields) * 4 / 2**20
-        return 0 < size <= self._config.data.cache_mb
+        return len(self._rows) * self._n_different * view.size**3 * len(view.fields) * 4 / 2**20
 
     def _from_memory(self, cubes: tf.Tensor, lattices: tf.Tensor, *, shown: tf.Tensor, seed: int) -> tf.data.Dataset:
         """Examples of kept views."""

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 
 import numpy as np
@@ -194,12 +195,33 @@ def empty(folder, data_dir):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            change_label,
-            "another state of .*labels, .*or what rhonet knows of a property have changed.*; build beside",
-        ),
-        (drop_row, r"another state of .* \(3 rows then, 2 now\); build beside"),
-        (drop_column, r"\(properties band_gap, is_metal then, band_gap now\); build beside"),
+        (change_label, "another state of .*labels, .*or what rhonet knows of a property have changed"),
+        (drop_row, r"another state of .* \(3 rows then, 2 now\); it stays"),
+        (drop_column, r"\(properties band_gap, is_metal then, band_gap now\); it stays"),
+    ],
+)
+def test_another_state_of_a_folder_is_built_beside_the_first(source, built, tmp_path, caplog, change, message):
+    folder, data_dir = shutil.copytree(source, tmp_path / "salts"), shutil.copytree(built, tmp_path / "data")
+    first = open_or_build(config(folder, data_dir))
+    before = state(data_dir)
+    change(folder, data_dir)
+    with caplog.at_level("INFO"):
+        second = open_or_build(config(folder, data_dir))
+    assert re.search(message, caplog.text)
+    assert before.items() <= state(data_dir).items()
+    assert first.data_path != second.data_path
+    assert open_or_build(config(folder, data_dir)).data_path == second.data_path
+    # By its name the last one is opened, by the fingerprint of its source the one that is meant.
+    assert open_or_build(DataConfig(name="salts", data_dir=str(data_dir))).data_path == second.data_path
+    metadata = first.info.metadata
+    assert metadata is not None
+    again = open_or_build(config(folder, data_dir), source=metadata["fingerprint"])
+    assert again.data_path == first.data_path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
         (age_records, "was built with records of version 0, this rhonet reads 2; build beside"),
         (coarsen, "was built with a storage grid of 0.5 Å, data.spacing is 0.25 Å; build beside"),
         (damage, "metadata.json: cannot be read: .*; delete"),

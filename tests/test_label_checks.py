@@ -121,6 +121,17 @@ def test_suggested_seed_gives_every_part_labels(tmp_path):
     assert "split_seed" not in findings(tmp_path, {"band_gap": [1.0, 2.0]})[-1].text
 
 
+def test_one_chemical_system_is_split_by_something_else(tmp_path):
+    samples, facts = rows(tmp_path, {"band_gap": [*range(30)]})
+    facts = [dataclasses.replace(one, chemical_system="O-Si") for one in facts]
+    summaries = summarise_labels(samples, facts, [PROPERTIES["band_gap"]])
+    found = about(check_labels(samples, facts, summaries), "splits")
+    assert {one.level for one in found} <= {"warning", "error"}
+    assert (
+        "1 chemical system cannot give every part some: label more, or train with --set data.split_by=" in found[0].text
+    )
+
+
 SUGGESTIONS = {
     "bit": (["0", "1", "", "1"], {"kind": "binary"}),
     "word": (["True", "false", "yes"], {"kind": "binary"}),
