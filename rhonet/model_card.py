@@ -132,7 +132,7 @@ def _without_none(value: Any) -> Any:
 LIMITS = (
     "Trained on densities of one code and one kind of pseudopotential: a density with other cores (another "
     "valence, all-electron) is a different input, and total energies, Fermi energies and formation energies "
-    "refer to the training data's references. Intervals hold for crystals like those trained on; a novelty above 1 "
-    "says that a density is not."
+    "refer to the training data's references. Intervals hold for crystals like those trained on, on average over all "
+    "of them; a novelty above 1 says that a density is not like them, one below 1 proves nothing about another code."
 )
 OF_BUNDLED = " Hypothetical small prototype cells dominate the bundled set."

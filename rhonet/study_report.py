@@ -10,7 +10,7 @@ import numpy as np
 
 from rhonet.bootstrap import Metric, metric_of
 from rhonet.config import ConfigError
-from rhonet.metrics import ClassMetrics, Evaluation, RegressionMetrics, evaluate, property_scores
+from rhonet.metrics import Evaluation, evaluate, property_scores
 from rhonet.predictions import Predictions
 from rhonet.trials import Result, pool_results
 
@@ -107,8 +107,11 @@ def require_same_samples(pooled: Mapping[str, Predictions]) -> None:
 
 
 def format_comparison(comparisons: Sequence[Comparison]) -> str:
-    """Markdown table: one row per variant, R² (learned scale) or AUC of every property; best numbers in bold."""
-    names = list(dict.fromkeys(item.target.name for one in comparisons for item in _rows(one.evaluation)))
+    """Markdown table: one row per variant, R² (learned scale) or AUC of every property; best numbers in bold.
+
+    Properties that are often zero have a second column: R² where they are not.
+    """
+    names = list(dict.fromkeys(name for one in comparisons for name in _scores(one.evaluation)))
     best = {name: max((_value(one, name) for one in comparisons), default=np.nan) for name in names}
     head = ["variant", "seeds", "mean R²", "difference", *(name.replace("_", " ") for name in names), "CPU min"]
     lines = [head, ["---"] * len(head)]
@@ -132,16 +135,19 @@ def format_differences(comparisons: Sequence[Comparison]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _rows(evaluation: Evaluation) -> list[RegressionMetrics | ClassMetrics]:
-    return [*evaluation.regression, *evaluation.classes]
+def _scores(evaluation: Evaluation) -> dict[str, float]:
+    """R² on the learned scale, or AUC, by the property's name; "NAME not 0" where it is not zero."""
+    found = {}
+    for item in evaluation.regression:
+        found[item.target.name] = item.r2_learned.value
+        if item.where_not_zero is not None:
+            found[f"{item.target.name} not 0"] = item.where_not_zero.r2.value
+    return found | {item.target.name: item.auc.value for item in evaluation.classes}
 
 
 def _value(one: Comparison, name: str) -> float:
-    """R² on the learned scale, or AUC; NaN for a property that the variant does not predict."""
-    for item in _rows(one.evaluation):
-        if item.target.name == name:
-            return (item.auc if isinstance(item, ClassMetrics) else item.r2_learned).value
-    return float("nan")
+    """One of the scores; NaN for a property that the variant does not predict."""
+    return _scores(one.evaluation).get(name, float("nan"))
 
 
 def _shown(value: float, best: float) -> str:
