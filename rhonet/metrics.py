@@ -297,7 +297,7 @@ def _average(rows: Sequence[tuple[Property, np.ndarray, np.ndarray]]) -> Average
     """Mean over properties, each with its R² on the learned scale and its MAE/MAD, (1 + b,)."""
     members = [(item, r2, ratio) for item, r2, ratio in rows if not np.isnan([r2[0], ratio[0]]).any()]
     if not members:
-        none = Metric(math.nan, reason="no property has both scores")
+        none = Metric(math.nan, reason="no property has both scores and enough labels")
         return Average((), none, none)
     properties, r2s, ratios = zip(*members, strict=True)
     return Average(

@@ -10,7 +10,6 @@ from rhonet import autoencoder
 from rhonet.autoencoder import LATENT, SIZE, build_autoencoder, latent_vectors
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 
 def test_cube_comes_back_in_its_shape_and_scale():

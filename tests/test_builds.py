@@ -18,8 +18,6 @@ from rhonet.formats import read_density
 from rhonet.records import make_record
 from tests.synthetic import chgcar_text, cube_text, density_of, random_density
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
-
 TABLE = "id,file,band_gap,is_metal\na,CHGCAR_spin,,0\nb,salt.cube,1.5,0\nc,nameless.cube,0,1\n"
 
 

@@ -18,7 +18,6 @@ from tests.conftest import REPOSITORY
 from tests.crystals import Crystals
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 PHASES = ("cubic", "layered | odd", "amorphous")
 SETTINGS_TOML = f"""

@@ -14,7 +14,6 @@ from rhonet.splits import SPLITS
 from tests.crystals import N_CRYSTALS
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 GAP, METAL, VOLUME = (PROPERTIES[name] for name in ("band_gap", "is_metal", "cell_volume"))
 OWN = Property("hardness", unit="GPa")

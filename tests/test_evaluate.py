@@ -19,7 +19,6 @@ from rhonet.serving import Predictor
 from tests.crystals import DATASET_TOML
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 
 def test_evaluation_of_a_run_gives_the_metrics_of_its_training(command, finished, tmp_path):

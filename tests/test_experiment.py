@@ -16,7 +16,6 @@ from rhonet.runs import Run
 from tests.crystals import Answer, Crystals, run_module, weights_in
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 # One epoch of the smaller network: seconds.
 SHORT = ("model.name=plain3dcnn", "train.epochs=1", "train.views_per_epoch=1")
@@ -52,7 +51,7 @@ def test_without_test_records_the_model_is_exported_unscored_and_resumed_from_th
     answer = command("train", *arguments, "--run-dir", tmp_path / "run")
     assert answer.code == 0, answer.stderr
     assert answer.stdout == ""
-    assert "no record falls into the test split: the model will not be scored; see data.fractions" in answer.stderr
+    assert "no record falls into the test split: the model will not be scored; see data.split_by and" in answer.stderr
     run = Run(tmp_path / "run")
     assert not run.metrics_file.exists()
     assert "metrics" not in read_card(run.model).content
@@ -87,7 +86,9 @@ def test_finished_run_is_resumed_without_training_again(command, finished, tmp_p
     record["arithmetic"] = {"precision": "mixed_bfloat16", "devices": "GPU", "count": 2}
     (path / "run.json").write_text(json.dumps(record))
     answer = command("train", "--resume", path)
-    assert "begun in mixed_bfloat16 on 2 GPU(s) and goes on in float32 on 1 CPU(s): not to the weights" in answer.stderr
+    assert (
+        "trained in mixed_bfloat16 on 2 GPU(s) and goes on in float32 on 1 CPU(s): not to the weights" in answer.stderr
+    )
 
 
 @pytest.mark.parametrize(

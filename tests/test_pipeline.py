@@ -18,7 +18,6 @@ from rhonet.records import decode_record
 from rhonet.standardize import Standardizer
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 
 @pytest.fixture(scope="module")

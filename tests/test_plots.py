@@ -86,8 +86,8 @@ def test_parity_shows_scores_with_intervals_only_where_there_are_some():
 def test_scores_in_figures_are_those_of_the_report():
     predictions = simulate()
     predictions.labels["band_gap"][:] = 0
-    predictions.labels["band_gap"][:3] = 2.0, 2.1, 2.2
-    predictions.values["band_gap"][:3] = 9.0, -4.0, 2.0
+    predictions.labels["band_gap"][:5] = 2.0, 2.1, 2.2, 2.3, 2.4
+    predictions.values["band_gap"][:5] = 9.0, -4.0, 2.0, 9.0, -4.0
     said = texts(panel(predictions, "band_gap"))
     (gap,) = [item for item in evaluate(predictions, resamples=50).regression if item.target == GAP]
     assert gap.where_not_zero is not None

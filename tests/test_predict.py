@@ -19,7 +19,6 @@ from tests.crystals import smooth_density
 from tests.synthetic import chgcar_text, cube_text, density_of, write_archive
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 
 @pytest.fixture(scope="module")

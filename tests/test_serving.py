@@ -33,7 +33,6 @@ from tests.crystals import run_code, smooth_density
 from tests.synthetic import chgcar_text, cube_text
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 # Sums in another order, other batches, another process, in float32: measured 2e-5 relative, 8e-7 without reduced
 # derivatives. Where ρ is small these divide rounding that is small beside the largest ρ.
@@ -247,6 +246,7 @@ def test_exported_run_predicts_like_the_model_of_the_training(finished, command,
     assert sorted(path.name for path in (tmp_path / "new" / "model").iterdir()) == [
         "card.toml",
         "config.toml",
+        "records.csv",
         "saved_model",
     ]
     density = smooth_density(60)

@@ -3,13 +3,11 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-import pytest
 
 from rhonet.baselines import AUTOENCODER_GB, COMPOSITION_RF, DUMMY, GRID_GB, HISTOGRAM_GB, N_DENSITY_FEATURES
 from rhonet.stored_baselines import predict_baselines
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 
 def test_baselines_answer_for_the_split_in_the_order_asked_for(builder, index, crystals):

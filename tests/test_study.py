@@ -29,7 +29,6 @@ from rhonet.trials import Result, Trial, _line_of, changed_config, plan_trial, p
 from tests.test_metrics import ALL, simulate
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 BASE = load_config("base")
 
 

@@ -21,7 +21,6 @@ from rhonet.training import Epoch, Trainer, _optimizer, _task_weights
 from tests.crystals import weights_in
 
 pytest_plugins = ("tests.fixtures",)
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 
 SMALLEST = "model.name=plain3dcnn"

@@ -129,7 +129,7 @@ def served_card(card: Card) -> str:
     kept: dict[str, Any] = {
         key: whole[key] for key in ("card_version", "calibration", "limits", "view") if key in whole
     }
-    for part, keys in (("model", ("trained", "commit", "rhonet")), ("data", ("name", "fingerprint"))):
+    for part, keys in (("model", ("trained", "commit", "rhonet")), ("data", ("name", "fingerprint", "about"))):
         kept[part] = {key: whole[part][key] for key in keys if key in whole.get(part, {})}
     kept["properties"] = [dataclasses.asdict(item) for item in card.properties]
     errors = {name: {"mae": {"value": value}} for name, value in card.test_errors.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 import signal
@@ -41,13 +40,17 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
+def hear() -> None:
+    """Whoever started the tests in the background, or under nohup, may have had signals ignored, which is inherited."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def serving(model: Path, repository: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "rhonet.serve", str(model), "--repository", str(repository), *FREE]
     pipe = subprocess.PIPE
-    # Whoever started the tests in the background may have had SIGINT ignored, which is inherited.
-    hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=REPOSITORY, preexec_fn=hears) as process:
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=REPOSITORY, preexec_fn=hear) as process:
         try:
             yield process
         finally:

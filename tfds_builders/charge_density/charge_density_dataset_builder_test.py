@@ -3,13 +3,10 @@
 import tempfile
 from pathlib import Path
 
-import pytest
 import tensorflow_datasets as tfds
 
 from tests.synthetic import chgcar_text, cube_text, random_density, write_archive
 from tfds_builders.charge_density.charge_density_dataset_builder import Builder
-
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 
 
 class ChargeDensityTest(tfds.testing.DatasetBuilderTestCase):

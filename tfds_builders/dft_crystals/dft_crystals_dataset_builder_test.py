@@ -6,8 +6,6 @@ import tensorflow_datasets as tfds
 from rhonet.folder import read_folder
 from tfds_builders.dft_crystals.dft_crystals_dataset_builder import ARCHIVE, Builder
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
-
 
 @pytest.mark.slow
 class DftCrystalsTest(tfds.testing.DatasetBuilderTestCase):
