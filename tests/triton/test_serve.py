@@ -71,7 +71,8 @@ def test_serves_until_told_to_stop_and_says_how_to_ask(triton, model, tmp_path, 
         _, said = process.communicate(timeout=60)
         assert process.returncode == 0, said
         assert said.splitlines()[-1] == "stopped"
-    with pytest.raises(urllib.error.URLError):
+    # Refused, or cut where a process of the server is just ending.
+    with pytest.raises((urllib.error.URLError, ConnectionError)):
         urllib.request.urlopen(metrics.split()[1], timeout=5)
 
 
