@@ -80,7 +80,7 @@ def open_or_build(data: DataConfig, *, declared: Sequence[str] = (), source: str
             # Unless another process has built the same meanwhile.
             if (found := _find_built(root, fingerprint, data)) is not None:
                 return _open(found)
-            if obstacle := _obstacle(target, data):
+            if obstacle := _obstacle(target, fingerprint, data):
                 raise BuildError(obstacle)
             log.info(
                 "%s: %s; it stays, and what the folder holds now is built beside it", target, _changes(target, folder)
@@ -89,7 +89,7 @@ def open_or_build(data: DataConfig, *, declared: Sequence[str] = (), source: str
             builder = module.Builder(data_dir=data.data_dir, config=beside)
             target = Path(builder.data_path)
             if target.exists():
-                raise BuildError(_obstacle(target, data) or f"{target}: is in the way; delete it")
+                raise BuildError(_obstacle(target, fingerprint, data) or f"{target}: is in the way; delete it")
         try:
             _build(builder, folder)
         except OSError as error:
@@ -160,6 +160,8 @@ def _open_by_name(data: DataConfig, builder_name: str) -> tfds.core.DatasetBuild
             "give data.folder to build it, or another data.name, data.spacing or data.data_dir"
         )
     path, metadata = max(states, key=lambda one: (one[0] / METADATA_NAME).stat().st_mtime_ns)
+    if len(states) > 1:
+        log.info("%d states of %s are built; the last one is taken", len(states), name)
     if mismatch := _mismatch(metadata, data):
         raise BuildError(f"{path}: {mismatch}; delete that directory and build again, or give another data.data_dir")
     return _open(path)
@@ -204,12 +206,13 @@ def _mismatch(metadata: Mapping[str, Any], data: DataConfig) -> str:
     return ""
 
 
-def _obstacle(target: Path, data: DataConfig) -> str:
-    """Why what is in the way is no usable data set of another state, "" if it is one."""
+def _obstacle(target: Path, fingerprint: str, data: DataConfig) -> str:
+    """Why one cannot go round what is in the way, "" for a finished data set of another state of the folder."""
     path = target / METADATA_NAME
     if not path.is_file():
         return f"{target}: exists but holds no finished rhonet data set; delete it or give another data.data_dir"
-    reason = _mismatch(json.loads(path.read_text(encoding="utf-8")), data)
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    reason = _mismatch(metadata, data) if metadata.get("fingerprint") == fingerprint else ""
     remedy = "build beside it with --set data.name=NAME, or delete that directory to build it anew"
     return reason and f"{target}: {reason}; {remedy}"
 

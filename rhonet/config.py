@@ -258,11 +258,16 @@ class Config:
             "train.ensemble at 1 and data.folds at 0, or split by something else",
         )
 
-    def with_folder(self, folder: Path | None) -> Config:
-        """The same with another folder of densities; unchanged for None."""
+    def with_folder(self, folder: Path | None, *, keep_name: bool = True) -> Config:
+        """The same with another folder of densities; unchanged for None.
+
+        Args:
+            keep_name: else the built data set is named after the folder.
+        """
         if folder is None:
             return self
-        return dataclasses.replace(self, data=dataclasses.replace(self.data, folder=str(folder.resolve())))
+        name = self.data.name if keep_name else DataConfig().name
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, folder=str(folder.resolve()), name=name))
 
     def to_dict(self) -> dict[str, dict[str, typing.Any]]:
         """Plain nested dict (tuples as lists), ready for TOML or JSON."""

@@ -52,10 +52,10 @@ class Index:
         """The same where records outside the test split train, as each is in the training folds of some networks.
 
         Args:
-            data: how they were split; those beyond data.train_share are in none.
+            data: how they were split; those beyond data.train_share only validate, in one network each.
         """
         train = np.array([not _is_left_out(group, data) for group in self.groups.tolist()])
-        own = np.where(train, "train", "unused")
+        own = np.where(train, "train", "validation")
         return dataclasses.replace(self, splits=np.where(self.splits == "test", "test", own))
 
     def fingerprint(self) -> str:

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     import ase
 
 LEAST_MOMENT = 0.01
-# Share of ∫|m|³ from which on ∫m³ is told from rounding.
-LEAST_SKEWNESS = 0.01
-_MAIN_AXIS = 0.98
 """Total moments below this, µB, are rounding noise (antiferromagnets) and choose no direction."""
+LEAST_SKEWNESS = 0.01
+"""Share of ∫|m|³ from which on ∫m³ is told from rounding."""
+# From this ratio of the second largest to the largest mean square on, no axis of spins is the main one.
+_MAIN_AXIS = 0.98
 
 
 @dataclass(frozen=True)

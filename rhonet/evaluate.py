@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split",
         choices=(*SPLITS, ALL),
-        help="which split of the model's own data, or all of --data (default: test, all)",
+        help="which split of the model's own data (default: test); with --data: all, those that trained the model too",
     )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="another folder of density files")
     parser.add_argument(
@@ -73,7 +73,9 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.data is None:
         _check_own(arguments, networks)
     config = load_config(folder / "config.toml", [*arguments.overrides, "train.ensemble=1"])
-    config = config.with_folder(arguments.data)
+    if arguments.data is not None:
+        named = any(text.partition("=")[0].strip() == "data.name" for text in arguments.overrides)
+        config = config.with_folder(arguments.data, keep_name=named)
     scored = (arguments.split or "test") if arguments.data is None else arguments.data.resolve().name
     out = arguments.out or arguments.model / f"evaluation-{scored}"
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -109,25 +111,31 @@ def main(arguments: argparse.Namespace) -> int:
         networks=networks if is_own else 1,
         baselines=BASELINES if arguments.baselines == "all" else QUICK_BASELINES,
         run=Run(arguments.model) if is_run else None,
-        left_out=None if is_own else _trained_on(folder, index, config.data),
+        left_out=None if is_own else _trained_on(folder, index, config.data, score_all=arguments.split == ALL),
     )
     return OK
 
 
-def _trained_on(folder: Path, index: Index, data: DataConfig) -> np.ndarray:
-    """Which records of another data set the model has seen, (n,) bool; says so."""
+def _trained_on(folder: Path, index: Index, data: DataConfig, *, score_all: bool) -> np.ndarray | None:
+    """Which records of another data set are not scored, as the model has seen them, (n,) bool; says so."""
     from rhonet.trained_records import seen_in_training
 
+    if not Run(folder).trained_records_file.is_file():
+        log.warning(
+            "%s: does not say which crystals trained it (an earlier rhonet exported it): all are scored", folder
+        )
+        return None
     seen = seen_in_training(folder, index, split_by=data.split_by)
     if seen.any():
         log.warning(
-            "%d of %d crystals trained the model (the same %s and volume), as %s: they are not scored",
+            "%d of %d crystals trained the model, as %s (the same %s and volume): %s",
             seen.sum(),
             len(seen),
-            data.split_by,
             index.ids[seen][0],
+            "id" if data.split_by == "prototype" else data.split_by,
+            "their scores flatter it" if score_all else "they are not scored; if they are others, give --split all",
         )
-    return seen
+    return None if score_all else seen
 
 
 def _check_settings(arguments: argparse.Namespace) -> None:
@@ -138,6 +146,10 @@ def _check_settings(arguments: argparse.Namespace) -> None:
 
 def _check_other(arguments: argparse.Namespace) -> None:
     """Refuses what has no meaning for other data than the model's own."""
+    if wrong := [text for text in arguments.overrides if text.partition("=")[0].strip() == "data.split_by"]:
+        raise CallError(
+            f"--set {wrong[0]!r}: crystals that trained the model are told by the groups of its own split; leave it out"
+        )
     if arguments.split not in (None, ALL):
         raise CallError(
             f"--split {arguments.split}: {arguments.data} is not the model's own data set, and no split of it trained "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -112,6 +113,8 @@ def _times(one: Growth) -> str:
     """How many times as much data the aim takes, in two digits."""
     if one.now.value >= AIM:
         return "reached"
+    if math.isnan(one.aim.lower):
+        return f"x {_two_digits(one.aim.value)}"
     shown = [_two_digits(value) for value in (one.aim.value, one.aim.lower, one.aim.upper)]
     return f"x {shown[0]} [{shown[1]}, {shown[2]}]"
 

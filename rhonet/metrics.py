@@ -202,7 +202,9 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         part = parts.get(task)
         non_zero = None if part is None else NonZeroMetrics(part.n, part.above, **_metrics_of(part, drawn[part]))
         regression.append(RegressionMetrics(task.target, task.n, **metrics, where_not_zero=non_zero))
-    numbers = [task for task in tasks if task.counts_in_averages]
+    n_groups = len(np.unique(predictions.units))
+    enough = averaged_properties(predictions)
+    numbers = [task for task in tasks if task.target.name in enough]
     learned = [(task.target, drawn[task][task.main_name], drawn[task]["mae_over_mad"]) for task in numbers]
     averages = {
         "all": _average(learned),
@@ -210,11 +212,11 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
     }
     return Evaluation(
         n=len(predictions),
-        n_groups=len(np.unique(predictions.units)),
+        n_groups=n_groups,
         regression=tuple(regression),
         classes=tuple(classes),
         averages=averages,
-        resamples=resamples,
+        resamples=resamples if n_groups >= FEWEST_GROUPS else 0,
         seed=seed,
         intervals=_score_intervals(predictions, {task.target.name: part for task, part in parts.items()}),
         sets=_score_sets(predictions),
@@ -225,17 +227,25 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
 
 
 def averaged_properties(predictions: Predictions) -> tuple[str, ...]:
-    """Regression properties with enough labels for averages over properties."""
-    tasks = (Labelled.of(item, predictions) for item in predictions.properties)
-    return tuple(task.target.name for task in tasks if task.counts_in_averages)
+    """Regression properties with enough labels for averages over properties, of enough groups if there are as many."""
+    tasks = [Labelled.of(item, predictions) for item in predictions.properties]
+    fewest = min(FEWEST_GROUPS, len(np.unique(predictions.units)))
+    return tuple(task.target.name for task in tasks if task.counts_in_averages and task.n_groups >= fewest)
 
 
 def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """R² on the learned scale, or AUC, of each property: the samples' own, then of `evaluate`'s resamples, (1 + b,)."""
+    """R² on the learned scale, or AUC, of each property: the samples' own, then of `evaluate`'s resamples, (1 + b,).
+
+    Resamples are NaN for a property whose labels are of too few groups, and b is 0 where all samples are.
+    """
     predictions = predictions.sorted_by_id()
     tasks = [Labelled.of(item, predictions) for item in predictions.properties]
     drawn = _draw(tasks, predictions, resamples, seed)
-    return {task.target.name: drawn[task][task.main_name] for task in tasks}
+    scores = {task.target.name: drawn[task][task.main_name] for task in tasks}
+    for task in tasks:
+        if task.n_groups < FEWEST_GROUPS:
+            scores[task.target.name][1:] = np.nan
+    return scores
 
 
 def _draw(

@@ -31,10 +31,12 @@ CODES = {
     "castep": "CASTEP",
     "chgcar_json": "VASP",
     "gpaw": "GPAW",
+    "pymatgen_hdf5": "VASP",
     "quantum_espresso": "Quantum ESPRESSO",
     "siesta": "SIESTA",
     "siesta_rho": "SIESTA",
     "vasp": "VASP",
+    "vasp_hdf5": "VASP",
 }
 NO_SPIN = "No spin density in the file: it is taken as zero, and magnetic_moment is that of a crystal without spin."
 
@@ -137,8 +139,9 @@ def _spin_note(density: ChargeDensity, card: Card) -> tuple[str, ...]:
 def _code_note(density: ChargeDensity, card: Card) -> tuple[str, ...]:
     """What must be said about a density of another code than those trained on, as far as files and card tell."""
     trained = card.content.get("data", {}).get("about", {}).get("code", "")
-    code = CODES.get(density.format, "")
-    if not code or not trained or code.lower() in re.split("[,(]", trained)[0].lower():
+    code, stated = CODES.get(density.format, ""), re.split("[,(]", trained)[0].lower()
+    known = {one for one in CODES.values() if one.lower() in stated}
+    if not code or not known or code in known:
         return ()
     return (
         f"From {code}; the model was trained on densities of {trained}. Other pseudopotentials make other densities, "

@@ -45,7 +45,9 @@ def predictions_csv(
         "group": list(predictions.groups or predictions.ids),
     }
     for item in predictions.properties:
-        columns |= dict(_columns_of(item, predictions, others))
+        own = dict(_columns_of(item, predictions, others))
+        # A property may be called like a column of the table, or of another property.
+        columns |= {f"{head} (property)" if head in (*columns, "novelty") else head: one for head, one in own.items()}
     if predictions.novelty is not None:
         columns["novelty"] = [_number(value) for value in predictions.novelty]
     text = io.StringIO()
@@ -78,4 +80,4 @@ def _guesses(values: np.ndarray, names: tuple[str, ...]) -> list[str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.7g}" if math.isfinite(value) else ""
+    return f"{value:.9g}" if math.isfinite(value) else ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from rhonet.bootstrap import LEVEL
 from rhonet.calibration import LEVEL as PREDICTION_LEVEL
 from rhonet.metrics import ClassMetrics, Evaluation, IntervalMetrics, NonZeroMetrics, RegressionMetrics
+from rhonet.phrases import counted
 from rhonet.runs import write_text
 from rhonet.score_text import (
     MEANINGS,
@@ -73,11 +74,12 @@ def format_report(
     """
     counts = ", ".join(f"{count} {name}" for name, count in split.counts.items())
     made = f"{counts}; split by {split.split_by}, seed {split.seed}"
-    resamples = f"{evaluation.resamples} bootstrap resamples of {evaluation.n_groups} groups"
+    resamples = f"{evaluation.resamples} bootstrap resamples of {counted(evaluation.n_groups, 'group')}"
     lines = [
         f"{split.title}: {evaluation.n} samples; {f'groups by {split.split_by}' if split.name == ALL else made}",
-        f"{_INTERVAL} intervals: {resamples}, the training fixed",
     ]
+    if evaluation.resamples:
+        lines.append(f"{_INTERVAL} intervals: {resamples}, the training fixed")
     blocks = (
         (_regression_rows(evaluation), 1),
         (_class_rows(evaluation), 1),

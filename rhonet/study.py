@@ -106,12 +106,16 @@ def main(arguments: argparse.Namespace) -> int:
         if trial.is_done:
             read_result(trial, source=source)
     # Seed by seed, so that an interrupted study has something to say about every variant.
-    run_trials([trials[name][seed] for seed in range(arguments.seeds) for name in trials], workers=arguments.workers)
+    run_trials(
+        [trials[name][seed] for seed in range(arguments.seeds) for name in trials],
+        workers=arguments.workers,
+        source=source,
+    )
     results = {name: [read_result(trial, source=source) for trial in ours] for name, ours in trials.items()}
-    sections = [_audit(config)] if study.audits_leaks else []
+    sections = [_audit(config, source)] if study.audits_leaks else []
     sections += [_describe_tasks(groups, results, out)] if groups else []
     sections += [_read_on(results)] if study.reads_on and len(results) > 1 else []
-    sections += [_cover(config, next(iter(results.values()))[:folds])] if study.covers else []
+    sections += [_cover(config, source, next(iter(results.values()))[:folds])] if study.covers else []
     _report(arguments, out, results, paired=study.in_folds, sections=sections)
     return OK
 
@@ -135,11 +139,11 @@ def _build_data(config: Config) -> str:
     return open_or_build(config.data).info.metadata["fingerprint"]  # pyright: ignore[reportOptionalSubscript]
 
 
-def _audit(config: Config) -> _Section:
+def _audit(config: Config, source: str) -> _Section:
     from rhonet.experiment import open_data
     from rhonet.leaks import format_audit, read_audit
 
-    audit = read_audit(*open_data(config))
+    audit = read_audit(*open_data(config, source=source))
     return _Section(format_audit(audit), {"leaks": audit.to_dict()})
 
 
@@ -180,12 +184,12 @@ def _read_on(results: dict[str, list[Result]]) -> _Section:
     return _Section(f"## With more data\n\n{format_growth(found)}", {"growth": [one.to_dict() for one in found]})
 
 
-def _cover(config: Config, results: Sequence[Result]) -> _Section:
+def _cover(config: Config, source: str, results: Sequence[Result]) -> _Section:
     """How often intervals hold the truth, over one round of folds."""
     from rhonet.experiment import open_data
     from rhonet.fold_coverage import format_fold_coverage, measure_fold_coverage
 
-    _, index = open_data(config)
+    _, index = open_data(config, source=source)
     volumes = dict(zip(index.ids, index.volumes.tolist(), strict=True))
     found = measure_fold_coverage([result.predictions for result in results], volumes)
     return _Section(f"## Coverage\n\n{format_fold_coverage(found)}", {"coverage": [one.to_dict() for one in found]})

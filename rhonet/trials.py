@@ -96,8 +96,11 @@ def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int
     return trial
 
 
-def run_trials(trials: Sequence[Trial], *, workers: int) -> None:
+def run_trials(trials: Sequence[Trial], *, workers: int, source: str) -> None:
     """Runs what is not done yet, `workers` single-threaded processes side by side, and logs each as it ends.
+
+    Args:
+        source: fingerprint of the files and labels that all train on.
 
     Raises:
         ConfigError: what a trial raised, or a worker was killed; what runs comes to its end, nothing else is begun.
@@ -110,7 +113,7 @@ def run_trials(trials: Sequence[Trial], *, workers: int) -> None:
     # Each worker has one core: two trainings side by side use the machine better than one on both.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker) as pool:
-        running = {pool.submit(_run_trial, trial): trial for trial in waiting}
+        running = {pool.submit(_run_trial, trial, source): trial for trial in waiting}
         for done, future in enumerate(as_completed(running), start=1):
             trial, line = running[future], _line_of(future, pool)
             minutes = (time.monotonic() - started) / 60
@@ -199,14 +202,16 @@ def _prepare_worker() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def _run_trial(trial: Trial) -> str:
+def _run_trial(trial: Trial, source: str) -> str:
     """Trains or fits, predicts the fold and writes the result; one line for the log."""
     from rhonet.devices import prepare_devices
     from rhonet.experiment import open_data
     from rhonet.metrics import evaluate
 
     strategy = prepare_devices(trial.config.train)
-    builder, index = open_data(trial.config)
+    builder, index = open_data(trial.config, source=source)
+    if (found := builder.info.metadata["fingerprint"]) != source:
+        raise ConfigError(f"{trial.path}: the data set has changed during the study ({found}, it was {source})")
     run = Run(trial.path)
     with explain_disk(trial.path, "free some space"):
         if not run.config_file.is_file():

@@ -112,14 +112,16 @@ def test_another_folder_is_scored_on_the_properties_that_it_has(command, finishe
     shutil.copytree(finished.run.model, tmp_path / "model")
     (tmp_path / "model" / "records.csv").unlink()
     where = ("--data", folder, "--set", f"data.data_dir={crystals.data_dir}")
-    answer = command("evaluate", tmp_path / "model", "--split", "all", *where)
+    answer = command("evaluate", tmp_path / "model", *where)
     assert answer.code == 0, answer.stderr
+    assert "model: does not say which crystals trained it" in answer.stderr
     assert answer.stdout.startswith(f"all records: {len(rows) - 1} samples; groups by chemical_system\n")
     out = tmp_path / "model" / "evaluation-others"
     assert json.loads((out / "metrics.json").read_text())["model"]["n"] == len(rows) - 1
     assert "Evaluation of " in (page := (out / "report.html").read_text())
     assert ": all records</h1>" in page
     for options, said in (
+        (("--set", "data.split_by=formula"), "trained the model are told by the groups of its own split; leave it out"),
         (("--split", "test"), "is not the model's own data set, and no split of it trained the model"),
         (("--baselines", "all"), "--baselines stand beside the model on its own data"),
     ):

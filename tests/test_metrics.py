@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from rhonet.metrics import Evaluation, Metric, averaged_properties, evaluate
+from rhonet.metrics import Evaluation, Metric, averaged_properties, evaluate, property_scores
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
 from rhonet.scores import wilson_interval
@@ -474,6 +474,12 @@ def test_property_labelled_in_one_group_has_no_interval_beside_others_that_have(
     assert math.isfinite(gap.r2.lower)
     assert math.isfinite(hardness.r2.value)
     assert math.isnan(hardness.r2.lower)
+    predictions = Predictions(items, ids, labels, values, groups=groups)
+    scores = property_scores(predictions, resamples=100)
+    assert math.isfinite(scores["hardness"][0])
+    assert np.isnan(scores["hardness"][1:]).all()
+    assert np.isfinite(scores["gap"]).all()
+    assert averaged_properties(predictions) == ("gap",), "else averages would have no interval, either"
 
 
 def test_coverage_is_measured_where_labels_are_not_zero_too():

@@ -8,6 +8,7 @@ from rhonet.prediction_table import predictions_csv
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
 
+GROUP = Property("group")
 GAP = Property("gap", unit="eV")
 METAL = Property("metal", kind="binary")
 PHASE = Property("phase", kind="multiclass", class_names=("dense", "open"), classes=2)
@@ -50,3 +51,9 @@ def test_every_sample_has_labels_predictions_interval_and_baselines():
         "novelty": "0.5",
     }
     assert (first["gap [eV]"], first["phase"], first["formula"], first["phase_predicted"]) == ("", "", "", "dense")
+
+
+def test_property_that_is_called_like_a_column_keeps_its_own():
+    labels, values = {"group": np.array([3.0])}, {"group": np.array([4.0])}
+    text = predictions_csv(Predictions((GROUP,), ("a",), labels, values, groups=("Na",)), baselines={}, formulas={})
+    assert text == "id,formula,group,group (property),group_predicted\na,,Na,3,4\n"

@@ -246,17 +246,15 @@ def test_wrong_call_of_the_study_is_one_clear_line(options, message):
         main(study_parser().parse_args(options))
 
 
-def answer_at_random(trials: Sequence[Trial], *, workers: int) -> None:
+def answer_at_random(trials: Sequence[Trial], *, workers: int, source: str) -> None:
     """In place of trainings: any values for the labels of each fold; the first trial of a fold has all properties."""
     from rhonet.experiment import open_data
 
     folds: dict[int, Index] = {}
-    source = ""
     for trial in trials:
         fold, wanted = trial.config.data.fold, trial.config.data.properties
         if fold not in folds:
-            builder, folds[fold] = open_data(trial.config)
-            source = builder.info.metadata["fingerprint"]
+            _, folds[fold] = open_data(trial.config)
         index = folds[fold]
         rows, generator = index.rows("validation"), np.random.default_rng(trial.seed)
         items = tuple(item for item in index.properties if trial.variant == "all" or item.name in wanted)

@@ -158,8 +158,10 @@ def pack(source: Path, dest: Path) -> Packed:
         raise PackError(f"{source / TABLE_NAME}: {error}") from error
     for name in [crystal.id for crystal in fresh if not _is_possible(float(energies.get(crystal.id, 0.0)))]:
         left_out.append(name)
-        table.pop(name)
-        table |= {name: before[name]} if name in before else {}
+        if name in before:
+            table[name] = before[name]
+        else:
+            table.pop(name)
     fresh = [crystal for crystal in fresh if crystal.id not in left_out]
     dest.mkdir(parents=True, exist_ok=True)
     first = 1 + max((int(path.stem[-3:]) for path in dest.glob("densities-[0-9][0-9][0-9].h5")), default=-1)

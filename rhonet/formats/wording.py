@@ -32,10 +32,12 @@ _ONE_SPIN = re.compile(
     rf"(?=\s*(?:$|[,;:.)\]]|(?:spin|electrons?|channel|component|part)(?![A-Za-z])))",
     re.IGNORECASE,
 )
-_BOTH_SPINS = re.compile(
-    rf"(?:{_UP})(?:(?!minus|differ|\s[-\u2212]\s).)*(?:{_DOWN})|(?:{_DOWN})(?:(?!minus|differ|\s[-\u2212]\s).)*(?:{_UP})",
+_SUM_OF_SPINS = re.compile(
+    rf"(?:{_UP})(?:\s*(?:\+|&|,|/|and|plus|electrons?|density|densities)\s*)+(?:{_DOWN})"
+    rf"|(?:{_DOWN})(?:\s*(?:\+|&|,|/|and|plus|electrons?|density|densities)\s*)+(?:{_UP})",
     re.IGNORECASE,
 )
+_DIFFERENCE = re.compile(r"minus|differ", re.IGNORECASE)
 # Words that titles of densities hold, too.
 _OTHER_FIELD = re.compile(
     rf"(?<![A-Za-z])(?:potential(?!{_GAP}energy)|v{_MAY_GAP}hartree|electrostatic(?:{_GAP}potential)?|orbitals?|MO{_GAP}coefficients?"
@@ -79,7 +81,8 @@ def other_field(text: str) -> str | None:
 def one_spin_density(text: str) -> str | None:
     """What a text calls the density of the electrons of one spin direction ("spin up density"), or None."""
     text = _PATH.sub(" ", text)
-    found = None if _BOTH_SPINS.search(text) else _ONE_SPIN.search(text)
+    is_sum = _SUM_OF_SPINS.search(text) and not _DIFFERENCE.search(text)
+    found = None if is_sum else _ONE_SPIN.search(text)
     return re.sub(rf"{_GAP}|[,:;(]+", " ", found[0].lower()) if found else None
 
 

@@ -30,7 +30,9 @@ _GRID = re.compile(r"(?:BEGIN_)?DATAGRID_?3D[_:]?\s*(.*)", re.IGNORECASE)
 _UP = re.compile(r"(.*?)(?:spin[_: ]?1|up|alpha)", re.IGNORECASE)
 _DOWN = re.compile(r"(.*?)(?:spin[_: ]?2|down|dn|beta)", re.IGNORECASE)
 _ONE_SPIN = re.compile(
-    r"(?:.*[^A-Za-z])?(?:spin[_: ]?[12]|(?:spin|rho|density|charge)[_: -]?(?:up|down|dn|alpha|beta))|up|down|dn",
+    r"(?:.*[^A-Za-z])?(?:spin[_: ]?[12]"
+    r"|(?:n|spin|rho|dens|density|chg|charge|electrons?|valence|total)[_: .-]?(?:up|down|dn|alpha|beta))"
+    r"|up|down|dn|alpha|beta",
     re.IGNORECASE,
 )
 _HEAVIEST = 118
@@ -117,9 +119,10 @@ def _refuse_one_spin(source: Source, content: _Content, entry: str | None) -> No
     """Refuses the one grid that was read where its name says that it is of one spin direction."""
     name = content.names[int(entry) - 1] if entry is not None and entry not in content.names else entry
     name = content.names[-1] if name is None else name
-    if _ONE_SPIN.fullmatch(name) or one_spin_density(name):
+    of_pair = len(content.names) == 2 and _is_spin_pair(*content.names)
+    if of_pair or _ONE_SPIN.fullmatch(name) or one_spin_density(name):
         pair = " and ".join(map(shown, content.names))
-        remedy = "leave ::NAME out to read both" if len(content.names) == 2 and _is_spin_pair(*content.names) else ""
+        remedy = "leave ::NAME out to read both" if of_pair else ""
         raise source.error(
             f"the grid {shown(name)} (of {pair}) holds the electrons of one spin direction only; "
             f"{remedy or 'write out the sum of both (if it is the sum, rename the grid)'}"

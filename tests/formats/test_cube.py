@@ -136,6 +136,8 @@ def test_comments_that_name_another_field_are_believed(cube, comment):
         "density (alpha electrons)",
         "Alpha density from Total SCF Density",
         "spin up minus spin down density",
+        "difference of spin up and spin down density",
+        "charge density spin up, file 1 of 2; spin down in rho2.cube",
     ],
 )
 def test_density_of_one_spin_direction_is_refused(cube, comment):

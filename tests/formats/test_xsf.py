@@ -143,11 +143,12 @@ def test_density_of_one_spin_direction_is_refused(xsf):
     half = DENSITY.values / 2
     with pytest.raises(FormatError, match=r"the grid 'spin_up' \(of 'spin_up'\) holds the electrons of one spin"):
         read_density(xsf(xsf_text(DENSITY, grids={"spin_up": half})))
-    pair = xsf(xsf_text(DENSITY, grids={"rho_up": half, "rho_down": half}))
-    for entry in ("1", "rho_down"):
-        with pytest.raises(FormatError, match="one spin direction only; leave ::NAME out to read both"):
-            read_density(pair, entry=entry)
-    assert read_density(pair).n_electrons == pytest.approx(8)
+    for up, down in (("rho_up", "rho_down"), ("alpha", "beta"), ("n_up", "n_down"), ("x_up", "x_down")):
+        pair = xsf(xsf_text(DENSITY, grids={up: half, down: half}))
+        for entry in ("1", down):
+            with pytest.raises(FormatError, match="one spin direction only; leave ::NAME out to read both"):
+                read_density(pair, entry=entry)
+        assert read_density(pair).n_electrons == pytest.approx(8)
     for name in ("group", "SiO2_alpha", "Ti_beta", "warm_up"):
         assert read_density(xsf(xsf_text(DENSITY, grids={name: DENSITY.values}))).n_electrons == pytest.approx(8)
 
