@@ -276,8 +276,8 @@ def _notes(findings: Findings, curves: Mapping[str, CoverageCurve]) -> list[str]
     if evaluation.resamples:
         notes.append(
             f"[{LEVEL:.0%}] intervals of scores: {evaluation.resamples} bootstrap resamples of the "
-            f"{evaluation.n_groups} groups of the split, the training fixed; they say nothing about another training or "
-            "other crystals."
+            f"{evaluation.n_groups} groups of the split, the training fixed; they say nothing about another training "
+            "or other crystals."
         )
     regression = [item.name for item in findings.predictions.properties if not item.is_class]
     without = [name for name in regression if name not in findings.predictions.lower]
