@@ -54,7 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
         "the grid and an autoencoder as well, which trains for minutes (default: quick)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the results (default: evaluation-SPLIT in RUN_OR_MODEL)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the results (default: RUN_OR_MODEL/evaluation-SPLIT, or -FOLDER)",
     )
     return parser
 
@@ -74,8 +77,7 @@ def main(arguments: argparse.Namespace) -> int:
         _check_own(arguments, networks)
     config = load_config(folder / "config.toml", [*arguments.overrides, "train.ensemble=1"])
     if arguments.data is not None:
-        named = any(text.partition("=")[0].strip() == "data.name" for text in arguments.overrides)
-        config = config.with_folder(arguments.data, keep_name=named)
+        config = config.with_folder(arguments.data, keep_name="data.name" in _named(arguments))
     scored = (arguments.split or "test") if arguments.data is None else arguments.data.resolve().name
     out = arguments.out or arguments.model / f"evaluation-{scored}"
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -138,17 +140,22 @@ def _trained_on(folder: Path, index: Index, data: DataConfig, *, score_all: bool
     return None if score_all else seen
 
 
+def _named(arguments: argparse.Namespace) -> dict[str, str]:
+    """What --set says, by the setting's name."""
+    return {text.partition("=")[0].strip(): text for text in arguments.overrides}
+
+
 def _check_settings(arguments: argparse.Namespace) -> None:
     """Refuses settings that the model has taken already."""
-    if wrong := [text for text in arguments.overrides if not text.strip().startswith("data.")]:
+    if wrong := [text for name, text in _named(arguments).items() if not name.startswith("data.")]:
         raise CallError(f"--set {wrong[0]!r}: only data.KEY=VALUE; all else is in the exported model")
 
 
 def _check_other(arguments: argparse.Namespace) -> None:
     """Refuses what has no meaning for other data than the model's own."""
-    if wrong := [text for text in arguments.overrides if text.partition("=")[0].strip() == "data.split_by"]:
+    if wrong := _named(arguments).get("data.split_by"):
         raise CallError(
-            f"--set {wrong[0]!r}: crystals that trained the model are told by the groups of its own split; leave it out"
+            f"--set {wrong!r}: crystals that trained the model are told by the groups of its own split; leave it out"
         )
     if arguments.split not in (None, ALL):
         raise CallError(
@@ -164,9 +171,8 @@ def _check_other(arguments: argparse.Namespace) -> None:
 
 def _check_own(arguments: argparse.Namespace, networks: int) -> None:
     """Refuses scores on the model's own data that would not say what they seem to."""
-    wrong = [text for text in arguments.overrides if not text.strip().startswith(("data.data_dir=", "data.name="))]
-    wrong += [text for text in arguments.overrides if text.strip().startswith("data.name=") and arguments.data is None]
-    if wrong:
+    harmless = {"data.data_dir"} if arguments.data is None else {"data.data_dir", "data.name"}
+    if wrong := [text for name, text in _named(arguments).items() if name not in harmless]:
         raise CallError(
             f"--set {wrong[0]!r}: of the model's own data only data.data_dir=DIR may change; another split would score "
             "crystals that it was trained on"

@@ -203,8 +203,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         non_zero = None if part is None else NonZeroMetrics(part.n, part.above, **_metrics_of(part, drawn[part]))
         regression.append(RegressionMetrics(task.target, task.n, **metrics, where_not_zero=non_zero))
     n_groups = len(np.unique(predictions.units))
-    enough = averaged_properties(predictions)
-    numbers = [task for task in tasks if task.target.name in enough]
+    numbers = _enough_labelled(tasks, n_groups)
     learned = [(task.target, drawn[task][task.main_name], drawn[task]["mae_over_mad"]) for task in numbers]
     averages = {
         "all": _average(learned),
@@ -229,8 +228,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
 def averaged_properties(predictions: Predictions) -> tuple[str, ...]:
     """Regression properties with enough labels for averages over properties, of enough groups if there are as many."""
     tasks = [Labelled.of(item, predictions) for item in predictions.properties]
-    fewest = min(FEWEST_GROUPS, len(np.unique(predictions.units)))
-    return tuple(task.target.name for task in tasks if task.counts_in_averages and task.n_groups >= fewest)
+    return tuple(task.target.name for task in _enough_labelled(tasks, len(np.unique(predictions.units))))
 
 
 def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -246,6 +244,12 @@ def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) 
         if task.n_groups < FEWEST_GROUPS:
             scores[task.target.name][1:] = np.nan
     return scores
+
+
+def _enough_labelled(tasks: Sequence[Labelled], n_groups: int) -> list[Labelled]:
+    """Those that count in averages over properties of samples of so many groups."""
+    fewest = min(FEWEST_GROUPS, n_groups)
+    return [task for task in tasks if task.counts_in_averages and task.n_groups >= fewest]
 
 
 def _draw(
