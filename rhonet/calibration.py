@@ -2,9 +2,9 @@
 
 Intervals are split-conformal (arXiv:2107.07511) on the learned scale: the half width is the ceil((n + 1) · 0.9)-th
 smallest of the n absolute errors on calibration crystals, so that a further crystal drawn like them falls inside
-with at least 90 % probability, whatever the errors' distribution, if they had no part in the network. They have a small
-one: they are those that it validated on, and chose its best epoch. Of an ensemble, each crystal is judged by the one
-member that did not train on it. What intervals hold is measured (`rhonet.evaluate`, `rhonet.study coverage`).
+with at least 90 % probability, whatever the errors' distribution, as they had no part in the network: it was validated
+on them, which chooses nothing unless `train.patience` says so. Of an ensemble, each crystal is judged by the one member
+that did not train on it. What intervals hold is measured (`rhonet.evaluate`, `rhonet.study coverage`).
 """
 
 from __future__ import annotations

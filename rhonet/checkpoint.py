@@ -70,7 +70,9 @@ def load_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variabl
     for group, members in variables.items():
         keys = [f"{group}/{number:04d}" for number in range(len(members))]
         if sorted(key for key in stored if key.startswith(f"{group}/")) != keys:
-            raise RunError(f"{path}: does not fit the network ({group}); was config.toml changed?")
+            raise RunError(
+                f"{path}: does not fit the network ({group}); was config.toml changed, or an earlier rhonet used?"
+            )
         for key, variable in zip(keys, members, strict=True):
             if stored[key].shape != tuple(variable.shape):
                 raise RunError(f"{path}: does not fit the network (at {key}); was config.toml changed?")

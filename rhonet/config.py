@@ -177,12 +177,13 @@ SIZES = ("tiny", "base", "large")
 class TrainConfig:
     """Optimisation.
 
-    epochs: at most; each shows every training crystal in `views_per_epoch` random views.
+    epochs: each shows every training crystal in `views_per_epoch` random views.
     batch_size: crystals per step, over all devices.
     views_per_epoch: how often each crystal is shown in an epoch.
     different_views: of each crystal, rendered once and kept where they fit in `data.cache_mb`; they come again after
         that many. 0 renders a new one every time.
-    patience: epochs without a better validation loss before training stops; 0 never stops early.
+    patience: epochs without a lower validation loss before training stops; the weights at its lowest count then. With
+        0 all epochs run, the last weights count, and the validation split chooses nothing.
     learning_rate: peak of AdamW, then cosine decay to 1 % of it.
     weight_decay: of AdamW.
     warmup: share of all steps until the peak.
@@ -205,7 +206,7 @@ class TrainConfig:
     warmup: float = 0.05
     ema: float = 0.99
     clip_norm: float = 1.0
-    patience: int = 6
+    patience: int = 0
     precision: str = "auto"
     ensemble: int = 1
     cpu_devices: int = 1

@@ -185,7 +185,10 @@ def _check_own(arguments: argparse.Namespace, networks: int) -> None:
             "each record outside the test split; score the test split, or a run of one network"
         )
     if arguments.split == "validation":
-        log.warning("the validation split chose the best epoch and made the intervals: its scores flatter the model")
+        log.warning(
+            "the validation split made the intervals (and chose the epoch, with train.patience): its scores "
+            "flatter the model"
+        )
 
 
 if __name__ == "__main__":

@@ -191,11 +191,11 @@ def _fit(trainer: Trainer, member: Member) -> None:
     console = ConsoleObserver(member.config.train.epochs, done=first)
     trainer.fit([console, TensorBoardObserver(member.run, member.config, trainer)])
     log.info(
-        "trained %d epochs in %.0f s; best epoch %d; weights %s",
+        "trained %d epochs in %.0f s; epoch %d counts; weights %s",
         trainer.progress.next_epoch - first,
         time.monotonic() - started,
-        trainer.progress.best_epoch + 1,
-        weights_hash(trainer.best.standardized.weights)[:16],
+        trainer.progress.kept_epoch + 1,
+        weights_hash(trainer.kept.standardized.weights)[:16],
     )
     with explain_disk(member.run.plots, "free some space"):
         save_figure(_draw_history(trainer), member.run.plots / "history.png")

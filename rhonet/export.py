@@ -1,4 +1,4 @@
-"""Command: export the best weights of a run as a SavedModel with its card, on request also as ONNX files."""
+"""Command: export the trained weights of a run as a SavedModel with its card, on request also as ONNX files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger("rhonet.export")
 def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(
         "export",
-        "Export the best weights of a run, finished or not: SavedModel (signatures serving_default,\n"
+        "Export the trained weights of a run, finished or not: SavedModel (signatures serving_default,\n"
         "predict_density, and its two halves views and network), model card and configuration.",
         "python -m rhonet.export runs/mine --to saved_models/mine --onnx",
     )
@@ -141,7 +141,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 
 
 def model_of_run(run: Run) -> DensityModel:
-    """What is exported: the best weights of each member, with error bars where the training was finished.
+    """What is exported: the trained weights of each member, with error bars where the training was finished.
 
     Raises:
         RunError: a member has no checkpoint yet.
@@ -167,7 +167,7 @@ def model_of_run(run: Run) -> DensityModel:
 
 
 def network_of_run(run: Run) -> Network:
-    """Network in float32 with the best weights of the run's checkpoint.
+    """Network in float32 with the weights that count of the run's checkpoint.
 
     Raises:
         RunError: the run has no checkpoint yet.
@@ -185,7 +185,7 @@ def network_of_run(run: Run) -> Network:
         network = build_network(config.view, config.model, Standardizer.from_dict(run.record()["standardizer"]))
     finally:
         keras.mixed_precision.set_global_policy(policy)
-    load_checkpoint(run.checkpoint, {"best": network.standardized.variables})
+    load_checkpoint(run.checkpoint, {"kept": network.standardized.variables})
     return network
 
 

@@ -22,7 +22,7 @@ def history_figure(
     *,
     validation_r2: Mapping[str, Sequence[float]] | None = None,
 ) -> Figure:
-    """Losses per epoch with the best epoch marked and, where given, validation R² per property.
+    """Losses per epoch, the lowest validation loss marked, and, where given, validation R² per property.
 
     Args:
         training_loss, validation_loss: one value per epoch; NaN where there is none.
@@ -41,7 +41,7 @@ def history_figure(
 
 
 def draw_losses(axes: Axes, training_loss: Sequence[float], validation_loss: Sequence[float]) -> None:
-    """Losses per epoch with the best epoch marked; several networks may share the axes."""
+    """Losses per epoch, the lowest validation loss marked; several networks may share the axes."""
     axes.plot(range(1, len(training_loss) + 1), training_loss, color=GUIDE, label="training")
     axes.plot(range(1, len(validation_loss) + 1), validation_loss, color=MAIN, label="validation")
     finite = [loss for loss in (*training_loss, *validation_loss) if math.isfinite(loss)]
@@ -49,9 +49,9 @@ def draw_losses(axes: Axes, training_loss: Sequence[float], validation_loss: Seq
         axes.set_yscale("log")
         plain_log_ticks(axes.yaxis)
     if np.isfinite(validation_loss).any():
-        best = int(np.nanargmin(validation_loss))
-        label = f"best: epoch {best + 1}"
-        axes.plot([best + 1], [validation_loss[best]], "o", color=MAIN, markersize=4, label=label)
+        lowest = int(np.nanargmin(validation_loss))
+        label = f"lowest: epoch {lowest + 1}"
+        axes.plot([lowest + 1], [validation_loss[lowest]], "o", color=MAIN, markersize=4, label=label)
     axes.set(xlabel="epoch", ylabel="loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 

@@ -36,7 +36,7 @@ class Judgement:
 
 
 def judge(run: Run, config: Config, builder: Any, index: Index) -> Judgement | None:
-    """Judgement of the network whose best weights lie in `run`; saves its surroundings there.
+    """Judgement of the network whose weights lie in `run`; saves its surroundings there.
 
     Returns:
         None where it has no validation records.

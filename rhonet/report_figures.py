@@ -124,7 +124,7 @@ def novelty_figure(novelty: np.ndarray, errors: np.ndarray, ids: Sequence[str]) 
 
 @matplotlib.rc_context(STYLE)
 def loss_figure(histories: Sequence[Sequence[Mapping[str, Any]]]) -> Figure:
-    """Losses per epoch of each network of a run, with their best epochs; epochs as in history.jsonl."""
+    """Losses per epoch of each network of a run, their lowest validation losses marked; epochs as in history.jsonl."""
     figure = Figure(figsize=(3.4, 2.8), layout="constrained")
     axes = figure.subplots()
     for epochs in histories:
@@ -133,7 +133,7 @@ def loss_figure(histories: Sequence[Sequence[Mapping[str, Any]]]) -> Figure:
     handles, labels = axes.get_legend_handles_labels()
     kept = dict(zip(labels, handles, strict=True))
     if len(histories) > 1:
-        kept = {label: handle for label, handle in kept.items() if not label.startswith("best")}
+        kept = {label: handle for label, handle in kept.items() if not label.startswith("lowest")}
     axes.legend(kept.values(), kept)
     return figure
 

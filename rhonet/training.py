@@ -38,7 +38,8 @@ class Epoch:
     """What is known after one epoch.
 
     train_losses, validation_losses: mean loss per property, NaN without labels; `train_loss` and
-    `validation_loss` are their weighted means. predictions, evaluation: of the validation split.
+    `validation_loss` are their weighted means. improved: the validation loss is the lowest so far. predictions,
+    evaluation: of the validation split.
     """
 
     number: int
@@ -63,19 +64,24 @@ class Observer(Protocol):
 
 @dataclass
 class Progress:
-    """Where the loop stands; saved with every checkpoint."""
+    """Where the loop stands; saved with every checkpoint.
+
+    lowest_loss, lowest_epoch: of the validation split so far. kept_epoch: whose weights count as things stand.
+    """
 
     next_epoch: int = 0
-    best_loss: float = math.inf
-    best_epoch: int = -1
+    lowest_loss: float = math.inf
+    lowest_epoch: int = -1
+    kept_epoch: int = -1
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Trainer:
     """Trains one network on the training split, watching the validation split.
 
-    The weights that count are their exponential moving average at the epoch with the lowest validation
-    loss; without validation labels, at the last epoch. Initial weights depend on `train.seed` and the training views.
+    The weights that count are their exponential moving average after the last epoch, so that the validation split
+    chooses nothing; with `train.patience` and validation labels, after the epoch of the lowest validation loss.
+    Initial weights depend on `train.seed` and the training views.
 
     Args:
         builder: built TFDS data set.
@@ -113,8 +119,8 @@ class Trainer:
             self.optimizer.build(self.network.standardized.trainable_variables)
         fit_to_cubes(self.network.standardized, self.data.sample())
         self.averaged = build_network(config.view, config.model, self.standardizer)
-        self.best = build_network(config.view, config.model, self.standardizer)
-        for network in (self.averaged, self.best):
+        self.kept = build_network(config.view, config.model, self.standardizer)
+        for network in (self.averaged, self.kept):
             network.standardized.set_weights(self.network.standardized.get_weights())
         self.progress = Progress()
 
@@ -124,7 +130,7 @@ class Trainer:
         return {
             "network": self.network.standardized.variables,
             "averaged": self.averaged.standardized.variables,
-            "best": self.best.standardized.variables,
+            "kept": self.kept.standardized.variables,
             "optimizer": self.optimizer.variables,
         }
 
@@ -137,15 +143,15 @@ class Trainer:
         self.progress = Progress(**load_checkpoint(self.run.checkpoint, self.variables))
 
     def fit(self, observers: Sequence[Observer] = ()) -> Network:
-        """Runs the remaining epochs; returns the network with the best averaged weights.
+        """Runs the remaining epochs; returns the network with the weights that count.
 
         Raises:
             RunError: the loss is no longer finite, or the checkpoint cannot be written.
         """
-        train, first = self.config.train, self.progress.next_epoch
+        train, progress = self.config.train, self.progress
         step = self._compile_step()
-        for number in range(first, train.epochs):
-            if train.patience and number > self.progress.best_epoch + train.patience and self.progress.best_epoch >= 0:
+        for number in range(progress.next_epoch, train.epochs):
+            if train.patience and progress.lowest_epoch >= 0 and number > progress.lowest_epoch + train.patience:
                 log.info("stopped early: no better validation loss for %d epochs", train.patience)
                 break
             started = time.monotonic()
@@ -158,7 +164,7 @@ class Trainer:
             epoch = self._close_epoch(number, sums, time.monotonic() - started)
             for observer in observers:
                 observer.on_epoch(epoch)
-        return self.best
+        return self.kept
 
     def _run_epoch(self, number: int, step: Any, observers: Sequence[Observer]) -> np.ndarray:
         """Summed losses and label counts of the epoch, (2, P)."""
@@ -172,7 +178,7 @@ class Trainer:
         return sums
 
     def _close_epoch(self, number: int, sums: np.ndarray, seconds: float) -> Epoch:
-        """Validates, keeps the best weights, saves the checkpoint."""
+        """Validates, keeps the weights that count, saves the checkpoint."""
         train_loss, train_losses = self._weighted(sums)
         predictions, validation_sums = self._validate()
         validation_loss, validation_losses = self._weighted(validation_sums)
@@ -182,11 +188,12 @@ class Trainer:
                 f"{self.run.path}: the validation loss is not finite in epoch {number + 1}; "
                 f"start a new run with train.learning_rate below {self.config.train.learning_rate:g}"
             )
-        watched = validation_loss if validation_sums[1].any() else -float(number)
-        improved = watched < progress.best_loss
+        improved = validation_loss < progress.lowest_loss
         if improved:
-            progress.best_loss, progress.best_epoch = watched, number
-            self.best.standardized.set_weights(self.averaged.standardized.get_weights())
+            progress.lowest_loss, progress.lowest_epoch = validation_loss, number
+        if improved or not self.config.train.patience or progress.lowest_epoch < 0:
+            progress.kept_epoch = number
+            self.kept.standardized.set_weights(self.averaged.standardized.get_weights())
         progress.next_epoch = number + 1
         epoch = Epoch(
             number=number,
@@ -285,7 +292,7 @@ def _history_line(epoch: Epoch) -> dict[str, Any]:
         "loss": {"train": epoch.train_loss, "validation": epoch.validation_loss},
         "learning_rate": epoch.learning_rate,
         "seconds": round(epoch.seconds, 2),
-        "best": epoch.improved,
+        "lowest": epoch.improved,
         "train": epoch.train_losses,
         "validation": epoch.validation_losses,
         "r2": {item.target.name: item.r2_learned.value for item in epoch.evaluation.regression},

@@ -6,6 +6,7 @@ A baseline on the same crystals is a trial as well.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import logging
 import multiprocessing
@@ -73,7 +74,7 @@ class Result:
 
 
 def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int, baseline: str = "") -> Trial:
-    """Trial of a variant: trained to the last epoch; the last weights count, not the best on what is scored.
+    """Trial of a variant: trained to the last epoch; the last weights count, not the luckiest on what is scored.
 
     With folds, all but number `seed` modulo `folds` train, that one is predicted, and the test split is not
     touched. Without, the seed makes a split of its own.
@@ -223,6 +224,7 @@ def _run_trial(trial: Trial, source: str) -> str:
             else _train(trial, builder, index, strategy=strategy, run=run)
         )
         cpu_seconds = time.process_time() - started
+        gc.collect()  # a Trainer refers to itself; gigabytes of views would wait beside those of the next trial
         write_result(trial, predictions, cpu_seconds=cpu_seconds, source=builder.info.metadata["fingerprint"])
     average = evaluate(predictions, resamples=0).averages["all"].r2.value
     return f"mean R² {average:.3f}"

@@ -69,7 +69,7 @@ def test_tensorboard_and_history_say_the_same(finished):
     for split, events in (("train", train), ("validation", validation)):
         for line in history:
             assert scalars(events, "loss")[line["epoch"]] == pytest.approx(line["loss"][split], rel=1e-6)
-    assert [line["epoch"] for line in history if line["best"]]
+    assert [line["epoch"] for line in history if line["lowest"]]
 
 
 def epoch_of(number: int, *, validation_loss: float) -> Epoch:

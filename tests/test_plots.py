@@ -205,7 +205,7 @@ def test_the_figures_of_a_folder_are_one_per_property_and_an_overview(tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
-def test_the_history_marks_the_epoch_of_the_best_validation_loss():
+def test_the_history_marks_the_epoch_of_the_lowest_validation_loss():
     axes = history_figure([3, 2, 1, 0.5], [np.nan, 2.5, 2, 2.2]).axes[0]
     assert axes.lines[2].get_xdata() == [3]
     assert axes.get_yscale() == "log"

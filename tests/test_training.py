@@ -114,11 +114,10 @@ def test_four_crystals_are_learned_by_heart(make_trainer, index):
     history = history_of(trainer.run)
     assert history[-1]["loss"]["train"] < 0.05 * history[0]["loss"]["train"]
     # No label to validate on: the last weights count, and there is no number instead of a made-up one.
-    assert trainer.progress.best_epoch == 4
+    assert trainer.progress.kept_epoch == 4
     assert {line["loss"]["validation"] for line in history} == {None}
     assert set(history[0]["validation"].values()) == {None}
-    best = weights_hash(trainer.best.standardized.weights)
-    assert best == weights_hash(trainer.network.standardized.weights)
+    assert weights_hash(trainer.kept.standardized.weights) == weights_hash(trainer.network.standardized.weights)
 
 
 def test_moving_average_is_the_recursion_over_all_steps(make_trainer):
@@ -132,7 +131,7 @@ def test_moving_average_is_the_recursion_over_all_steps(make_trainer):
     for array, expected in zip(trainer.averaged.standardized.get_weights(), mean, strict=True):
         np.testing.assert_allclose(array, expected, atol=1e-6)
     # What is validated and exported is the average.
-    assert weights_hash(trainer.best.standardized.weights) == weights_hash(trainer.averaged.standardized.weights)
+    assert weights_hash(trainer.kept.standardized.weights) == weights_hash(trainer.averaged.standardized.weights)
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (0, 3)])
@@ -147,8 +146,27 @@ def test_training_stops_early_unless_patience_is_zero(make_trainer, patience, ep
         names=("band_gap",),
     )
     trainer.fit()
-    assert (trainer.progress.best_epoch, trainer.progress.next_epoch) == (0, epochs)
-    assert [line["best"] for line in history_of(trainer.run)] == [True] + [False] * (epochs - 1)
+    assert (trainer.progress.lowest_epoch, trainer.progress.next_epoch) == (0, epochs)
+    assert [line["lowest"] for line in history_of(trainer.run)] == [True] + [False] * (epochs - 1)
+
+
+@pytest.mark.parametrize(("patience", "kept"), [(0, 2), (1, 1), (9, 1)])
+def test_validation_chooses_the_weights_only_with_patience(make_trainer, monkeypatch, patience, kept):
+    trainer = make_trainer(
+        "train.epochs=3", f"train.patience={patience}", "train.views_per_epoch=1", "train.ema=0", names=("band_gap",)
+    )
+    validate, losses, weights = trainer._validate, iter((0.3, 0.1, 0.2)), []
+
+    def validate_as_told():
+        predictions, sums = validate()
+        weights.append(weights_hash(trainer.averaged.standardized.weights))
+        return predictions, np.stack([next(losses) * sums[1], sums[1]])
+
+    monkeypatch.setattr(trainer, "_validate", validate_as_told)
+    trainer.fit()
+    assert len(set(weights)) == 3
+    assert trainer.progress.kept_epoch == kept
+    assert weights_hash(trainer.kept.standardized.weights) == weights[kept]
 
 
 def test_loss_of_a_step_is_the_weighted_sum_over_known_labels(stepper):
@@ -241,7 +259,7 @@ def test_described_values_are_fitted_before_training_and_stay_as_they_are(make_t
     np.testing.assert_allclose(mean, cubes.mean(axis=(0, 1, 2, 3)), rtol=1e-4, atol=1e-5)
     learned = {variable.path for variable in trainer.network.standardized.trainable_variables}
     trainer.fit()
-    for trained in (trainer.network, trainer.averaged, trainer.best):
+    for trained in (trainer.network, trainer.averaged, trainer.kept):
         for path, old, new in zip(paths, before, trained.standardized.get_weights(), strict=True):
             if path.startswith(("channel_scale", "value_distribution", "value_scale")):
                 np.testing.assert_array_equal(new, old, err_msg=path)
@@ -260,7 +278,7 @@ def test_initial_weights_do_not_depend_on_what_was_drawn_before(make_trainer):
     first, second = (make_trainer(names=("band_gap",)) for _ in range(2))
     assert weights_hash(first.averaged.standardized.weights) == weights_hash(second.network.standardized.weights)
     keras.utils.set_random_seed(99)
-    assert weights_hash(make_trainer(names=("band_gap",)).best.standardized.weights) == weights_hash(
+    assert weights_hash(make_trainer(names=("band_gap",)).kept.standardized.weights) == weights_hash(
         first.network.standardized.weights
     )
 
