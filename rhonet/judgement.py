@@ -16,8 +16,10 @@ from rhonet.dataset import Index
 from rhonet.export import network_of_run
 from rhonet.inference import to_predictions
 from rhonet.predictions import Predictions, merge_predictions
-from rhonet.runs import Run, explain_disk, write_text
+from rhonet.runs import Run, explain_disk, note_scales, write_text
+from rhonet.standardize import Standardizer
 from rhonet.surroundings import Surroundings
+from rhonet.temperature import temper
 from rhonet.trust import answers_of_records, distances_of, sites_of_records
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,8 @@ def judge(run: Run, config: Config, builder: Any, index: Index) -> Judgement | N
     Returns:
         None where it has no validation records.
 
+    Its class probabilities get their temperatures first, in its run.json.
+
     Raises:
         RunError: no checkpoint, or the disk is full.
     """
@@ -52,7 +56,12 @@ def judge(run: Run, config: Config, builder: Any, index: Index) -> Judgement | N
     with explain_disk(run.surroundings_file, "free some space"):
         surroundings.save(run.surroundings_file)
     answers = answers_of_records(network, builder, rows, config.view)
-    predictions = to_predictions(network, answers, index, rows)
+    standardizer = temper(Standardizer.from_dict(run.record()["standardizer"]), answers, index.labels[rows])
+    note_scales(run, standardizer.to_dict())
+    for item, scale in zip(standardizer.properties, standardizer.scales, strict=True):
+        if item.is_class and scale.std < 1:
+            log.info("%s: probabilities toned down, temperature %.1f", item.name, 1 / scale.std)
+    predictions = to_predictions(network_of_run(run), answers, index, rows)
     distances = distances_of(surroundings, sites_of_records(builder, rows, config.view))
     return Judgement(predictions, index.volumes[rows], distances)
 

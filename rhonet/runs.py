@@ -199,6 +199,17 @@ def note_resumption(run: Run, *, arithmetic: dict[str, Any]) -> None:
         write_text(run.record_file, json.dumps(record, indent=2) + "\n")
 
 
+def note_scales(run: Run, scales: dict[str, Any]) -> None:
+    """Replaces the `Standardizer` in run.json.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    record = run.record() | {"standardizer": scales}
+    with explain_disk(run.record_file, "free some space"):
+        write_text(run.record_file, json.dumps(record, indent=2) + "\n")
+
+
 def write_history(run: Run, epochs: Sequence[dict[str, Any]]) -> None:
     """Writes history.jsonl: one line per epoch; null where a number is not defined.
 

@@ -14,7 +14,11 @@ from rhonet.properties import Property
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and standard deviation of one property in its learned scale."""
+    """Mean and standard deviation of one property in its learned scale.
+
+    Of a class property 0 and what its logits are multiplied with: 1 in training, then 1 / temperature
+    (`rhonet.temperature`).
+    """
 
     mean: float
     std: float
@@ -22,7 +26,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Standardizer:
-    """Learned scale of every regression property; class properties pass unchanged.
+    """Learned scale of every regression property; labels of class properties pass unchanged.
 
     A label y becomes (t(y / V if it is extensive) - mean) / std with t the property's transform.
     """
@@ -76,7 +80,9 @@ class Standardizer:
     def forward(self, labels: np.ndarray, volumes: np.ndarray) -> np.ndarray:
         """Standardised labels (n, P) float32, NaN where missing."""
         columns = [
-            (learned_scale(item, labels[:, column], volumes) - scale.mean) / scale.std
+            labels[:, column]
+            if item.is_class
+            else (learned_scale(item, labels[:, column], volumes) - scale.mean) / scale.std
             for column, (item, scale) in enumerate(zip(self.properties, self.scales, strict=True))
         ]
         return np.stack(columns, axis=1).astype(np.float32)

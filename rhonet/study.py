@@ -185,14 +185,20 @@ def _read_on(results: dict[str, list[Result]]) -> _Section:
 
 
 def _cover(config: Config, source: str, results: Sequence[Result]) -> _Section:
-    """How often intervals hold the truth, over one round of folds."""
+    """How often intervals hold the truth and how far probabilities can be believed, over one round of folds."""
     from rhonet.experiment import open_data
     from rhonet.fold_coverage import format_fold_coverage, measure_fold_coverage
+    from rhonet.fold_probabilities import format_fold_probabilities, measure_fold_probabilities
 
     _, index = open_data(config, source=source)
     volumes = dict(zip(index.ids, index.volumes.tolist(), strict=True))
     found = measure_fold_coverage([result.predictions for result in results], volumes)
-    return _Section(f"## Coverage\n\n{format_fold_coverage(found)}", {"coverage": [one.to_dict() for one in found]})
+    classes = measure_fold_probabilities([result.predictions for result in results])
+    text = f"## Coverage\n\n{format_fold_coverage(found)}"
+    if classes:
+        text += f"\n## Probabilities\n\n{format_fold_probabilities(classes)}"
+    values = {"coverage": found, "probabilities": classes}
+    return _Section(text, {name: [one.to_dict() for one in many] for name, many in values.items()})
 
 
 def _report(

@@ -6,20 +6,27 @@ import dataclasses
 import json
 import math
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import expit, softmax
 
-from rhonet.dataset import as_records
+from rhonet.answers import inputs_of
+from rhonet.dataset import as_records, read_index
 from rhonet.density import ChargeDensity
-from rhonet.export import network_of_run
+from rhonet.export import model_of_run, network_of_run
+from rhonet.judgement import judge
 from rhonet.members import members_of
+from rhonet.models.layers import PhysicalUnits
+from rhonet.models.network import Network
 from rhonet.records import decode_record
-from rhonet.runs import Run
+from rhonet.runs import Run, note_scales
 from rhonet.serving import Predictor
 from rhonet.surroundings import Surroundings
+from rhonet.temperature import fit_temperature
 from rhonet.trust import answers_of_records, distances_of, sites_of_records
 from tests.crystals import smooth_density
 
@@ -72,6 +79,62 @@ def test_answer_is_the_mean_of_the_members_on_the_learned_scale(ensemble, predic
     expected = np.mean(learned)
     answer = predictor.predict(density).values[item.name]
     assert answer == pytest.approx(math.exp(expected) if item.transform == "log" else expected, rel=1e-4)
+
+
+def test_probabilities_are_the_mean_of_the_members_tempered_logits(ensemble, builder, index, tmp_path):
+    run = Run(Path(shutil.copytree(ensemble.path, tmp_path / "run")))
+    config = run.config()
+    columns = np.cumsum([0, *(item.size for item in index.properties)])
+    logits: dict[str, list[np.ndarray]] = {name: [] for name in CLASSES}
+    for member, temperature in zip(members_of(run, config), (2.0, 5.0), strict=True):
+        (standardized,) = answers_of_records(network_of_run(member.run), builder, np.array([0]), config.view)
+        scales = member.run.record()["standardizer"]
+        for at, item in enumerate(index.properties):
+            if item.name in CLASSES:
+                scales["scales"][at] = [0.0, 1 / temperature]
+                logits[item.name].append(standardized[columns[at] : columns[at + 1]] / temperature)
+        note_scales(member.run, scales)
+    model = model_of_run(run)
+    answer = model.predict_density(**inputs_of(stored_densities(builder)[0]))
+    assert float(answer["is_metal"]) == pytest.approx(float(expit(np.mean(logits["is_metal"]))), rel=1e-4)
+    np.testing.assert_allclose(answer["phase"], softmax(np.mean(logits["phase"], axis=0)), rtol=1e-4)
+
+
+def test_network_is_judged_with_the_temperatures_that_its_crystals_gave(
+    ensemble, builder, index, tmp_path, monkeypatch
+):
+    run = Run(Path(shutil.copytree(ensemble.path, tmp_path / "run")))
+    member = members_of(run, run.config())[0]
+    index = read_index(builder, member.config.data, index.properties)
+    index = dataclasses.replace(index, labels=index.labels.copy())
+    rows, column = index.rows("validation"), [item.name for item in index.properties].index("is_metal")
+    network, before = network_of_run(member.run), member.run.record()["standardizer"]["scales"]
+    at = sum(item.size for item in index.properties[:column])
+    logits = answers_of_records(network, builder, rows, member.config.view)[:, at : at + 1]
+    # As sure as if it had been trained for long, and half wrong.
+    head = network.standardized.get_layer("is_metal_standardized")
+    monkeypatch.setattr("rhonet.temperature.FEWEST", 2)
+    labels = np.arange(len(rows)) % 2.0
+    index.labels[rows, column] = labels
+    kernel, bias = (np.array(weight) for weight in head.get_weights())
+    head.set_weights([50 * kernel, 50 * bias])
+    monkeypatch.setattr("rhonet.judgement.network_of_run", lambda run: with_scales(network, run))
+    judgement = judge(member.run, member.config, builder, index)
+    assert judgement is not None
+    temperature = fit_temperature(index.properties[column], 50.0 * logits, labels)
+    assert temperature > 1.5
+    after = member.run.record()["standardizer"]["scales"]
+    assert after[column] == [0.0, pytest.approx(1 / temperature, rel=1e-3)]
+    assert [one for at, one in enumerate(after) if not index.properties[at].is_class] == [
+        one for at, one in enumerate(before) if not index.properties[at].is_class
+    ]
+    told = judgement.predictions.values["is_metal"]
+    np.testing.assert_allclose(told, expit(50.0 * logits[:, 0] / temperature), rtol=2e-3, atol=1e-6)
+
+
+def with_scales(network: Network, run: Run) -> Network:
+    """The network with the units of the run."""
+    return dataclasses.replace(network, units=PhysicalUnits(run.record()["standardizer"]))
 
 
 def test_intervals_hold_their_half_width_around_the_value(ensemble, predictor):

@@ -57,6 +57,8 @@ def test_classes_pass_unchanged():
     fitted = Standardizer.fit((METAL, PHASE), labels, VOLUMES)
     assert fitted.scales == (Scale(0, 1), Scale(0, 1))
     np.testing.assert_array_equal(fitted.forward(labels, VOLUMES), labels)
+    tempered = Standardizer(fitted.properties, (Scale(0, 0.5), Scale(0, 0.2)))
+    np.testing.assert_array_equal(tempered.forward(labels, VOLUMES), labels)
 
 
 def test_equal_labels_are_only_shifted():

@@ -306,9 +306,12 @@ def test_study_writes_its_table_and_is_done_at_once_when_repeated(crystals, tmp_
     shutil.copytree(tmp_path / "study" / "as-configured", tmp_path / "coverage" / "as-configured")
     command = ["coverage", *crystals.arguments(), "--seeds", "2", "--out", str(tmp_path / "coverage")]
     assert main(study_parser().parse_args(command)) == 0
-    assert "## Coverage" in capsys.readouterr().out
-    covered = json.loads((tmp_path / "coverage" / "study.json").read_text())["coverage"]
-    assert all(one["n"] > 9 for one in covered)
+    text = capsys.readouterr().out
+    assert "## Coverage" in text
+    assert "## Probabilities" in text
+    found = json.loads((tmp_path / "coverage" / "study.json").read_text())
+    assert all(one["n"] > 9 for one in found["coverage"])
+    assert [one["property"] for one in found["probabilities"]] == ["is_metal", "phase"]
 
 
 @pytest.mark.slow

@@ -174,10 +174,10 @@ def cell_volume(lattice: Any) -> Any:
 
 def _to_physical(item: Property, scale: Scale, z: Any, volume: Any) -> Any:
     if item.kind == "multiclass":
-        return ops.softmax(z, axis=-1)
+        return ops.softmax(z * scale.std, axis=-1)
     value = z[:, 0]
     if item.kind == "binary":
-        return ops.sigmoid(value)
+        return ops.sigmoid(value * scale.std)
     value = value * scale.std + scale.mean
     if item.transform == "log":
         value = ops.exp(value)

@@ -144,6 +144,16 @@ def test_physical_units_are_those_computed_by_hand():
         np.testing.assert_allclose(values[name], value, rtol=1e-5, err_msg=name)
 
 
+def test_class_probabilities_take_their_temperature():
+    z, cold = noise(3, 7), PhysicalUnits(STANDARDIZER.to_dict())
+    scales = (*STANDARDIZER.scales[:3], Scale(0.0, 0.5), Scale(0.0, 0.25))
+    warm = PhysicalUnits(dataclasses.replace(STANDARDIZER, scales=scales).to_dict())(z, LATTICES)
+    divided = z / np.array([1, 1, 1, 2, 4, 4, 4], np.float32)
+    for name, value in cold(divided, LATTICES).items():
+        if name in ("metal", "phase"):
+            np.testing.assert_allclose(warm[name], value, rtol=1e-6, err_msg=name)
+
+
 def test_physical_units_undo_the_standardizer():
     rng = np.random.default_rng(1)
     labels = np.stack([rng.normal(size=3), rng.uniform(1, 300, 3), rng.normal(size=3)], axis=1)
