@@ -104,6 +104,7 @@ def write_card(run: Run, folder: Path) -> None:
             "input": "electron density (e/Å³) on a periodic grid, magnetization (µB/Å³) if any, lattice (Å)",
             "trained": record["started"],
             "commit": record["commit"],
+            "resumed_at_commits": [one["commit"] for one in record.get("resumed", [])] or None,
             "rhonet": record["rhonet"],
             "command": record["command"],
             "versions": record["versions"],

@@ -41,6 +41,15 @@ def test_card_comes_back_with_its_properties(run):
     assert card.view == load_config("tiny", ["view.views=3", "view.blurs=0.2,0.4"]).view
 
 
+def test_card_names_the_commits_at_which_the_run_went_on(run):
+    write_card(run, run.path)
+    assert "resumed_at_commits" not in read_card(run.path).content["model"]
+    record = json.loads(run.record_file.read_text()) | {"resumed": [{"commit": "def"}, {"commit": "fed"}]}
+    run.record_file.write_text(json.dumps(record))
+    write_card(run, run.path)
+    assert read_card(run.path).content["model"]["resumed_at_commits"] == ["def", "fed"]
+
+
 def test_view_of_a_fine_grid_is_read_and_that_of_another_rhonet_is_not_known():
     view = load_config("tiny", ["data.spacing=0.15", "view.finest=0.15"]).to_dict()["view"]
     read = Card(ITEMS, {"view": view}).view
