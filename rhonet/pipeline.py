@@ -51,7 +51,7 @@ class _KeptViews:
     """The rendered views of the last training in this process, and what they follow from."""
 
     key: tuple[Any, ...] = ()
-    views: tuple[tf.Tensor, tf.Tensor] | None = None
+    views: tuple[tf.Variable, tf.Tensor] | None = None
 
 
 _last = _KeptViews()
@@ -89,7 +89,7 @@ class TrainingData:
         # No view is rendered that no epoch shows.
         self._n_different = min(train.different_views, train.epochs * train.views_per_epoch)
         self._labels = tf.constant(targets, tf.float32)
-        self._kept: tuple[tf.Tensor, tf.Tensor] | None = None
+        self._kept: tuple[tf.Variable, tf.Tensor] | None = None
         self._told = False
         crystals = (str(builder.data_path), rows.tobytes(), index.volumes[rows].tobytes())
         one_view = dataclasses.replace(view, views=1)  # over how many a prediction is averaged changes no training view
@@ -111,7 +111,7 @@ class TrainingData:
         """Cubes of the first view of the training crystals, (N, n, n, n, channels), of at most `MOST_SAMPLES`."""
         self.prepare()
         if self._kept is not None:
-            return self._kept[0][: min(len(self._rows), MOST_SAMPLES)].numpy()
+            return tf.gather(self._kept[0], tf.range(min(len(self._rows), MOST_SAMPLES))).numpy()
         number = tf.constant(0, tf.int64)
         shown = self._source.take(MOST_SAMPLES).map(
             lambda row, waves: self._show(row, waves, number), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -128,7 +128,7 @@ class TrainingData:
             self._told = True
             log.info(
                 "the views of %d crystals take %.0f MB and are rendered anew in every epoch, which is slower; --set "
-                "data.cache_mb=%d keeps them (and takes twice as much for a moment)",
+                "data.cache_mb=%d keeps them (and takes three times as much for a moment)",
                 len(self._rows),
                 self._size_mb(),
                 100 * math.ceil(self._size_mb() / 100),
@@ -157,28 +157,30 @@ class TrainingData:
         view = self._config.view
         return len(self._rows) * self._n_different * view.size**3 * len(view.fields) * 4 / 2**20
 
-    def _from_memory(self, cubes: tf.Tensor, lattices: tf.Tensor, *, shown: tf.Tensor, seed: int) -> tf.data.Dataset:
+    def _from_memory(self, cubes: tf.Variable, lattices: tf.Tensor, *, shown: tf.Tensor, seed: int) -> tf.data.Dataset:
         """Examples of kept views."""
         count, rows = len(self._rows), tf.constant(self._rows)
 
         def example(at: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             turn, place = tf.math.floordiv(at, count), tf.math.floormod(at, count)
-            cube = cubes[shown[turn] * count + place]
+            cube = tf.gather(cubes, shown[turn] * count + place)
             return {"cube": cube, "lattice": lattices[place]}, self._labels[rows[place]]
 
         order = tf.data.Dataset.range(len(shown) * count)
         return order.shuffle(len(shown) * count, seed=seed, reshuffle_each_iteration=False).map(example)
 
-    def _render_all(self) -> tuple[tf.Tensor, tf.Tensor]:
+    def _render_all(self) -> tuple[tf.Variable, tf.Tensor]:
         """Cubes (views · N, n, n, n, channels), view by view, and lattices (N, 3, 3)."""
         view, count = self._config.view, len(self._rows)
         log.info("rendering %d views of each of %d crystals", self._n_different, count)
-        cubes = np.empty((self._n_different * count, *(view.size,) * 3, len(view.fields)), np.float32)
+        cubes: Any = np.empty((self._n_different * count, *(view.size,) * 3, len(view.fields)), np.float32)
         lattices = np.empty((count, 3, 3), np.float32)
         shown = self._all_views(tf.range(self._n_different, dtype=tf.int64))
         for at, (_, one) in enumerate(shown):
             cubes[at], lattices[at % count] = one["cube"].numpy(), one["lattice"].numpy()
-        return tf.convert_to_tensor(cubes), tf.convert_to_tensor(lattices)
+        with tf.device("CPU:0"):
+            # A variable: of a tensor, a dataset that is spread over devices takes a copy into its graph.
+            return tf.Variable(cubes, trainable=False), tf.convert_to_tensor(lattices)
 
     def _all_views(self, shown: tf.Tensor, *, shuffle_seed: int | None = None) -> tf.data.Dataset:
         """(record number, view) for every training crystal and each of the numbered views."""

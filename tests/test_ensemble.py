@@ -95,7 +95,8 @@ def test_probabilities_are_the_mean_of_the_members_tempered_logits(ensemble, bui
                 logits[item.name].append(standardized[columns[at] : columns[at + 1]] / temperature)
         note_scales(member.run, scales)
     model = model_of_run(run)
-    answer = model.predict_density(**inputs_of(stored_densities(builder)[0]))
+    fields: Any = inputs_of(stored_densities(builder)[0])
+    answer = model.predict_density(**fields)
     assert float(answer["is_metal"]) == pytest.approx(float(expit(np.mean(logits["is_metal"]))), rel=1e-4)
     np.testing.assert_allclose(answer["phase"], softmax(np.mean(logits["phase"], axis=0)), rtol=1e-4)
 
