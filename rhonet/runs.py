@@ -177,8 +177,7 @@ def write_record(run: Run, *, data: dict[str, Any], scales: dict[str, Any], arit
         "data": data,
         "standardizer": scales,
     }
-    with explain_disk(run.record_file, "free some space"):
-        write_text(run.record_file, json.dumps(record, indent=2) + "\n")
+    _replace_record(run, record)
 
 
 def note_resumption(run: Run, *, arithmetic: dict[str, Any]) -> None:
@@ -195,8 +194,7 @@ def note_resumption(run: Run, *, arithmetic: dict[str, Any]) -> None:
         "arithmetic": arithmetic,
     }
     record["resumed"] = [*record.get("resumed", []), now]
-    with explain_disk(run.record_file, "free some space"):
-        write_text(run.record_file, json.dumps(record, indent=2) + "\n")
+    _replace_record(run, record)
 
 
 def note_scales(run: Run, scales: dict[str, Any]) -> None:
@@ -205,7 +203,10 @@ def note_scales(run: Run, scales: dict[str, Any]) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    record = run.record() | {"standardizer": scales}
+    _replace_record(run, run.record() | {"standardizer": scales})
+
+
+def _replace_record(run: Run, record: dict[str, Any]) -> None:
     with explain_disk(run.record_file, "free some space"):
         write_text(run.record_file, json.dumps(record, indent=2) + "\n")
 
