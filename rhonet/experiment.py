@@ -159,9 +159,8 @@ def _train_members(
 def _open_trainer(member: Member, *, builder: Any, index: Index, strategy: Any) -> Trainer:
     """Trainer of a network, at its checkpoint if it has one; makes the folder of one that was never begun."""
     own = _index_of(member, builder, index)
-    trainer = Trainer(builder, own, member.config, strategy=strategy, run=member.run)
-    if has_checkpoint(member.run.checkpoint):
-        trainer.restore()
+    begun = has_checkpoint(member.run.checkpoint)
+    trainer = Trainer(builder, own, member.config, strategy=strategy, run=member.run, resume=begun)
     if member.run.record_file.is_file():
         log.info("going on with %s at epoch %d", member.run.path, trainer.progress.next_epoch + 1)
     else:

@@ -89,13 +89,22 @@ class Trainer:
         config: resolved configuration.
         strategy: from `rhonet.devices.prepare_devices`.
         run: folder for checkpoints and history.
+        resume: whether to go on where the run's checkpoint stands.
 
     Raises:
         ConfigError: labels that cannot be learned, or a batch that the data or the devices do not fit.
+        RunError: the checkpoint does not fit.
     """
 
     def __init__(
-        self, builder: Any, index: Index, config: Config, *, strategy: tf.distribute.Strategy, run: Run
+        self,
+        builder: Any,
+        index: Index,
+        config: Config,
+        *,
+        strategy: tf.distribute.Strategy,
+        run: Run,
+        resume: bool = False,
     ) -> None:
         self.builder, self.index, self.config, self.strategy, self.run = builder, index, config, strategy, run
         train, replicas = index.rows("train"), strategy.num_replicas_in_sync
@@ -117,12 +126,13 @@ class Trainer:
             self.network = build_network(config.view, config.model, self.standardizer)
             self.optimizer = _optimizer(config.train, self.data.steps_per_epoch)
             self.optimizer.build(self.network.standardized.trainable_variables)
-        fit_to_cubes(self.network.standardized, self.data.sample())
+        if not resume:  # the checkpoint has what was fitted, and a finished training needs no views
+            fit_to_cubes(self.network.standardized, self.data.sample())
         self.averaged = build_network(config.view, config.model, self.standardizer)
         self.kept = build_network(config.view, config.model, self.standardizer)
         for network in (self.averaged, self.kept):
             network.standardized.set_weights(self.network.standardized.get_weights())
-        self.progress = Progress()
+        self.progress = Progress(**load_checkpoint(run.checkpoint, self.variables)) if resume else Progress()
 
     @property
     def variables(self) -> dict[str, Sequence[keras.Variable]]:
@@ -133,14 +143,6 @@ class Trainer:
             "kept": self.kept.standardized.variables,
             "optimizer": self.optimizer.variables,
         }
-
-    def restore(self) -> None:
-        """Goes on where the run's checkpoint stands.
-
-        Raises:
-            RunError: there is no checkpoint, or it does not fit.
-        """
-        self.progress = Progress(**load_checkpoint(self.run.checkpoint, self.variables))
 
     def fit(self, observers: Sequence[Observer] = ()) -> Network:
         """Runs the remaining epochs; returns the network with the weights that count.

@@ -74,6 +74,8 @@ def test_finished_run_is_resumed_without_training_again(command, finished, tmp_p
     answer = command("train", "--resume", path)
     assert answer.code == 0, answer.stderr
     assert "trained 0 epochs" in answer.stderr
+    assert "rendering" in finished.stderr
+    assert "rendering" not in answer.stderr
     assert weights_in(answer.stderr) == weights_in(finished.stderr)
     assert answer.stdout == finished.stdout
     assert (path / "checkpoint" / "state.npz").read_bytes() == before

@@ -46,15 +46,15 @@ def make_trainer(builder, index, crystals, strategy, tmp_path_factory) -> Callab
     """Trainer of a small network for a few properties; `change` replaces fields of the index."""
 
     def make(
-        *settings: str, names: Sequence[str] = ("band_gap", "is_metal"), run: Run | None = None, **change: Any
+        *settings: str, names: Sequence[str] = ("band_gap", "is_metal"), resumed: Run | None = None, **change: Any
     ) -> Trainer:
-        run = run or Run(tmp_path_factory.mktemp("run"))
+        run, resume = resumed or Run(tmp_path_factory.mktemp("run")), resumed is not None
         columns = [at for at, item in enumerate(index.properties) if item.name in names]
         change.setdefault("labels", index.labels)
         change["labels"] = change["labels"][:, columns]
         change["properties"] = tuple(index.properties[at] for at in columns)
         config = crystals.config(SMALLEST, *settings)
-        return Trainer(builder, dataclasses.replace(index, **change), config, strategy=strategy, run=run)
+        return Trainer(builder, dataclasses.replace(index, **change), config, strategy=strategy, run=run, resume=resume)
 
     return make
 
@@ -237,8 +237,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(make_trainer, whole):
     stopped = make_trainer()
     with pytest.raises(KeyboardInterrupt):
         stopped.fit([Recorder(stopped, interrupt_in_epoch=1)])
-    resumed = make_trainer(run=stopped.run)
-    resumed.restore()
+    resumed = make_trainer(resumed=stopped.run)
     assert resumed.progress.next_epoch == 1
     recorder = Recorder(resumed)
     resumed.fit([recorder])
