@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -85,7 +86,7 @@ class Row:
 
 
 def format_rows(rows: Sequence[Row], card: Card) -> str:
-    """Aligned table, one line per file that could be read, below units and the half widths of the intervals."""
+    """Aligned table: a line per file that could be read and, where the model says so, one of how far off it may be."""
     done = [(row, row.answer) for row in rows if row.answer is not None]
     if not done:
         return ""
@@ -95,12 +96,17 @@ def format_rows(rows: Sequence[Row], card: Card) -> str:
     heads = ["file", "formula", "electrons", *(item.symbol or item.name for item in properties), *tail]
     units = ["", "", "", *(item.unit or _CLASS_UNITS[item.kind] for item in properties)]
     table = [heads, units + [""] * len(tail)]
-    label, widths = _half_widths(card)
-    if label:
-        table.append([label, "", "", *widths, *([f"{NOVEL:g}"] if with_novelty else [])])
-    for row, answer in done:
+    margins = [_margins(answer, card) for _, answer in done]
+    errors = card.test_errors
+    if errors and not any(any(cells) for cells in margins):
+        usual = [f"±{errors[item.name]:.2g}" if item.name in errors else "" for item in properties]
+        table.append(["mean error on test crystals", "", "", *usual, *[""] * len(tail)])
+    for (row, answer), within in zip(done, margins, strict=True):
         cells = [_shortened(row.file), row.formula or "?", f"{row.n_electrons:.2f}", *_cells(answer, card)]
         table.append([*cells, *([_novelty_cell(answer.novelty)] if with_novelty else [])])
+        if any(within):
+            assert card.calibration is not None
+            table.append([f"  {card.calibration.level:.0%} within", "", "", *within, *[""] * len(tail)])
     columns = [max(len(line[at]) for line in table) for at in range(len(heads))]
     lines = [
         "  ".join(
@@ -175,25 +181,24 @@ _ENDS = ("lower", "upper")
 _CLASS_UNITS = {"regression": "", "binary": "p(yes)", "multiclass": "class (p)"}
 
 
-def _half_widths(card: Card) -> tuple[str, list[str]]:
-    """Name and cells of the line that says how far off answers are: intervals, else errors on test crystals."""
-    calibration = card.calibration
-    if calibration is not None:
-        cells = [
-            "one of these"
-            if item.kind == "multiclass" and math.isfinite(_set_width(card, item))
-            else half_width_text(item, calibration.spreads[item.name].half_width)
-            for item in card.properties
-        ]
-        if any(cells):
-            return f"{calibration.level:.0%} of unseen crystals within", cells
-    errors = card.test_errors
-    cells = [f"±{errors[item.name]:.2g}" if item.name in errors else "" for item in card.properties]
-    return ("mean error on test crystals" if errors else ""), cells
+def _margins(answer: Answer, card: Card) -> list[str]:
+    """How far off each property of an answer may be, "" where nobody knows: "±0.4", "×÷1.3"."""
+    cells = []
+    for item in card.properties:
+        if item.kind == "multiclass" and math.isfinite(_set_width(card, item)):
+            cells.append("one of these")
+        elif item.name in answer.upper:
+            # The lower end may be cut at 0.
+            value, upper = float(answer.values[item.name]), answer.upper[item.name]
+            width = math.log(upper / value) if item.transform == "log" else upper - value
+            cells.append(half_width_text(dataclasses.replace(item, intensive=True), width))
+        else:
+            cells.append("")
+    return cells
 
 
 def half_width_text(item: Property, width: float) -> str:
-    """How far off unseen crystals are: "±0.4", "×÷1.3"; "" where there is no interval."""
+    """How far off unseen crystals are, extensive properties per Å³: "±0.4", "×÷1.3"; "" where there is no interval."""
     if item.is_class or not math.isfinite(width):
         return ""
     if item.transform == "log":

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import betabinom
 
-from rhonet.calibration import Calibration, calibration_errors
+from rhonet.calibration import Calibration, learned_errors
 from rhonet.predictions import Predictions
 from rhonet.properties import Property
+from rhonet.standardize import learned_scale
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ def coverage_curves(
         spread = calibration.spreads.get(item.name)
         errors = learned_errors(item, predictions, volumes)
         n_groups = len(np.unique(predictions.units[~np.isnan(errors)]))
+        if spread is not None and spread.half_width > 0 and item.name in predictions.upper:
+            # As many times wider or narrower at all levels.
+            errors = errors * spread.half_width / own_half_widths(item, predictions, volumes)
         errors = errors[~np.isnan(errors)]
         if spread is not None and spread.half_widths and len(errors):
             shares = [
@@ -50,15 +54,11 @@ def coverage_curves(
     return curves
 
 
-def learned_errors(item: Property, predictions: Predictions, volumes: np.ndarray) -> np.ndarray:
-    """What `calibration_errors` says about each sample, (n,); NaN without a label or where there is no logarithm."""
-    labels, values = predictions.labels[item.name], predictions.values[item.name]
-    usable = ~np.isnan(labels)
-    if item.transform == "log":
-        usable &= (labels > 0) & (values > 0)
-    errors = np.full(len(labels), np.nan)
-    errors[usable] = calibration_errors(item, labels[usable], values[usable], volumes[usable])
-    return errors
+def own_half_widths(item: Property, predictions: Predictions, volumes: np.ndarray) -> np.ndarray:
+    """Half width (n,) of each sample's interval of that property, on the learned scale; predictions have intervals."""
+    # The lower end may be cut at 0.
+    upper, value = (learned_scale(item, one[item.name], volumes) for one in (predictions.upper, predictions.values))
+    return upper - value
 
 
 def relative_errors(predictions: Predictions, volumes: np.ndarray) -> np.ndarray:

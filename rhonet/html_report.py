@@ -291,7 +291,7 @@ def _notes(findings: Findings, curves: Mapping[str, CoverageCurve]) -> list[str]
 
 
 def _half_width(findings: Findings, item: Property) -> str:
-    """What is added to a prediction: "±0.4 eV", "×÷1.3"; "" where it is not known."""
+    """What is added to the prediction for the median crystal: "±0.4 eV", "×÷1.3"; "" where it is not known."""
     spread = None if findings.calibration is None else findings.calibration.spreads.get(item.name)
     width = "" if spread is None else half_width_text(item, spread.half_width)
     if not item.unit or not width.startswith("±"):

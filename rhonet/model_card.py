@@ -15,6 +15,7 @@ import tomli_w
 from rhonet.builds import BUNDLED
 from rhonet.calibration import Calibration
 from rhonet.config import ConfigError, ViewConfig, section_from_dict
+from rhonet.difficulty import Difficulty
 from rhonet.properties import Property
 from rhonet.runs import Run, RunError, package_versions, write_text
 
@@ -117,7 +118,8 @@ def write_card(run: Run, folder: Path) -> None:
     }
     calibration = run.calibration()
     if calibration is not None:
-        content["calibration"] = calibration.to_dict()
+        # What makes crystals hard is inside the SavedModel, and nothing to read.
+        content["calibration"] = dataclasses.replace(calibration, difficulty=Difficulty()).to_dict()
     if run.metrics_file.exists():
         content["metrics"] = json.loads(run.metrics_file.read_text(encoding="utf-8"))
     write_text(folder / CARD, tomli_w.dumps(_without_none(content)))

@@ -10,7 +10,7 @@ import numpy as np
 from rhonet import html_page as html
 from rhonet.bootstrap import LEVEL, Metric
 from rhonet.calibration import LEVEL as PREDICTION_LEVEL
-from rhonet.coverage import learned_errors
+from rhonet.calibration import learned_errors
 from rhonet.html_page import Html
 from rhonet.metrics import ClassMetrics, Evaluation, IntervalMetrics, NonZeroCoverage, NonZeroMetrics, RegressionMetrics
 from rhonet.phrases import counted
@@ -142,7 +142,7 @@ def interval_table(evaluation: Evaluation, half_widths: Mapping[str, str]) -> Ht
     """Coverage and width of the prediction intervals.
 
     Args:
-        half_widths: what is added to a prediction, as text, by property.
+        half_widths: what is added to the prediction for the median crystal, as text, by property.
     """
     rows = []
     for item in evaluation.intervals:
@@ -157,8 +157,9 @@ def interval_table(evaluation: Evaluation, half_widths: Mapping[str, str]) -> Ht
         [label_of(item), "set", set_size(item), with_interval(item.coverage), str(item.n)] for item in evaluation.sets
     ]
     return html.table(
-        f"{PREDICTION_LEVEL:.0%} prediction intervals: what they add to a prediction, their median width from end to "
-        "end, and the share of reference values that they hold. For classes: sets, and how many classes are in one.",
+        f"{PREDICTION_LEVEL:.0%} prediction intervals: what they add to the prediction for the median calibration "
+        "crystal (harder ones get more, easier ones less), their median width from end to end, and the share of "
+        "reference values that they hold. For classes: sets, and how many classes are in one.",
         heads=["property", "interval", "median width", f"coverage {_INTERVAL}", "n"],
         rows=rows,
     )

@@ -15,8 +15,10 @@ from rhonet.answers import Answer, answer_of, inputs_of
 from rhonet.calibration import Calibration
 from rhonet.config import ViewConfig
 from rhonet.density import ChargeDensity
+from rhonet.difficulty import SURE
 from rhonet.model_card import CARD, SAVED_MODEL, read_card
 from rhonet.models.network import Network
+from rhonet.properties import Property
 from rhonet.runs import RunError
 from rhonet.sites import find_sites
 from rhonet.standardize import Standardizer, least_standardized
@@ -142,12 +144,30 @@ class DensityModel(tf.Module):
             return outputs
         # Intervals lie around what is answered, which is never below 0 where nothing is.
         answered = tf.maximum(standardized, self._least)
+        half_widths = self._half_widths * self._difficulty(answered * deviation + mean)
         for end, sign in ENDS.items():
-            shifted = self._units(answered + sign * self._half_widths, lattice)
+            shifted = self._units(answered + sign * half_widths, lattice)
             outputs |= {
                 f"{name}_{end}": shifted[name] for name in _bounded(self._members[0].standardizer, self._calibration)
             }
         return outputs
+
+    def _difficulty(self, learned: tf.Tensor) -> tf.Tensor:
+        """How much wider than the median crystal's the interval of each output column is, (B, Z).
+
+        Args:
+            learned: (B, Z) answers on the learned scale, logits of classes.
+        """
+        assert self._calibration is not None
+        properties = self._members[0].standardizer.properties
+        columns = [
+            _logits(item, column) if item.is_class else column
+            for item, column in zip(
+                properties, tf.split(learned, [item.size for item in properties], axis=1), strict=True
+            )
+        ]
+        names = [item.name for item in properties for _ in range(item.size)]
+        return self._calibration.difficulty.factors(tf.concat(columns, axis=1), names)
 
 
 def save_model(model: DensityModel, folder: Path) -> None:
@@ -176,6 +196,12 @@ def _columns(standardizer: Standardizer) -> tuple[np.ndarray, np.ndarray]:
     return means.astype(np.float32), deviations.astype(np.float32)
 
 
+def _logits(item: Property, column: tf.Tensor) -> tf.Tensor:
+    """Logits (B, Z) of a class property as `rhonet.difficulty.answer_columns` gives them."""
+    logits = column if item.kind == "binary" else tf.nn.log_softmax(column)
+    return tf.clip_by_value(logits, -SURE, SURE)
+
+
 def _bounded(standardizer: Standardizer, calibration: Calibration) -> tuple[str, ...]:
     """Properties that get an interval: regression with enough calibration crystals."""
     return tuple(
@@ -186,7 +212,7 @@ def _bounded(standardizer: Standardizer, calibration: Calibration) -> tuple[str,
 
 
 def _half_widths(standardizer: Standardizer, calibration: Calibration | None) -> np.ndarray:
-    """Half widths of the intervals in standardised units, (Z,); 0 for columns without one."""
+    """Half widths of the median crystal's intervals in standardised units, (Z,); 0 for columns without one."""
     if calibration is None:
         return np.zeros(sum(item.size for item in standardizer.properties), np.float32)
     bounded = _bounded(standardizer, calibration)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from rhonet.calibration import Calibration, Spread
 from rhonet.density import ChargeDensity
+from rhonet.difficulty import Difficulty
 from rhonet.formats import read_density
 from rhonet.models.network import build_network
 from rhonet.runs import RunError
@@ -57,7 +58,10 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     for variable in (variable for member in members for variable in member.network.standardized.trainable_variables):
         variable.assign(variable + rng.normal(0, 0.1, variable.shape))
     spreads = {item.name: Spread(n=50, half_width=0.7) for item in ITEMS}
-    save_model(DensityModel(members, CONFIG.view, Calibration(0.9, spreads, distance_scale=2.0, n=50)), folder)
+    width = sum(item.size for item in ITEMS)
+    terms = {item.name: tuple(rng.normal(0, 0.3, 2 * width + 1).tolist()) for item in ITEMS if not item.is_class}
+    difficulty = Difficulty((0.0,) * width, (2.0,) * width, terms)
+    save_model(DensityModel(members, CONFIG.view, Calibration(0.9, spreads, 2.0, 50, difficulty)), folder)
     write_onnx(folder)
     sessions = {name: onnxruntime.InferenceSession(str(folder / name)) for name in FILES}
     return Converted(folder, tf.saved_model.load(str(folder / "saved_model")).signatures, sessions)

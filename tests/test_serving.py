@@ -18,13 +18,15 @@ from rhonet.calibration import Calibration, Spread
 from rhonet.config import ModelConfig, ViewConfig
 from rhonet.dataset import as_records
 from rhonet.density import ChargeDensity
+from rhonet.difficulty import Difficulty, answer_columns
 from rhonet.evaluation import predict_records
 from rhonet.export import model_of_run, network_of_run
 from rhonet.formats import read_density
 from rhonet.inference import average_views, to_predictions
 from rhonet.models.network import build_network
 from rhonet.pipeline import fixed_views
-from rhonet.properties import PROPERTIES
+from rhonet.predictions import Predictions
+from rhonet.properties import PROPERTIES, Property
 from rhonet.records import decode_record
 from rhonet.runs import RunError
 from rhonet.serving import DensityModel, Predictor, ServedMember, save_model
@@ -273,3 +275,37 @@ def test_answers_and_intervals_stop_at_zero_where_nothing_is_below():
     for name, width in (("band_gap", 0.7), ("magnetic_moment", 0.003 * density.volume)):
         assert (answer[name], answer[f"{name}_lower"]) == (0, 0)
         assert answer[f"{name}_upper"] == pytest.approx(width, rel=1e-4)
+
+
+def test_served_intervals_are_as_wide_as_the_crystal_is_hard():
+    """What the exported model does with its tensors is what calibration does with predictions, classes included."""
+    phase = Property("phase", kind="multiclass", classes=3)
+    items = (*(PROPERTIES[name] for name in ("bulk_modulus", "magnetic_moment", "fermi_energy", "is_metal")), phase)
+    scales = (Scale(4.0, 1.0), Scale(0.0, 0.1), Scale(1.0, 2.0), Scale(0.0, 0.5), Scale(0.0, 0.8))
+    standardizer, rng = Standardizer(items, scales), np.random.default_rng(0)
+    width = sum(item.size for item in items)
+    terms = {item.name: tuple(rng.normal(0, 0.4, 2 * width + 1).tolist()) for item in items[1:3]}
+    difficulty = Difficulty(tuple(rng.normal(size=width)), tuple(rng.uniform(0.5, 1.5, width)), terms)
+    view = ViewConfig(size=8, edge=4.0, views=2)
+    network = build_network(view, ModelConfig(size="tiny"), standardizer)
+    for variable in network.standardized.trainable_variables:
+        variable.assign(variable + rng.normal(0, 0.1, variable.shape))
+    spreads = {item.name: Spread(20, 0.7) for item in items}
+    calibration = Calibration(0.9, spreads, None, 20, difficulty)
+    model = DensityModel([ServedMember(network, standardizer, None)], view, calibration)
+    seen = set()
+    for seed in range(4):
+        density = smooth_density(seed, spin=True)
+        found = {name: value.numpy() for name, value in model.predict_density(**inputs_of(density)).items()}
+        values = {item.name: np.asarray(found[item.name], np.float64)[None] for item in items}
+        predictions = Predictions(items, ("a",), {item.name: np.array([np.nan]) for item in items}, values)
+        volume = np.array([density.volume])
+        factors = difficulty.factors(answer_columns(predictions, volume), [item.name for item in items])[0]
+        assert factors[0] == 1
+        assert found["bulk_modulus_upper"] / found["bulk_modulus"] == pytest.approx(np.exp(0.7), rel=1e-3)
+        for item, factor in zip(items[1:3], factors[1:3], strict=True):
+            size = 1.0 if item.intensive else density.volume
+            half_width = float(found[f"{item.name}_upper"] - found[item.name]) / size
+            assert half_width == pytest.approx(0.7 * factor, rel=1e-3)
+            seen.add(round(half_width, 3))
+    assert len(seen) > 4
