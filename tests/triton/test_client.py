@@ -97,9 +97,10 @@ def test_server_answers_like_a_local_model(command, server, files, protocol):
 def test_table_and_csv_have_units_intervals_and_class_names(command, server, files):
     answer = command("predict", files[0], "--server", url(server, "grpc"))
     assert answer.code == 0, answer.stderr
-    _, units, errors, line = answer.stdout.splitlines()
+    _, units, line, within = answer.stdout.splitlines()
     assert units.split()[:2] == ["GPa", "µB"]
-    assert errors.startswith("90% of unseen crystals within")
+    assert within.startswith("  90% within ")
+    assert "×÷" in within
     assert "rocksalt" in line or "zincblende" in line
     answer = command("predict", files[0], "--server", url(server, "http"), "--format", "csv")
     assert "bulk_modulus [GPa],magnetic_moment [µB],is_metal,phase_rocksalt" in answer.stdout
