@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rhonet.calibration import half_widths
 from rhonet.density import ChargeDensity
 from rhonet.model_card import Card
 from rhonet.prediction_sets import prediction_sets
@@ -157,7 +158,9 @@ def json_rows(rows: Sequence[Row], card: Card) -> str:
             found["n_electrons"] = row.n_electrons
             found["total_moment"] = row.total_moment
             found["properties"] = {item.name: _finite(answer.values[item.name]) for item in card.properties}
-            found["intervals"] = {name: [answer.lower[name], answer.upper[name]] for name in answer.lower}
+            found["intervals"] = {
+                name: _finite(np.array([answer.lower[name], answer.upper[name]])) for name in answer.lower
+            }
             found["sets"] = {
                 item.name: _set(answer, card, item)
                 for item in card.properties
@@ -188,9 +191,7 @@ def _margins(answer: Answer, card: Card) -> list[str]:
         if item.kind == "multiclass" and math.isfinite(_set_width(card, item)):
             cells.append("one of these")
         elif item.name in answer.upper:
-            # The lower end may be cut at 0.
-            value, upper = float(answer.values[item.name]), answer.upper[item.name]
-            width = math.log(upper / value) if item.transform == "log" else upper - value
+            width = float(half_widths(item, answer.values[item.name], np.array(answer.upper[item.name])))
             cells.append(half_width_text(dataclasses.replace(item, intensive=True), width))
         else:
             cells.append("")

@@ -146,6 +146,19 @@ def learned_errors(item: Property, predictions: Predictions, volumes: np.ndarray
     return errors
 
 
+def half_widths(item: Property, values: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Half widths (n,) of intervals, in the property's unit or of its logarithm; NaN where a number overflowed.
+
+    Args:
+        values, upper: (n,) predictions and upper ends, in the property's unit; the lower ends may be cut at 0.
+    """
+    values, upper = np.asarray(values, np.float64), np.asarray(upper, np.float64)
+    if item.transform != "log":
+        return np.where(np.isfinite(upper), upper - values, np.nan)
+    usable = (values > 0) & np.isfinite(upper)
+    return np.where(usable, np.log(np.where(usable, upper, 1.0) / np.where(usable, values, 1.0)), np.nan)
+
+
 def conformal_quantile(errors: np.ndarray, level: float) -> float:
     """The ceil((n + 1) · level)-th smallest of n errors; infinite where there is none such."""
     rank = math.ceil((len(errors) + 1) * level - 1e-9)

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import betabinom
 
-from rhonet.calibration import Calibration, learned_errors
+from rhonet.calibration import Calibration, half_widths, learned_errors
 from rhonet.predictions import Predictions
-from rhonet.properties import Property
-from rhonet.standardize import learned_scale
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,8 @@ def coverage_curves(
         n_groups = len(np.unique(predictions.units[~np.isnan(errors)]))
         if spread is not None and spread.half_width > 0 and item.name in predictions.upper:
             # As many times wider or narrower at all levels.
-            errors = errors * spread.half_width / own_half_widths(item, predictions, volumes)
+            own = half_widths(item, predictions.values[item.name], predictions.upper[item.name])
+            errors = errors * spread.half_width / (own if item.intensive else own / volumes)
         errors = errors[~np.isnan(errors)]
         if spread is not None and spread.half_widths and len(errors):
             shares = [
@@ -52,13 +51,6 @@ def coverage_curves(
             n_calibration = max(1, round(spread.n * n_groups / len(errors)))
             curves[item.name] = CoverageCurve(n_groups, n_calibration, tuple(shares))
     return curves
-
-
-def own_half_widths(item: Property, predictions: Predictions, volumes: np.ndarray) -> np.ndarray:
-    """Half width (n,) of each sample's interval of that property, on the learned scale; predictions have intervals."""
-    # The lower end may be cut at 0.
-    upper, value = (learned_scale(item, one[item.name], volumes) for one in (predictions.upper, predictions.values))
-    return upper - value
 
 
 def relative_errors(predictions: Predictions, volumes: np.ndarray) -> np.ndarray:

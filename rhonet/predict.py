@@ -46,7 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
         "predict",
         "Predict the properties of density files (CHGCAR, cube, ...; gz, bz2, xz too). One row per file;\n"
         "files that cannot be read are listed with their reason, and the exit code is then 1.\n\n"
-        "90 %: the true value of a crystal like those trained on lies so close in nine cases of ten (±, or a factor).\n"
+        "90% within, below each file: so close (±, or a factor) lies the true value in nine cases of ten, if the\n"
+        "crystal is like those trained on.\n"
         "novelty: above 1, marked !, the density is unlike those trained on and the intervals do not hold;\n"
         "below 1 it may still be of another code or kind (docs/evaluation.md).\n"
         "csv and json give the ends of every interval.",

@@ -112,6 +112,20 @@ def test_logarithms_are_off_by_a_factor():
     assert "×÷1.25" in format_rows([Row("a", answer=answer)], card)
 
 
+@pytest.mark.parametrize(("value", "upper"), [(0.0, 0.0), (3e38, math.inf)])
+def test_numbers_that_overflowed_have_no_width_and_cost_no_other_answer(value, upper):
+    spreads = {"hardness": Spread(30, math.log(1.25))}
+    card = Card((HARDNESS,), {"calibration": Calibration(0.9, spreads, 1.0, 30).to_dict()})
+    numbers = ((value, upper), (8.0, 10.0))
+    answers = [Answer({"hardness": np.array(v)}, {"hardness": 0.0}, {"hardness": u}, 9.0) for v, u in numbers]
+    rows = [Row(f"{at}.cube", "", 8.0, answer, total_moment=None) for at, answer in enumerate(answers)]
+    _, _, broken, whole, within = format_rows(rows, card).splitlines()
+    assert (broken.split()[0], whole.split()[0]) == ("0.cube", "1.cube")
+    assert within.split() == ["90%", "within", "×÷1.25"]
+    ends = json.loads(json_rows(rows, card))["files"][0]["intervals"]["hardness"]
+    assert ends == [0.0, None if math.isinf(upper) else upper]
+
+
 def test_classes_are_answered_by_name_with_the_set_that_they_belong_to():
     phase = Property("phase", kind="multiclass", classes=3, class_names=("cubic", "layered", "amorphous"))
     items = (PROPERTIES["is_metal"], phase)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -45,6 +46,12 @@ def test_what_cannot_be_judged_has_no_curve():
     unknown = single(GAP, [1.0, 2.0], [1.0, 2.0])
     without = Calibration(0.9, {}, 1.0, 30)
     assert coverage_curves(without, unknown, np.ones(2)) == {}
+
+
+def test_prediction_without_a_logarithm_has_no_interval_to_lie_in():
+    moduli = single(MODULUS, [1.0, 2.0, 3.0], [0.0, 2.0, 3.0])
+    moduli = dataclasses.replace(moduli, lower={"modulus": np.zeros(3)}, upper={"modulus": np.array([0.0, 4.0, 6.0])})
+    assert coverage_curves(fitted(30), moduli, np.ones(3))["modulus"].n == 2
 
 
 @pytest.mark.parametrize("n", [5, 30])
