@@ -7,17 +7,17 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.cli import OK, CallError, new_parser, run_command, start_tensorflow
-from rhonet.config import load_config
-from rhonet.model_card import read_card
-from rhonet.runs import Run, RunError
-from rhonet.splits import ALL, SPLITS
+from rhonet.cli.command import OK, CallError, new_parser, run_command, start_tensorflow
+from rhonet.core.config import load_config
+from rhonet.data.splits import ALL, SPLITS
+from rhonet.serving.model_card import read_card
+from rhonet.training.runs import Run, RunError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from rhonet.config import DataConfig
-    from rhonet.dataset import Index
+    from rhonet.core.config import DataConfig
+    from rhonet.data.index import Index
 
 log = logging.getLogger("rhonet.evaluate")
 
@@ -84,9 +84,9 @@ def main(arguments: argparse.Namespace) -> int:
         raise RunError(f"{out}: exists already and is not an empty folder; give another --out")
     card = read_card(folder)
     start_tensorflow()
-    from rhonet.baselines import BASELINES, QUICK_BASELINES
-    from rhonet.evaluation import evaluate_model
-    from rhonet.experiment import open_data
+    from rhonet.evaluation.baselines.trees import BASELINES, QUICK_BASELINES
+    from rhonet.experiments.evaluate_model import evaluate_model
+    from rhonet.experiments.experiment import open_data
 
     trained_on = card.content["data"]["source"]
     source = trained_on if arguments.data is None else ""
@@ -120,7 +120,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _trained_on(folder: Path, index: Index, data: DataConfig, *, score_all: bool) -> np.ndarray | None:
     """Which records of another data set are not scored, as the model has seen them, (n,) bool; says so."""
-    from rhonet.trained_records import seen_in_training
+    from rhonet.data.records_csv import seen_in_training
 
     if not Run(folder).trained_records_file.is_file():
         log.warning(

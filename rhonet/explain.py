@@ -8,15 +8,21 @@ import logging
 import math
 from pathlib import Path
 
-from rhonet.cli import OK, CallError, new_parser, run_command, start_tensorflow
-from rhonet.config import load_resolved_config
-from rhonet.density import ChargeDensity
-from rhonet.model_card import read_card
-from rhonet.outputs import add_output_options, check_field, check_outputs, write_field, write_picture
-from rhonet.path_integral import BASELINES, FEWEST_STEPS, MOST_STEPS, Attribution, integrate_gradients
+from rhonet.attribution.integrated_gradients import (
+    BASELINES,
+    FEWEST_STEPS,
+    MOST_STEPS,
+    Attribution,
+    integrate_gradients,
+)
+from rhonet.cli.command import OK, CallError, new_parser, run_command, start_tensorflow
+from rhonet.cli.inputs import FILE_HELP, add_reading_options, reader_for, report_failures
+from rhonet.cli.outputs import add_output_options, check_field, check_outputs, write_field, write_picture
+from rhonet.core.config import load_resolved_config
+from rhonet.core.density import ChargeDensity
+from rhonet.core.properties import Property
 from rhonet.predict import RELEASED, released_model
-from rhonet.properties import Property
-from rhonet.reading import FILE_HELP, add_reading_options, reader_for, report_failures
+from rhonet.serving.model_card import read_card
 
 log = logging.getLogger("rhonet.explain")
 
@@ -128,7 +134,7 @@ def _find(properties: tuple[Property, ...], name: str, folder: Path) -> Property
 
 
 def _explain(arguments: argparse.Namespace, folder: Path, density: ChargeDensity, *, item: Property) -> None:
-    from rhonet.attribution import DifferentiableModel
+    from rhonet.attribution.differentiable_model import DifferentiableModel
 
     baseline = arguments.baseline or BASELINES[0]
     prediction = DifferentiableModel(folder).prediction(item, density)
@@ -151,7 +157,7 @@ def _explain(arguments: argparse.Namespace, folder: Path, density: ChargeDensity
             100 * abs(found.difference - found.attributed) / (raised - lowered),
         )
     if arguments.plot is not None:
-        from rhonet.attribution_plots import attribution_figure
+        from rhonet.attribution.figures import attribution_figure
 
         title = (
             f"{_shortened(arguments.file)}\n{what}: {_number(found.prediction, item.unit)}, that is "
@@ -172,14 +178,14 @@ def _explain_coarsely(
     properties: tuple[Property, ...],
     item: Property,
 ) -> None:
-    from rhonet.grad_cam import grad_cam
+    from rhonet.attribution.grad_cam import grad_cam
 
     found = grad_cam(folder, density, properties=properties, item=item)
     print(f"{item.name}  Grad-CAM from {found.min():.3f} to {found.max():.3f} of its largest magnitude")
     if load_resolved_config(folder / "config.toml").model.name == "msa3dcnn":
         log.warning("note: only the convolutions are shown; what msa3dcnn reads off the distribution of values is not")
     if arguments.plot is not None:
-        from rhonet.attribution_plots import map_figure
+        from rhonet.attribution.figures import map_figure
 
         write_picture(
             map_figure(density, found, title=f"{_shortened(arguments.file)}\nGrad-CAM of {item.name}"), arguments.plot

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.cli import OK, CallError, new_parser, run_command, start_tensorflow
-from rhonet.members import members_of
-from rhonet.runs import Run, RunError, explain_disk, open_run
-from rhonet.triton.export import export_repository
-from rhonet.triton.options import add_triton_options, triton_settings
-from rhonet.triton.repository import check_destination
+from rhonet.cli.command import OK, CallError, new_parser, run_command, start_tensorflow
+from rhonet.serving.triton.export import export_repository
+from rhonet.serving.triton.options import add_triton_options, triton_settings
+from rhonet.serving.triton.repository import check_destination
+from rhonet.training.ensemble import members_of
+from rhonet.training.runs import Run, RunError, explain_disk, open_run
 
 if TYPE_CHECKING:
     from rhonet.models.network import Network
-    from rhonet.serving import DensityModel
+    from rhonet.serving.exported_model import DensityModel
 
 log = logging.getLogger("rhonet.export")
 
@@ -81,13 +81,13 @@ def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
     """Writes the model folder of a run: saved_model/, card.toml, config.toml, records.csv; whole or not at all.
 
     Args:
-        onnx: also the files of `rhonet.onnx_export`.
+        onnx: also the files of `rhonet.serving.onnx_export`.
 
     Raises:
         RunError: the folder exists, the run has no checkpoint yet, or the model cannot be converted or written.
     """
-    from rhonet.model_card import write_card
-    from rhonet.serving import save_model
+    from rhonet.serving.exported_model import save_model
+    from rhonet.serving.model_card import write_card
 
     with _new_folder(folder) as partial:
         save_model(model_of_run(run), partial)
@@ -103,7 +103,7 @@ def export_model(model: Path, folder: Path, *, onnx: bool) -> None:
     """Copies a model folder; whole or not at all.
 
     Args:
-        onnx: with the files of `rhonet.onnx_export`, made from its SavedModel.
+        onnx: with the files of `rhonet.serving.onnx_export`, made from its SavedModel.
 
     Raises:
         RunError: the folder exists, or the model cannot be read, converted or written.
@@ -115,7 +115,7 @@ def export_model(model: Path, folder: Path, *, onnx: bool) -> None:
 
 
 def _add_onnx(folder: Path) -> None:
-    from rhonet.onnx_export import write_onnx
+    from rhonet.serving.onnx_export import write_onnx
 
     write_onnx(folder)
 
@@ -146,9 +146,9 @@ def model_of_run(run: Run) -> DensityModel:
     Raises:
         RunError: a member has no checkpoint yet.
     """
-    from rhonet.serving import DensityModel, ServedMember
-    from rhonet.standardize import Standardizer
-    from rhonet.surroundings import Surroundings
+    from rhonet.core.standardize import Standardizer
+    from rhonet.serving.exported_model import DensityModel, ServedMember
+    from rhonet.uncertainty.training_peaks import Surroundings
 
     config = run.config()
     calibration = run.calibration()
@@ -174,9 +174,9 @@ def network_of_run(run: Run) -> Network:
     """
     import keras
 
-    from rhonet.checkpoint import load_checkpoint
+    from rhonet.core.standardize import Standardizer
     from rhonet.models.network import build_network
-    from rhonet.standardize import Standardizer
+    from rhonet.training.checkpoint import load_checkpoint
 
     config = run.config()
     policy = keras.mixed_precision.global_policy()

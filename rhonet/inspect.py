@@ -6,12 +6,12 @@ import argparse
 import json
 import logging
 
-from rhonet.cli import CallError, new_parser, run_command
-from rhonet.config import ViewConfig, load_resolved_config
-from rhonet.density import ChargeDensity
-from rhonet.outputs import add_output_options, check_outputs, write_field, write_picture
-from rhonet.reading import add_file_arguments, reader_for, report_failures
-from rhonet.runs import RunError
+from rhonet.cli.command import CallError, new_parser, run_command
+from rhonet.cli.inputs import add_file_arguments, reader_for, report_failures
+from rhonet.cli.outputs import add_output_options, check_outputs, write_field, write_picture
+from rhonet.core.config import ViewConfig, load_resolved_config
+from rhonet.core.density import ChargeDensity
+from rhonet.training.runs import RunError
 
 log = logging.getLogger("rhonet.inspect")
 
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> int:
     _check_call(arguments)
-    from rhonet.sheet import make_sheet
+    from rhonet.data.checks.summary import make_sheet
 
     reader, view = reader_for(arguments), _released_view()
     reasons = []
@@ -81,7 +81,7 @@ def _draw_and_save(density: ChargeDensity, file: str, arguments: argparse.Namesp
         CallError, WriteError: one cannot be written.
     """
     if arguments.plot is not None:
-        from rhonet.density_plots import density_figure
+        from rhonet.reports.plots.density import density_figure
 
         write_picture(density_figure(density, title=file), arguments.plot)
     if arguments.save is not None:

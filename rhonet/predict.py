@@ -9,17 +9,23 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rhonet.answers import NOVEL, Answer, Row, csv_rows, format_rows, json_rows
-from rhonet.cli import CallError, new_parser, run_command, start_tensorflow
-from rhonet.density import ChargeDensity
-from rhonet.model_card import Card, read_card
-from rhonet.phrases import counted
-from rhonet.reading import add_file_arguments, reader_for, report_failures
-from rhonet.runs import RunError
-from rhonet.sheet import doubts_of
-from rhonet.triton.client import TIMEOUT_SECONDS, RefusedError, ServerPredictor, address_argument, seconds_argument
-from rhonet.triton.config import DENSITY_MODEL
-from rhonet.triton.server import ServerError
+from rhonet.cli.command import CallError, new_parser, run_command, start_tensorflow
+from rhonet.cli.inputs import add_file_arguments, reader_for, report_failures
+from rhonet.core.density import ChargeDensity
+from rhonet.core.text import counted
+from rhonet.data.checks.summary import doubts_of
+from rhonet.serving.answer_table import NOVEL, Answer, Row, csv_rows, format_rows, json_rows
+from rhonet.serving.model_card import Card, read_card
+from rhonet.serving.triton.client import (
+    TIMEOUT_SECONDS,
+    RefusedError,
+    ServerPredictor,
+    address_argument,
+    seconds_argument,
+)
+from rhonet.serving.triton.config import DENSITY_MODEL
+from rhonet.serving.triton.server import ServerError
+from rhonet.training.runs import RunError
 
 log = logging.getLogger("rhonet.predict")
 
@@ -126,7 +132,7 @@ def _model(arguments: argparse.Namespace) -> tuple[Card, Callable[[ChargeDensity
     folder = model_folder(arguments.model)
     card = read_card(folder)
     start_tensorflow()
-    from rhonet.serving import Predictor
+    from rhonet.serving.exported_model import Predictor
 
     return card, Predictor(folder).predict
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rhonet.cli import OK, SOME_FAILED, new_parser, run_command
-from rhonet.dataset_toml import FolderError
-from rhonet.density_facts import DensityFacts, gather_facts
-from rhonet.density_search import find_densities, write_table
-from rhonet.folder import Sample, check_folder
-from rhonet.folder_report import FolderReport, check_report_path, report_on_files, report_on_table
+from rhonet.cli.command import OK, SOME_FAILED, new_parser, run_command
+from rhonet.core.text import counted
+from rhonet.data.checks.facts import DensityFacts, gather_facts
+from rhonet.data.checks.report import FolderReport, check_report_path, report_on_files, report_on_table
+from rhonet.data.checks.search import find_densities, write_table
+from rhonet.data.dataset_toml import FolderError
+from rhonet.data.folder import Sample, check_folder
+from rhonet.data.properties_csv import TABLE_NAME
 from rhonet.formats import named_files
-from rhonet.phrases import counted
-from rhonet.properties_csv import TABLE_NAME
-from rhonet.runs import write_text
+from rhonet.training.runs import write_text
 
 log = logging.getLogger("rhonet.prepare")
 

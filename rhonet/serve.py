@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rhonet.cli import OK, end_like_ctrl_c, new_parser, run_command
+from rhonet.cli.command import OK, end_like_ctrl_c, new_parser, run_command
 from rhonet.predict import RELEASED, model_folder
-from rhonet.runs import explain_disk, write_text
-from rhonet.triton.config import (
+from rhonet.serving.triton.config import (
     BACKENDS,
     CONFIG,
     DENSITY_MODEL,
@@ -22,9 +21,10 @@ from rhonet.triton.config import (
     Settings,
     read_config,
 )
-from rhonet.triton.export import export_repository
-from rhonet.triton.repository import has_todays_backend, model_fingerprint
-from rhonet.triton.server import ServerError, find_server, free_ports, start_server
+from rhonet.serving.triton.export import export_repository
+from rhonet.serving.triton.repository import has_todays_backend, model_fingerprint
+from rhonet.serving.triton.server import ServerError, find_server, free_ports, start_server
+from rhonet.training.runs import explain_disk, write_text
 
 log = logging.getLogger("rhonet.serve")
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rhonet.cli import OK, new_parser, run_command, start_tensorflow
-from rhonet.config import DEFAULT_CONFIG, Config, ConfigError, load_config
-from rhonet.runs import explain_disk, git_commit, write_text
-from rhonet.study_plans import STUDIES
+from rhonet.cli.command import OK, new_parser, run_command, start_tensorflow
+from rhonet.core.config import DEFAULT_CONFIG, Config, ConfigError, load_config
+from rhonet.experiments.studies import STUDIES
+from rhonet.training.runs import explain_disk, git_commit, write_text
 
 if TYPE_CHECKING:
-    from rhonet.task_groups import TaskGroups
-    from rhonet.trials import Result
+    from rhonet.experiments.task_groups import TaskGroups
+    from rhonet.experiments.trials import Result
 
 log = logging.getLogger("rhonet.study")
 
@@ -81,7 +81,7 @@ def main(arguments: argparse.Namespace) -> int:
             f"--seeds {arguments.seeds} with --folds {folds} and --workers {arguments.workers}: at least two seeds, as "
             "many as folds or a multiple of that, and one worker"
         )
-    from rhonet.trials import changed_config, plan_trial, read_result, run_trials
+    from rhonet.experiments.trials import changed_config, plan_trial, read_result, run_trials
 
     groups = _group_tasks(config) if study.groups_tasks else None
     variants = study.variants(config, groups) if groups else study.variants(config)
@@ -134,14 +134,14 @@ def _chosen(variants: tuple, only: str | None) -> tuple:
 def _build_data(config: Config) -> str:
     """Builds the data set once, before the workers ask for it at the same time; its fingerprint."""
     start_tensorflow()
-    from rhonet.builds import open_or_build
+    from rhonet.data.builds import open_or_build
 
     return open_or_build(config.data).info.metadata["fingerprint"]  # pyright: ignore[reportOptionalSubscript]
 
 
 def _audit(config: Config, source: str) -> _Section:
-    from rhonet.experiment import open_data
-    from rhonet.leaks import format_audit, read_audit
+    from rhonet.experiments.experiment import open_data
+    from rhonet.experiments.leaks import format_audit, read_audit
 
     audit = read_audit(*open_data(config, source=source))
     return _Section(format_audit(audit), {"leaks": audit.to_dict()})
@@ -150,8 +150,8 @@ def _audit(config: Config, source: str) -> _Section:
 def _group_tasks(config: Config) -> TaskGroups:
     """Groups by the labels of all records that train in some fold; no label of the test split counts."""
     start_tensorflow()
-    from rhonet.experiment import open_data
-    from rhonet.task_groups import find_groups
+    from rhonet.experiments.experiment import open_data
+    from rhonet.experiments.task_groups import find_groups
 
     _, index = open_data(config)
     rows = np.concatenate([index.rows("train"), index.rows("validation")])
@@ -162,9 +162,9 @@ def _group_tasks(config: Config) -> TaskGroups:
 
 def _describe_tasks(groups: TaskGroups, results: dict[str, list[Result]], out: Path) -> _Section:
     """How alike the targets are, with its figure, and what more of them in one training gain."""
-    from rhonet.plots import save_figure
-    from rhonet.task_gain import format_gains, measure_gains
-    from rhonet.task_groups import format_groups, groups_figure
+    from rhonet.experiments.task_gain import format_gains, measure_gains
+    from rhonet.experiments.task_groups import format_groups, groups_figure
+    from rhonet.reports.plots.parity import save_figure
 
     gains = measure_gains(results, groups)
     with explain_disk(out, "give another --out"):
@@ -178,7 +178,7 @@ def _describe_tasks(groups: TaskGroups, results: dict[str, list[Result]], out: P
 
 def _read_on(results: dict[str, list[Result]]) -> _Section:
     """Where the learning curve leads."""
-    from rhonet.growth import format_growth, measure_growth
+    from rhonet.experiments.learning_curve import format_growth, measure_growth
 
     found = measure_growth(results)
     return _Section(f"## With more data\n\n{format_growth(found)}", {"growth": [one.to_dict() for one in found]})
@@ -186,9 +186,9 @@ def _read_on(results: dict[str, list[Result]]) -> _Section:
 
 def _cover(config: Config, source: str, results: Sequence[Result]) -> _Section:
     """How often intervals hold the truth and how far probabilities can be believed, over one round of folds."""
-    from rhonet.experiment import open_data
-    from rhonet.fold_coverage import format_fold_coverage, measure_fold_coverage
-    from rhonet.fold_probabilities import format_fold_probabilities, measure_fold_probabilities
+    from rhonet.experiments.experiment import open_data
+    from rhonet.experiments.fold_coverage import format_fold_coverage, measure_fold_coverage
+    from rhonet.experiments.fold_probabilities import format_fold_probabilities, measure_fold_probabilities
 
     _, index = open_data(config, source=source)
     volumes = dict(zip(index.ids, index.volumes.tolist(), strict=True))
@@ -209,7 +209,7 @@ def _report(
     paired: bool,
     sections: Sequence[_Section],
 ) -> None:
-    from rhonet.study_report import compare, format_comparison, format_differences
+    from rhonet.experiments.comparison import compare, format_comparison, format_differences
 
     comparisons = compare(results, paired=paired)
     command = shlex.join(["python", "-m", "rhonet.study", *sys.argv[1:]])

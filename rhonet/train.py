@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rhonet.cli import OK, new_parser, run_command, start_tensorflow
-from rhonet.config import DEFAULT_CONFIG, ConfigError, config_names, load_config
-from rhonet.runs import open_run, plan_run
+from rhonet.cli.command import OK, new_parser, run_command, start_tensorflow
+from rhonet.core.config import DEFAULT_CONFIG, ConfigError, config_names, load_config
+from rhonet.training.runs import open_run, plan_run
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,14 +44,14 @@ def main(arguments: argparse.Namespace) -> int:
             raise ConfigError("--resume goes on with the run's own configuration; give no other option beside it")
         run = open_run(arguments.resume)
         start_tensorflow()
-        from rhonet.experiment import resume_training
+        from rhonet.experiments.experiment import resume_training
 
         resume_training(run)
         return OK
     config = load_config(arguments.config or DEFAULT_CONFIG, arguments.overrides).with_folder(arguments.data)
     run = plan_run(arguments.run_dir)
     start_tensorflow()
-    from rhonet.experiment import start_training
+    from rhonet.experiments.experiment import start_training
 
     start_training(config, run)
     return OK

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 
-from rhonet.config import Config, load_config
-from rhonet.density import ChargeDensity
-from rhonet.runs import Run
+from rhonet.core.config import Config, load_config
+from rhonet.core.density import ChargeDensity
+from rhonet.training.runs import Run
 from tests.synthetic import chgcar_text, cube_text, density_of
 
 REPOSITORY = Path(__file__).parent.parent

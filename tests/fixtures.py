@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rhonet.cli import run_command
-from rhonet.dataset import Index
+from rhonet.cli.command import run_command
+from rhonet.data.index import Index
 from rhonet.export import export_model
 from rhonet.predict import released_model
-from rhonet.runs import Run
+from rhonet.training.runs import Run
 from tests.crystals import Answer, Crystals, FinishedRun, run_code, run_module, train_and_kill, write_crystals
 from tests.tiny_model import write_tiny_model
 
 if TYPE_CHECKING:
-    from rhonet.attribution import DifferentiableModel
+    from rhonet.attribution.differentiable_model import DifferentiableModel
 
 
 @pytest.fixture(scope="session")
 def crystals(tmp_path_factory: pytest.TempPathFactory) -> Crystals:
     """24 synthetic crystals in a user's folder, built once."""
-    from rhonet.builds import open_or_build
+    from rhonet.data.builds import open_or_build
 
     root = tmp_path_factory.mktemp("crystals")
     small = Crystals(root / "toy", root / "data")
@@ -40,15 +40,15 @@ def crystals(tmp_path_factory: pytest.TempPathFactory) -> Crystals:
 
 @pytest.fixture(scope="session")
 def builder(crystals: Crystals) -> Any:
-    from rhonet.builds import open_or_build
+    from rhonet.data.builds import open_or_build
 
     return open_or_build(crystals.config().data)
 
 
 @pytest.fixture(scope="session")
 def index(crystals: Crystals, builder: Any) -> Index:
-    from rhonet.builds import stored_properties
-    from rhonet.dataset import read_index, select_properties
+    from rhonet.data.builds import stored_properties
+    from rhonet.data.index import read_index, select_properties
 
     data = crystals.config().data
     return read_index(builder, data, select_properties(data, stored_properties(builder)))
@@ -65,7 +65,7 @@ class Killed:
 
 
 def kill_and_resume(arguments: list[str], path: Path) -> Killed:
-    from rhonet.checkpoint import load_checkpoint
+    from rhonet.training.checkpoint import load_checkpoint
 
     log, run = train_and_kill([*arguments, "--run-dir", str(path)]), Run(path)
     next_epoch, had_model = load_checkpoint(run.checkpoint, {})["next_epoch"], run.model.exists()
@@ -90,12 +90,12 @@ ONE_AND_TWO_DEVICES = """
 import sys
 from pathlib import Path
 import tensorflow as tf
-from rhonet.config import load_config
-from rhonet.devices import prepare_devices
-from rhonet.experiment import open_data
+from rhonet.core.config import load_config
+from rhonet.training.devices import prepare_devices
+from rhonet.experiments.experiment import open_data
 from rhonet.models import network
-from rhonet.runs import make_run, plan_run
-from rhonet.training import Trainer
+from rhonet.training.runs import make_run, plan_run
+from rhonet.training.trainer import Trainer
 
 # What is dropped depends on how a batch is shared, so losses are compared without dropout.
 network.DROPOUT = 0.0
@@ -183,6 +183,6 @@ def _with_onnx(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def differentiable(tiny_model: Path) -> DifferentiableModel:
     """The same with derivatives, which are traced but once."""
-    from rhonet.attribution import DifferentiableModel
+    from rhonet.attribution.differentiable_model import DifferentiableModel
 
     return DifferentiableModel(tiny_model)

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from ase.units import Bohr
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 
 CUBIC = np.diag([4.0, 4.0, 4.0])
 SKEWED = np.array([[3.1, 0.2, -0.4], [1.4, 4.2, 0.3], [-0.9, 1.1, 5.3]])

@@ -10,7 +10,7 @@ import numpy as np
 from ase.units import Bohr
 from scipy.io import netcdf_file
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from tests.synthetic import atoms_of
 
 

@@ -10,12 +10,12 @@ from typing import cast
 import numpy as np
 import pytest
 
-from rhonet.answers import Answer
-from rhonet.baselines import BASELINES, QUICK_BASELINES
-from rhonet.density import ChargeDensity
-from rhonet.evaluation import predict_records
-from rhonet.model_card import read_card
-from rhonet.serving import Predictor
+from rhonet.core.density import ChargeDensity
+from rhonet.evaluation.baselines.trees import BASELINES, QUICK_BASELINES
+from rhonet.experiments.evaluate_model import predict_records
+from rhonet.serving.answer_table import Answer
+from rhonet.serving.exported_model import Predictor
+from rhonet.serving.model_card import read_card
 from tests.crystals import DATASET_TOML
 
 pytest_plugins = ("tests.fixtures",)
@@ -58,7 +58,7 @@ def test_evaluation_of_a_run_gives_the_metrics_of_its_training(command, finished
 
 
 def test_all_baselines_stand_beside_the_model_on_request(command, finished, monkeypatch, tmp_path):
-    monkeypatch.setattr("rhonet.autoencoder.latent_vectors", latents_of_noise)
+    monkeypatch.setattr("rhonet.evaluation.baselines.autoencoder.latent_vectors", latents_of_noise)
     answer = command("evaluate", finished.run.path, "--baselines", "all", "--out", tmp_path / "out")
     assert answer.code == 0, answer.stderr
     assert "baselines score model dummy grid-GB hist-GB comp-RF AE-GB" in " ".join(answer.stdout.split())
@@ -68,7 +68,7 @@ def test_all_baselines_stand_beside_the_model_on_request(command, finished, monk
 
 
 def latents_of_noise(_: object, __: object, rows: np.ndarray, **___: object) -> np.ndarray:
-    """In place of an autoencoder, which tests/test_autoencoder.py trains."""
+    """In place of an autoencoder, which tests/evaluation/baselines/test_autoencoder.py trains."""
     return np.random.default_rng(0).random((len(rows), 3))
 
 

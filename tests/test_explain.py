@@ -21,7 +21,7 @@ pytest_plugins = ("tests.fixtures",)
 @pytest.fixture
 def once_traced(monkeypatch, differentiable) -> None:
     """Derivatives from the graph that the other tests use."""
-    monkeypatch.setattr("rhonet.attribution.DifferentiableModel", lambda _: differentiable)
+    monkeypatch.setattr("rhonet.attribution.differentiable_model.DifferentiableModel", lambda _: differentiable)
 
 
 @pytest.fixture

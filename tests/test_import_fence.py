@@ -11,26 +11,26 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 
 BELOW_THE_TENSORFLOW_LINE = {
-    "rhonet.attribution",
-    "rhonet.autoencoder",
-    "rhonet.channels",
-    "rhonet.checkpoint",
-    "rhonet.devices",
-    "rhonet.evaluation",
-    "rhonet.experiment",
-    "rhonet.grad_cam",
-    "rhonet.inference",
-    "rhonet.judgement",
+    "rhonet.attribution.differentiable_model",
+    "rhonet.evaluation.baselines.autoencoder",
+    "rhonet.views.channels",
+    "rhonet.training.checkpoint",
+    "rhonet.training.devices",
+    "rhonet.experiments.evaluate_model",
+    "rhonet.experiments.experiment",
+    "rhonet.attribution.grad_cam",
+    "rhonet.training.inference",
+    "rhonet.experiments.calibrate",
     "rhonet.models",
-    "rhonet.observers",
-    "rhonet.onnx_export",
-    "rhonet.pipeline",
-    "rhonet.plane_waves",
-    "rhonet.serving",
-    "rhonet.sites",
-    "rhonet.training",
-    "rhonet.trust",
-    "rhonet.views",
+    "rhonet.training.observers",
+    "rhonet.serving.onnx_export",
+    "rhonet.views.pipeline",
+    "rhonet.views.plane_waves",
+    "rhonet.serving.exported_model",
+    "rhonet.uncertainty.density_peaks",
+    "rhonet.training.trainer",
+    "rhonet.uncertainty.novelty",
+    "rhonet.views.render",
 }
 COMMANDS = ["train", "evaluate", "predict", "export", "explain", "inspect", "prepare", "serve", "study"]
 # Each takes from half a second to seconds to import; --help and a mistyped option must answer within one.
@@ -58,7 +58,7 @@ def module_name(path: Path) -> str:
 
 MODULES = sorted(module_name(path) for path in (REPOSITORY / "rhonet").rglob("*.py"))
 # Runs inside a Triton server, which gives it a module of its own.
-IN_TRITON = "rhonet.triton.backend"
+IN_TRITON = "rhonet.serving.triton.backend"
 ABOVE = [module for module in MODULES if not is_below(module) and module != IN_TRITON]
 SOURCES = sorted(
     path for folder in ("rhonet", "tfds_builders", "tools") for path in (REPOSITORY / folder).rglob("*.py")

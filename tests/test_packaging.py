@@ -134,7 +134,7 @@ def test_wheel_holds_data_beside_code(installed):
 
 
 def test_wheel_works_away_from_the_checkout(installed, tmp_path):
-    code = "import rhonet.config as c, tomllib; print(c.__file__); print(c.load_config('base').to_toml())"
+    code = "import rhonet.core.config as c, tomllib; print(c.__file__); print(c.load_config('base').to_toml())"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(installed)}, capture_output=True, text=True
     )

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from rhonet import predict
-from rhonet.answers import Answer
-from rhonet.model_card import Card
-from rhonet.properties import PROPERTIES
-from rhonet.serving import Predictor
+from rhonet.core.properties import PROPERTIES
+from rhonet.serving.answer_table import Answer
+from rhonet.serving.exported_model import Predictor
+from rhonet.serving.model_card import Card
 from tests.crystals import smooth_density
 from tests.synthetic import chgcar_text, cube_text, density_of, write_archive
 

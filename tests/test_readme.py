@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rhonet.dataset_toml import declared_properties, read_settings
+from rhonet.data.dataset_toml import declared_properties, read_settings
 
 REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -13,20 +13,29 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 import pytest
 
-from rhonet.baselines import BASELINES
-from rhonet.config import ConfigError, load_config
-from rhonet.dataset import Index
-from rhonet.metrics import property_scores
-from rhonet.predictions import Predictions
-from rhonet.properties import Property
+from rhonet.core.config import ConfigError, load_config
+from rhonet.core.predictions import Predictions
+from rhonet.core.properties import Property
+from rhonet.data.index import Index
+from rhonet.evaluation.baselines.trees import BASELINES
+from rhonet.evaluation.metrics import property_scores
+from rhonet.experiments.comparison import compare, format_comparison, format_differences
+from rhonet.experiments.studies import ALL as ALL_TASKS
+from rhonet.experiments.studies import GROUPED, SINGLE_TASK, STUDIES, Variant, task_variants, task_ways
+from rhonet.experiments.task_groups import TaskGroups
+from rhonet.experiments.trials import (
+    Result,
+    Trial,
+    _line_of,
+    changed_config,
+    plan_trial,
+    pool_results,
+    read_result,
+    write_result,
+)
 from rhonet.study import build_parser as study_parser
 from rhonet.study import main
-from rhonet.study_plans import ALL as ALL_TASKS
-from rhonet.study_plans import GROUPED, SINGLE_TASK, STUDIES, Variant, task_variants, task_ways
-from rhonet.study_report import compare, format_comparison, format_differences
-from rhonet.task_groups import TaskGroups
-from rhonet.trials import Result, Trial, _line_of, changed_config, plan_trial, pool_results, read_result, write_result
-from tests.test_metrics import ALL, simulate
+from tests.evaluation.test_metrics import ALL, simulate
 
 pytest_plugins = ("tests.fixtures",)
 BASE = load_config("base")
@@ -89,7 +98,7 @@ def test_learning_curve_takes_as_many_steps_for_every_share():
 
 
 def test_folds_of_a_round_share_out_the_crystals(tmp_path, crystals, builder, index):
-    from rhonet.dataset import read_index
+    from rhonet.data.index import read_index
 
     seen = []
     for seed in range(3):
@@ -100,7 +109,7 @@ def test_folds_of_a_round_share_out_the_crystals(tmp_path, crystals, builder, in
 
 
 def test_shares_of_the_training_set_are_nested(crystals, builder, index):
-    from rhonet.dataset import read_index
+    from rhonet.data.index import read_index
 
     def trained(share: float) -> set[int]:
         data = dataclasses.replace(crystals.config().data, train_share=share)
@@ -248,7 +257,7 @@ def test_wrong_call_of_the_study_is_one_clear_line(options, message):
 
 def answer_at_random(trials: Sequence[Trial], *, workers: int, source: str) -> None:
     """In place of trainings: any values for the labels of each fold; the first trial of a fold has all properties."""
-    from rhonet.experiment import open_data
+    from rhonet.experiments.experiment import open_data
 
     folds: dict[int, Index] = {}
     for trial in trials:
@@ -267,9 +276,9 @@ def answer_at_random(trials: Sequence[Trial], *, workers: int, source: str) -> N
 
 
 def test_study_of_tasks_groups_the_users_own_columns_and_states_the_claim(crystals, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("rhonet.trials.run_trials", answer_at_random)
+    monkeypatch.setattr("rhonet.experiments.trials.run_trials", answer_at_random)
     # 24 crystals have too few labels for the rule.
-    monkeypatch.setattr("rhonet.task_groups.LEAST_SHARED", 10)
+    monkeypatch.setattr("rhonet.experiments.task_groups.LEAST_SHARED", 10)
     out = tmp_path / "study"
     command = ["tasks", *crystals.arguments(), "--seeds", "2", "--workers", "1", "--out", str(out)]
     assert main(study_parser().parse_args(command)) == 0

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import tomli_w
 
-from rhonet.config import Config, ModelConfig, ViewConfig
-from rhonet.model_card import CARD_VERSION
-from rhonet.properties import PROPERTIES, Property
-from rhonet.standardize import Scale, Standardizer
+from rhonet.core.config import Config, ModelConfig, ViewConfig
+from rhonet.core.properties import PROPERTIES, Property
+from rhonet.core.standardize import Scale, Standardizer
+from rhonet.serving.model_card import CARD_VERSION
 
 # One of each kind, each scale, each dependence on the cell.
 ITEMS = (
@@ -33,7 +33,7 @@ def write_tiny_model(folder: Path) -> None:
     import keras
 
     from rhonet.models.network import build_network
-    from rhonet.serving import DensityModel, ServedMember, save_model
+    from rhonet.serving.exported_model import DensityModel, ServedMember, save_model
 
     folder.mkdir()
     standardizer = Standardizer(ITEMS, SCALES)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 import rhonet
-from rhonet.folder import Folder
-from rhonet.properties import Property
-from rhonet.records import RECORD_VERSION
+from rhonet.core.properties import Property
+from rhonet.data.folder import Folder
+from rhonet.data.records import RECORD_VERSION
 
 CARD_NAME = "card.toml"
 

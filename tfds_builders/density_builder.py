@@ -20,12 +20,12 @@ from apache_beam.metrics.metric import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
-from rhonet.builds import SPLIT, BuildError
-from rhonet.config import DEFAULT_SPACING
-from rhonet.folder import Folder, Sample, read_folder
+from rhonet.core.config import DEFAULT_SPACING
+from rhonet.core.properties import Property, parse_declaration
+from rhonet.data.builds import SPLIT, BuildError
+from rhonet.data.folder import Folder, Sample, read_folder
+from rhonet.data.records import RECORD_VERSION, Groups, Record, make_record
 from rhonet.formats import read_density
-from rhonet.properties import Property, parse_declaration
-from rhonet.records import RECORD_VERSION, Groups, Record, make_record
 from tfds_builders.card import CARD_NAME, Skipped, card_text
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class DensityConfig(tfds.core.BuilderConfig):
 
 
 class DensityBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Packs a folder into one split, `records`, of `rhonet.records.Record`s; subclasses name the folder.
+    """Packs a folder into one split, `records`, of `rhonet.data.records.Record`s; subclasses name the folder.
 
     `info.metadata` holds: record_version, spacing (Å), fingerprint (of the folder), about (dict from
     dataset.toml), properties (list of declarations, in the order of the label vector), rows, read, counts

@@ -32,10 +32,10 @@ from pymatgen.io.xcrysden import XSF
 from pyrho.utils import interpolate_fourier
 from scipy.signal import resample
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
+from rhonet.core.regrid import storage_grid, storage_shape
+from rhonet.data.records import to_float16
 from rhonet.formats import read_density
-from rhonet.records import to_float16
-from rhonet.regrid import storage_grid, storage_shape
 
 EDGE = 8.0
 SPACING = 0.25

@@ -29,18 +29,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rhonet.answers import inputs_of
-from rhonet.cli import start_tensorflow
-from rhonet.density import ChargeDensity
+from rhonet.cli.command import start_tensorflow
+from rhonet.core.density import ChargeDensity
 from rhonet.formats import read_density
-from rhonet.formats.writing import write_density
-from rhonet.model_card import NETWORK, VIEWS
-from rhonet.runs import git_commit
-from rhonet.triton.client import ServerPredictor, address_argument
-from rhonet.triton.config import NETWORK_MODEL, Settings
-from rhonet.triton.repository import write_repository
-from rhonet.triton.server import RunningServer, find_server, start_server
-from rhonet.triton.tensors import FEEDS
+from rhonet.formats.writers import write_density
+from rhonet.serving.answer_table import inputs_of
+from rhonet.serving.model_card import NETWORK, VIEWS
+from rhonet.serving.triton.client import ServerPredictor, address_argument
+from rhonet.serving.triton.config import NETWORK_MODEL, Settings
+from rhonet.serving.triton.repository import write_repository
+from rhonet.serving.triton.server import RunningServer, find_server, start_server
+from rhonet.serving.triton.tensors import FEEDS
+from rhonet.training.runs import git_commit
 from tools.serving_load import Load, ask_for, crystal
 
 Ask = Callable[[], object]
@@ -86,7 +86,7 @@ def main() -> int:
 def report(options: argparse.Namespace, scratch: Path) -> str:
     """All tables; needs TensorFlow and a Triton server."""
     from rhonet.export import export_model
-    from rhonet.serving import Predictor
+    from rhonet.serving.exported_model import Predictor
 
     backend = find_server().backend
     onnx = scratch / "onnx"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rhonet.density import ChargeDensity
-from rhonet.regrid import fourier_regrid
+from rhonet.core.density import ChargeDensity
+from rhonet.core.regrid import fourier_regrid
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pathlib import Path
 # Run as a script, Python looks for modules in tools/ only.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rhonet.cli import BAD_CALL, INTERRUPTED, OK, SOME_FAILED, end_like_ctrl_c
+from rhonet.cli.command import BAD_CALL, INTERRUPTED, OK, SOME_FAILED, end_like_ctrl_c
 from tools.dft.abinit_run import Abinit
 from tools.dft.candidates import Candidate, candidates, named_candidate
 from tools.dft.elements import ELEMENTS, find_element, valence_electrons

@@ -2,7 +2,7 @@
 
 manifest.json is the one record; the table and the settings are written from it. Every file is written under another
 name and renamed, the density first, then the manifest, then the table: whenever the process dies, the folder is one
-that rhonet.folder reads, and a further call fetches what is missing.
+that rhonet.data.folder reads, and a further call fetches what is missing.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 
 import tomli_w
 
-from rhonet.dataset_toml import SETTINGS_NAME
-from rhonet.folder import TABLE_NAME
-from rhonet.properties import PROPERTIES
+from rhonet.core.properties import PROPERTIES
+from rhonet.data.dataset_toml import SETTINGS_NAME
+from rhonet.data.folder import TABLE_NAME
 from tools.lock import sole_user
 from tools.materials_project_labels import SOURCES
 

@@ -29,16 +29,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rhonet.bootstrap import Metric, share_of
-from rhonet.calibration import NOVEL_SHARE, conformal_quantile
-from rhonet.cli import start_tensorflow
-from rhonet.config import Config, ViewConfig, load_config
-from rhonet.density import ChargeDensity
+from rhonet.cli.command import start_tensorflow
+from rhonet.core.config import Config, ViewConfig, load_config
+from rhonet.core.density import ChargeDensity
+from rhonet.data.splits import assign_by_element, assign_fold, position
+from rhonet.evaluation.bootstrap import Metric, share_of
+from rhonet.evaluation.scores import auc
 from rhonet.formats import FormatError, read_density
-from rhonet.runs import git_commit
-from rhonet.scores import auc
-from rhonet.splits import assign_by_element, assign_fold, position
-from rhonet.surroundings import Surroundings
+from rhonet.training.runs import git_commit
+from rhonet.uncertainty.calibration import NOVEL_SHARE, conformal_quantile
+from rhonet.uncertainty.training_peaks import Surroundings
 from tools.field_damage import DAMAGES, HARMLESS, Damage
 
 log = logging.getLogger("rhonet.novelty_power")
@@ -72,7 +72,7 @@ class Flag:
     @classmethod
     def fit(cls, sites: Sequence[np.ndarray], systems: Sequence[str]) -> Flag:
         """Calibrated as a trained ensemble is: each crystal is judged by the member that left its fold out."""
-        from rhonet.trust import distances_of
+        from rhonet.uncertainty.novelty import distances_of
 
         folds = np.array([assign_fold(system, folds=PARTS) for system in systems])
         members, distances = [], []
@@ -85,7 +85,7 @@ class Flag:
 
     def novelty(self, sites: Sequence[np.ndarray]) -> np.ndarray:
         """Novelties (n,) of n densities."""
-        from rhonet.trust import distances_of
+        from rhonet.uncertainty.novelty import distances_of
 
         return np.mean([distances_of(member, sites) for member in self.members], axis=0) / self.scale
 
@@ -179,9 +179,9 @@ def report(config: Config, *, manifest: Path | None) -> str:
 
 def read_crystals(config: Config) -> list[Crystal]:
     """The bundled crystals, as stored; without magnetization, which no site shows."""
-    from rhonet.builds import open_or_build
-    from rhonet.dataset import as_records
-    from rhonet.records import decode_record
+    from rhonet.data.builds import open_or_build
+    from rhonet.data.index import as_records
+    from rhonet.data.records import decode_record
 
     records: Any = as_records(open_or_build(config.data)).as_numpy_iterator()
     return [
@@ -209,14 +209,14 @@ def _finder(view: ViewConfig) -> Any:
     """Graph from a grid and its lattice to sites."""
     import tensorflow as tf
 
-    from rhonet import views
-    from rhonet.sites import find_sites
+    from rhonet.uncertainty.density_peaks import find_sites
+    from rhonet.views import render
 
     @tf.function(
         input_signature=[tf.TensorSpec((None, None, None), tf.float32), tf.TensorSpec((3, 3), tf.float64)],
     )
     def find(values: tf.Tensor, lattice: tf.Tensor) -> tf.Tensor:
-        return find_sites(views.spectrum(values, tf.zeros((0, 0, 0)), lattice, view))
+        return find_sites(render.spectrum(values, tf.zeros((0, 0, 0)), lattice, view))
 
     return find
 

@@ -3,7 +3,7 @@
 
     python tools/pack_crystals.py /work/shared/dft tfds_builders/dft_crystals/archive
 
-SOURCE is a folder as rhonet.folder reads it, DEST such a folder with parts densities-000.h5, ... and is
+SOURCE is a folder as rhonet.data.folder reads it, DEST such a folder with parts densities-000.h5, ... and is
 created if need be. Densities go to the 0.25 Å storage grid in float16; plane waves beyond it are dropped.
 Parts that exist are never touched: what is new, or was computed anew under the same id, goes into further
 parts, and its row is added or replaced (never settings B by settings A). The version in dataset.toml rises by
@@ -42,13 +42,13 @@ import numpy as np
 # Run as a script, Python looks for modules in tools/ only.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rhonet.config import DEFAULT_SPACING
-from rhonet.density import ChargeDensity
-from rhonet.folder import SETTINGS_NAME, TABLE_NAME, Folder, Sample, read_folder
+from rhonet.core.config import DEFAULT_SPACING
+from rhonet.core.density import ChargeDensity
+from rhonet.core.regrid import storage_grid
+from rhonet.core.text import counted
+from rhonet.data.folder import SETTINGS_NAME, TABLE_NAME, Folder, Sample, read_folder
+from rhonet.data.records import to_float16
 from rhonet.formats import read_density
-from rhonet.phrases import counted
-from rhonet.records import to_float16
-from rhonet.regrid import storage_grid
 from tools.dft.formation import formation_energies
 
 CRYSTALS_PER_PART = 250

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import ase
 import numpy as np
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 
 WARM_UP = 2
 # Atoms per Å³, electrons of each, and the width of its cloud, Å: those of an ordinary crystal.

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md: every setting with its default, from the dataclasses of rhonet.config.
+"""Writes docs/settings.md: every setting with its default, from the dataclasses of rhonet.core.config.
 
 python tools/settings_page.py > docs/settings.md
 """
@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import re
 
-from rhonet.config import Config, config_names
+from rhonet.core.config import Config, config_names
 
 _HEAD = """# Settings
 

@@ -27,13 +27,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rhonet.answers import Answer
-from rhonet.cli import start_tensorflow
-from rhonet.density import ChargeDensity
-from rhonet.triton.client import RefusedError, ServerPredictor, address_argument
-from rhonet.triton.config import DENSITY_MODEL, NETWORK_MODEL, Settings
-from rhonet.triton.repository import write_repository
-from rhonet.triton.server import RunningServer, find_server, start_server
+from rhonet.cli.command import start_tensorflow
+from rhonet.core.density import ChargeDensity
+from rhonet.serving.answer_table import Answer
+from rhonet.serving.triton.client import RefusedError, ServerPredictor, address_argument
+from rhonet.serving.triton.config import DENSITY_MODEL, NETWORK_MODEL, Settings
+from rhonet.serving.triton.repository import write_repository
+from rhonet.serving.triton.server import RunningServer, find_server, start_server
 from tools.serving_load import crystal
 
 MAX_GRID_POINTS = 40**3
@@ -71,7 +71,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     start_tensorflow()
     from rhonet.export import export_model
-    from rhonet.serving import Predictor
+    from rhonet.serving.exported_model import Predictor
 
     predictor = Predictor(options.model)
     good = [

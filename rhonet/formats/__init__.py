@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from rhonet.formats.addition import add_densities, check_parts, named_files
-from rhonet.formats.source import FormatError, open_source
+from rhonet.formats.parsing.source import FormatError, open_source
 from rhonet.formats.table import FORMATS, choose_format
 
 if TYPE_CHECKING:

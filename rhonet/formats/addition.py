@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rhonet.density import ChargeDensity, ElectronCount
+from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.formats.check import build_density
-from rhonet.formats.source import FormatError, Source
+from rhonet.formats.parsing.source import FormatError, Source
 
 PLUS = "+"
 _SUPERPOSED = "AECCAR1"

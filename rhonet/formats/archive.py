@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rhonet.density import ChargeDensity, ElectronCount
+from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.formats.check import build_density
 from rhonet.formats.crystal import build_atoms, check_lattice
-from rhonet.formats.hdf5 import Hdf5File, open_hdf5, shown_names
-from rhonet.formats.source import FormatError, Source, open_source
+from rhonet.formats.parsing.hdf5 import Hdf5File, open_hdf5, shown_names
+from rhonet.formats.parsing.source import FormatError, Source, open_source
 
 ELECTRONS_TOLERANCE = 1e-3
 _NAMES_TO_SHOW = 5

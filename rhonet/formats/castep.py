@@ -11,14 +11,14 @@ import re
 
 import numpy as np
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from rhonet.formats.castep_cell import find_atoms
 from rhonet.formats.check import build_density, refuse_entry
+from rhonet.formats.companion_files import castep_electrons
 from rhonet.formats.crystal import LONGEST_ANGSTROM, check_lattice
-from rhonet.formats.neighbours import castep_electrons
-from rhonet.formats.numerals import parse_floats, shown
-from rhonet.formats.source import Source
-from rhonet.formats.text import TextScanner
+from rhonet.formats.parsing.numerals import parse_floats, shown
+from rhonet.formats.parsing.source import Source
+from rhonet.formats.parsing.text import TextScanner
 
 _PIECE = 1 << 17
 _SPINS = re.compile(r"\s*(\d)\s+(?:([TF])\s+)?!\s*nspins.*")

@@ -11,10 +11,10 @@ from ase.data import atomic_numbers
 from ase.geometry import cell_to_cellpar, cellpar_to_cell
 from ase.units import Bohr
 
+from rhonet.formats.companion_files import find_neighbour
 from rhonet.formats.crystal import LONGEST_ANGSTROM
-from rhonet.formats.neighbours import find_neighbour
-from rhonet.formats.numerals import parse_floats
-from rhonet.formats.source import FormatError, Source, open_source
+from rhonet.formats.parsing.numerals import parse_floats
+from rhonet.formats.parsing.source import FormatError, Source, open_source
 
 MAX_CELL_BYTES = 8 << 20
 _SAME_CELL = 1e-3

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rhonet.density import ChargeDensity, ElectronCount
-from rhonet.formats.amount import Convention, check_amount
-from rhonet.formats.source import Source
+from rhonet.core.density import ChargeDensity, ElectronCount
+from rhonet.formats.parsing.source import Source
+from rhonet.formats.units import Convention, check_amount
 
 if TYPE_CHECKING:
     import ase

@@ -13,13 +13,13 @@ import ase
 import numpy as np
 from ase.data import atomic_numbers
 
-from rhonet.density import ChargeDensity
-from rhonet.formats.amount import times_volume
+from rhonet.core.density import ChargeDensity
 from rhonet.formats.check import build_density, refuse_entry
 from rhonet.formats.crystal import LONGEST_ANGSTROM, check_lattice
-from rhonet.formats.json_numbers import JsonNumbers
-from rhonet.formats.numerals import shown
-from rhonet.formats.source import Source
+from rhonet.formats.parsing.json_numbers import JsonNumbers
+from rhonet.formats.parsing.numerals import shown
+from rhonet.formats.parsing.source import Source
+from rhonet.formats.units import times_volume
 
 _OTHER_CLASSES = {"Locpot": "a potential", "Elfcar": "an electron localisation function"}
 _NESTING = 3

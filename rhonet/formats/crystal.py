@@ -8,7 +8,7 @@ import ase
 import numpy as np
 from ase.data import atomic_numbers
 
-from rhonet.formats.source import Source
+from rhonet.formats.parsing.source import Source
 
 HEAVIEST = 118
 # Far beyond any cell, and any reciprocal cell in 1/bohr; they keep what is computed from cells finite.

@@ -8,13 +8,13 @@ import ase
 import numpy as np
 from ase.units import Bohr
 
-from rhonet.density import ChargeDensity, ElectronCount
+from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.formats.check import build_density
 from rhonet.formats.cube_unit import find_cube_unit
-from rhonet.formats.numerals import counted, parse_floats, shown
-from rhonet.formats.source import Source
-from rhonet.formats.text import TextScanner
-from rhonet.formats.wording import one_spin_density, other_field, with_article
+from rhonet.formats.field_names import one_spin_density, other_field, with_article
+from rhonet.formats.parsing.numerals import counted, parse_floats, shown
+from rhonet.formats.parsing.source import Source
+from rhonet.formats.parsing.text import TextScanner
 
 _PIECE = 1 << 18
 _HEAVIEST = 118

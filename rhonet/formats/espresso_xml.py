@@ -11,10 +11,10 @@ import ase
 import numpy as np
 from ase.units import Bohr
 
-from rhonet.density import ElectronCount
+from rhonet.core.density import ElectronCount
 from rhonet.formats.crystal import atomic_number, build_atoms, check_lattice
-from rhonet.formats.numerals import parse_floats, parse_integers
-from rhonet.formats.source import Source, open_source
+from rhonet.formats.parsing.numerals import parse_floats, parse_integers
+from rhonet.formats.parsing.source import Source, open_source
 
 _SCHEMA = "data-file-schema.xml"
 # Everything that is read stands before the band energies, which are most of the file.

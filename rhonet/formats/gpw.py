@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.density import ChargeDensity, ElectronCount
+from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.formats.check import build_density, refuse_entry
-from rhonet.formats.source import Source
+from rhonet.formats.parsing.source import Source
 
 ELECTRONS_TOLERANCE = 1e-3
 _CUBE = "write a cube file with GPAW: ase.io.write('rho.cube', atoms, data=calc.get_pseudo_density() * Bohr**3)"

@@ -9,8 +9,8 @@ import ase
 import numpy as np
 from ase.data import atomic_numbers
 
-from rhonet.formats.numerals import parse_float, parse_floats, parse_integers, shown, without_comment
-from rhonet.formats.text import TextScanner
+from rhonet.formats.parsing.numerals import parse_float, parse_floats, parse_integers, shown, without_comment
+from rhonet.formats.parsing.text import TextScanner
 
 _MAX_SPECIES_LINES = 50
 

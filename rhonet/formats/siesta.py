@@ -16,12 +16,12 @@ import ase.io
 import numpy as np
 from ase.units import Bohr
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from rhonet.formats.check import build_density, refuse_entry
 from rhonet.formats.crystal import check_lattice
-from rhonet.formats.netcdf import read_header, read_variables
-from rhonet.formats.numerals import shown
-from rhonet.formats.source import Source
+from rhonet.formats.parsing.netcdf import read_header, read_variables
+from rhonet.formats.parsing.numerals import shown
+from rhonet.formats.parsing.source import Source
 
 # Cells are single precision here and have nine decimals in an .XV file.
 CELL_TOLERANCE_ANGSTROM = 1e-3

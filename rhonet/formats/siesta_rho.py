@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from ase.units import Bohr
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from rhonet.formats.check import check_magnitude, refuse_entry
 from rhonet.formats.crystal import check_lattice
+from rhonet.formats.parsing.source import ContentStream, Source
 from rhonet.formats.siesta import density_of_components
-from rhonet.formats.source import ContentStream, Source
 
 _PRECISIONS = {4: "<f4", 8: "<f8"}
 _SUFFIX = ".RHO"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rhonet.formats.numerals import parse_floats, without_comment
-from rhonet.formats.source import FormatError, Source
+from rhonet.formats.parsing.numerals import parse_floats, without_comment
+from rhonet.formats.parsing.source import FormatError, Source
 
 _LINES_OF_COMMENTS = 100
 _XSF_KEYWORDS = {"ANIMSTEPS", "CRYSTAL", "SLAB", "POLYMER", "MOLECULE", "PRIMVEC", "ATOMS", "BEGIN_INFO"}
@@ -94,7 +94,7 @@ def is_gpaw(source: Source) -> bool:
 def _hdf5_names(source: Source) -> frozenset[str]:
     if not is_hdf5(source):
         return frozenset()
-    from rhonet.formats.hdf5 import root_names
+    from rhonet.formats.parsing.hdf5 import root_names
 
     return root_names(source)
 
@@ -102,7 +102,7 @@ def _hdf5_names(source: Source) -> frozenset[str]:
 def _netcdf_names(source: Source) -> frozenset[str]:
     if not source.head.startswith(b"CDF"):
         return _hdf5_names(source)
-    from rhonet.formats.netcdf import read_header
+    from rhonet.formats.parsing.netcdf import read_header
 
     try:
         return frozenset(read_header(source))

@@ -10,8 +10,8 @@ import ase.io
 import ase.io.formats
 import numpy as np
 
-from rhonet.density import ChargeDensity
-from rhonet.formats.source import FormatError
+from rhonet.core.density import ChargeDensity
+from rhonet.formats.parsing.source import FormatError
 
 LATTICE_TOLERANCE = 1e-3
 

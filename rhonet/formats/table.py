@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from rhonet.formats import sniff
-from rhonet.formats.source import Source
+from rhonet.formats.parsing.source import Source
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ FORMATS = (
     Format(
         "pymatgen_hdf5",
         "pymatgen's Chgcar (HDF5)",
-        "rhonet.formats.volumetric_hdf5",
+        "rhonet.formats.pymatgen_hdf5",
         sniff.is_pymatgen_hdf5,
         r"(?i:^CHGCAR.*\.hdf5)$",
     ),

@@ -12,14 +12,14 @@ import re
 
 import numpy as np
 
-from rhonet.density import ChargeDensity
-from rhonet.formats.amount import times_volume
+from rhonet.core.density import ChargeDensity
 from rhonet.formats.check import build_density, refuse_entry
-from rhonet.formats.neighbours import vasp_electrons
-from rhonet.formats.numerals import parse_floats, parse_integers, shown
+from rhonet.formats.companion_files import vasp_electrons
+from rhonet.formats.parsing.numerals import parse_floats, parse_integers, shown
+from rhonet.formats.parsing.source import Source
+from rhonet.formats.parsing.text import TextScanner
 from rhonet.formats.poscar import read_poscar
-from rhonet.formats.source import Source
-from rhonet.formats.text import TextScanner
+from rhonet.formats.units import times_volume
 
 _PARTIAL = {
     r"AECCAR0": "AECCAR0 holds the core electrons only.",

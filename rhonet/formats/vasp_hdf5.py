@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import ase
 import numpy as np
 
-from rhonet.density import ChargeDensity, ElectronCount
-from rhonet.formats.amount import times_volume
+from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.formats.check import build_density, refuse_entry
 from rhonet.formats.crystal import atomic_number, build_atoms, check_lattice
-from rhonet.formats.hdf5 import Hdf5File, open_hdf5, shown_names
-from rhonet.formats.source import Source, open_source
+from rhonet.formats.parsing.hdf5 import Hdf5File, open_hdf5, shown_names
+from rhonet.formats.parsing.source import Source, open_source
+from rhonet.formats.units import times_volume
 
 _STRUCTURES = ("structure/positions", "results/positions", "locpot/position")
 _ELECTRONS = "results/electron_eigenvalues/nelectrons"

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 from ase.units import Bohr
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from rhonet.formats.digits import rows_of_numbers
 
 _COLUMNS = 6

@@ -14,13 +14,13 @@ import ase
 import numpy as np
 from ase.data import atomic_numbers
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from rhonet.formats.check import build_density
 from rhonet.formats.crystal import LONGEST_ANGSTROM, check_lattice
-from rhonet.formats.numerals import counted, parse_floats, parse_integers, shown
-from rhonet.formats.source import Source
-from rhonet.formats.text import TextScanner
-from rhonet.formats.wording import UNITS, one_spin_density, other_field, with_article
+from rhonet.formats.field_names import UNITS, one_spin_density, other_field, with_article
+from rhonet.formats.parsing.numerals import counted, parse_floats, parse_integers, shown
+from rhonet.formats.parsing.source import Source
+from rhonet.formats.parsing.text import TextScanner
 from rhonet.formats.xsf_cell import Grid, Periodic, as_periodic
 from rhonet.formats.xsf_unit import find_unit
 

@@ -9,7 +9,7 @@ import ase
 import ase.build
 import numpy as np
 
-from rhonet.formats.source import Source
+from rhonet.formats.parsing.source import Source
 
 _SAME_VALUE, _SAME_VALUE_OF_LARGEST = 1e-4, 1e-6
 _WHOLE_PERIODS_TOLERANCE = 5e-4

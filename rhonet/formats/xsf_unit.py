@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import ase
 
-from rhonet.formats.amount import is_plausible
-from rhonet.formats.numerals import shown
-from rhonet.formats.source import Source
-from rhonet.formats.wording import UNITS, stated_unit
+from rhonet.formats.field_names import UNITS, stated_unit
+from rhonet.formats.parsing.numerals import shown
+from rhonet.formats.parsing.source import Source
+from rhonet.formats.units import is_plausible
 
 _WRITERS = {"critic2": "e/bohr³", "pwscf": "e/bohr³"}
 

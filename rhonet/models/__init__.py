@@ -1,1 +1,4 @@
-"""Networks: encoders of the density cube, and the multi-output network around them."""
+"""Networks: encoders of the cube, heads and losses, in Keras alone.
+
+Imports core; `keras.layers` and `keras.ops` only, so that every network also runs on JAX. Start with network.py.
+"""

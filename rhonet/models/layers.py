@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from rhonet.properties import Property
-from rhonet.standardize import Scale, Standardizer
+from rhonet.core.properties import Property
+from rhonet.core.standardize import Scale, Standardizer
 
 
 @keras.saving.register_keras_serializable("rhonet")

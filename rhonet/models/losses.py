@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from rhonet.properties import Property
+from rhonet.core.properties import Property
 
 HUBER_DELTA = 1.0
 

@@ -3,8 +3,9 @@
 The paper names the ingredients (several receptive fields in parallel, attention, one output per property)
 but neither sizes nor code; every number here is our choice, made for speed on CPUs too: no normalisation
 or convolution at full resolution, matrix products over patches where the grid is halved. Beside the convolutions,
-a second branch reads the distribution of the channels' values over the whole cube (`rhonet.models.values`): from few
-hundred crystals that is learned far better than what convolutions find (docs/results.md).
+a second branch reads the distribution of the channels' values over the whole cube
+(`rhonet.models.value_distribution`): from few hundred crystals that is learned far better than what convolutions find
+(docs/results.md).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from keras import layers
 
 from rhonet.models.layers import AttentionPooling3D, Patches3D, PeriodicPadding3D, ResidualScale
 from rhonet.models.sizes import DROPOUT, TRUNK_WIDTHS
-from rhonet.models.values import FittedScale, encode_values
+from rhonet.models.value_distribution import FittedScale, encode_values
 
 
 @dataclass(frozen=True)

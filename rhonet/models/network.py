@@ -7,13 +7,13 @@ import dataclasses
 import keras
 from keras import layers
 
-from rhonet.config import ConfigError, ModelConfig, ViewConfig
-from rhonet.models import msa3dcnn, plain3dcnn, values
+from rhonet.core.config import ConfigError, ModelConfig, ViewConfig
+from rhonet.core.standardize import Standardizer
+from rhonet.models import msa3dcnn, plain3dcnn, value_distribution
 from rhonet.models.layers import LatticeFeatures, PhysicalUnits
 from rhonet.models.sizes import DROPOUT, TRUNK_WIDTHS
-from rhonet.standardize import Standardizer
 
-ENCODERS = {"msa3dcnn": msa3dcnn, "plain3dcnn": plain3dcnn, "values": values}
+ENCODERS = {"msa3dcnn": msa3dcnn, "plain3dcnn": plain3dcnn, "values": value_distribution}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from gzip import compress
 
 import pytest
 
-from rhonet.folder import read_folder
+from rhonet.data.folder import read_folder
 from tests.conftest import REPOSITORY
 from tests.dft.runners import FakeRunner, fake_program
 from tools import generate_dft

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rhonet.folder import read_folder
+from rhonet.data.folder import read_folder
 from rhonet.formats import read_density
 from tests.conftest import REPOSITORY
 from tests.synthetic import density_of, spin_of

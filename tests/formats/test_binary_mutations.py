@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from rhonet.formats import FormatError, read_density
 from tests.synthetic import random_density, write_archive
 from tests.synthetic_binary import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rhonet.formats.castep as castep_module
-from rhonet.density import ElectronCount
+from rhonet.core.density import ElectronCount
 from rhonet.formats import FormatError, read_density
 from tests.synthetic import (
     CUBIC,

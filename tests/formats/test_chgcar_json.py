@@ -12,7 +12,7 @@ from monty.json import MontyEncoder
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.outputs import Chgcar, Elfcar, Locpot
 
-import rhonet.formats.json_numbers as json_numbers
+import rhonet.formats.parsing.json_numbers as json_numbers
 from rhonet.formats import FormatError, read_density
 from tests.synthetic import LEFT_HANDED, atoms_of, chgcar_json, chgcar_text, density_of, random_density, spin_of
 

@@ -13,9 +13,9 @@ import zipfile
 import numpy as np
 import pytest
 
-import rhonet.formats.source as source_module
+import rhonet.formats.parsing.source as source_module
 from rhonet.formats import FORMATS, FormatError, read_density
-from rhonet.formats.source import open_source
+from rhonet.formats.parsing.source import open_source
 from rhonet.formats.table import Format, choose_format
 from tests.synthetic import chgcar_text, cube_text, random_density, write_archive
 

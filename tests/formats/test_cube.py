@@ -7,7 +7,7 @@ import pytest
 from ase.units import Bohr
 
 import rhonet.formats.cube as cube_module
-from rhonet.density import ElectronCount
+from rhonet.core.density import ElectronCount
 from rhonet.formats import FormatError, read_density
 from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED, atoms_of, cube_text, density_of, random_density
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from rhonet.formats import FormatError, read_density
 from tests.synthetic import castep_text, chgcar_json, chgcar_text, cube_text, random_density, xsf_text
 

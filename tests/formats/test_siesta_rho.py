@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.units import Bohr
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from rhonet.formats import FormatError, read_density
 from tests.synthetic import SKEWED, random_density, spin_of
 

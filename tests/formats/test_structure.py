@@ -6,10 +6,10 @@ import ase
 import numpy as np
 import pytest
 
-from rhonet.density import ElectronCount
+from rhonet.core.density import ElectronCount
 from rhonet.formats import FormatError, read_density
 from rhonet.formats.check import build_density
-from rhonet.formats.source import open_source
+from rhonet.formats.parsing.source import open_source
 from tests.synthetic import atoms_of, chgcar_text, random_density
 
 DENSITY = random_density()

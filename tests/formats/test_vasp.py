@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import rhonet.formats.text as text_module
+import rhonet.formats.parsing.text as text_module
 from rhonet.formats import FormatError, read_density
 from tests.synthetic import (
     CUBIC,

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from rhonet.core.properties import Property
+from rhonet.core.standardize import Scale, Standardizer
 from rhonet.models.layers import (
     AttentionPooling3D,
     LatticeFeatures,
@@ -16,8 +18,6 @@ from rhonet.models.layers import (
     ResidualScale,
     cell_volume,
 )
-from rhonet.properties import Property
-from rhonet.standardize import Scale, Standardizer
 from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED
 
 PROPERTIES = (

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import log_loss
 
+from rhonet.core.properties import Property
 from rhonet.models.losses import HUBER_DELTA, task_losses
-from rhonet.properties import Property
 
 GAP = Property("gap")
 METAL = Property("metal", kind="binary")

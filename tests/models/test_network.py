@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from rhonet.config import MODELS, SIZES, VIEW_KINDS, ConfigError, ModelConfig, ViewConfig
+from rhonet.core.config import MODELS, SIZES, VIEW_KINDS, ConfigError, ModelConfig, ViewConfig
+from rhonet.core.properties import Property
+from rhonet.core.standardize import Scale, Standardizer
 from rhonet.models.network import Network, build_network
-from rhonet.properties import Property
-from rhonet.standardize import Scale, Standardizer
 from tests.crystals import run_code
 from tests.synthetic import CUBIC, SKEWED
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from rhonet.records import RECORD_VERSION
+from rhonet.data.records import RECORD_VERSION
 from tfds_builders.density_builder import DensityBuilder
 
 
@@ -16,7 +16,7 @@ class Builder(DensityBuilder):
 
     VERSION = tfds.core.Version(f"{RECORD_VERSION}.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {
-        f"{RECORD_VERSION}.0.0": f"Records of version {RECORD_VERSION} (rhonet.records)."
+        f"{RECORD_VERSION}.0.0": f"Records of version {RECORD_VERSION} (rhonet.data.records)."
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Pass as manual_dir a folder with density files (CHGCAR, cube, ...), properties.csv with the columns "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from rhonet.folder import SETTINGS_NAME
+from rhonet.data.folder import SETTINGS_NAME
 from tfds_builders.density_builder import DensityBuilder
 
 ARCHIVE = Path(__file__).parent / "archive"

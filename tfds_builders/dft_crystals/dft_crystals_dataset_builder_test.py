@@ -3,7 +3,7 @@
 import pytest
 import tensorflow_datasets as tfds
 
-from rhonet.folder import read_folder
+from rhonet.data.folder import read_folder
 from tfds_builders.dft_crystals.dft_crystals_dataset_builder import ARCHIVE, Builder
 
 

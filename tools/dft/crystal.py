@@ -10,7 +10,7 @@ from pathlib import Path
 import ase
 import numpy as np
 
-from rhonet.density import ChargeDensity
+from rhonet.core.density import ChargeDensity
 from tools.dft.abinit_input import HARD_CUTOFF, SMEARING, SOFT_CUTOFF, Task, cutoff_for
 from tools.dft.abinit_output import read_density
 from tools.dft.abinit_run import Runner

@@ -13,9 +13,9 @@ from typing import TypeVar
 import h5py
 import numpy as np
 
-from rhonet.dataset_toml import SETTINGS_NAME
-from rhonet.density import ChargeDensity
-from rhonet.folder import TABLE_NAME
+from rhonet.core.density import ChargeDensity
+from rhonet.data.dataset_toml import SETTINGS_NAME
+from rhonet.data.folder import TABLE_NAME
 from tools.dft.errors import GenerateError
 from tools.dft.formation import lowest_energies
 from tools.dft.records import CrystalRecord, ReferenceRecord, crystal_record, record_text, reference_record

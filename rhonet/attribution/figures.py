@@ -1,0 +1,46 @@
+"""Pictures of where in a crystal a prediction comes from, beside its density."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from rhonet.attribution.integrated_gradients import Attribution
+from rhonet.core.density import ChargeDensity
+from rhonet.core.properties import Property
+from rhonet.reports.plots.density import Field, slices_figure
+
+# Colours need an extent where everything is zero.
+_LEAST = 1e-12
+_LINEAR = 0.3
+
+
+def attribution_figure(attribution: Attribution, item: Property, *, title: str) -> Figure:
+    """Slices of ρ and, below on the same planes, of the attributions to ρ and to the magnetization if any.
+
+    Args:
+        attribution: integrated gradients.
+        item: what is predicted.
+        title: above the figure.
+    """
+    unit = f"({item.unit}/Å³)" if item.unit else "(1/Å³)"
+    symbol = item.symbol or item.name
+    fields = [_density_field(attribution.density), _signed_field(attribution.values, f"{symbol} by ρ {unit}")]
+    if attribution.magnetization is not None:
+        fields.append(_signed_field(attribution.magnetization, f"{symbol} by m {unit}"))
+    return slices_figure(attribution.density, fields, title=title)
+
+
+def map_figure(density: ChargeDensity, values: np.ndarray, *, title: str) -> Figure:
+    """Slices of ρ and, below on the same planes, of how a Grad-CAM map (nx, ny, nz) departs from its mean."""
+    mean = float(values.mean())
+    label = f"Grad-CAM {'−' if mean >= 0 else '+'} {abs(mean):.2g}"
+    return slices_figure(density, [_density_field(density), _signed_field(values - mean, label)], title=title)
+
+
+def _density_field(density: ChargeDensity) -> Field:
+    return Field(density.values, "ρ (e/Å³)")
+
+
+def _signed_field(values: np.ndarray, label: str) -> Field:
+    return Field(values, label, least=_LEAST, linear=_LINEAR)

@@ -1,0 +1,5 @@
+"""Densities, properties, predictions, settings and errors: the nouns that every other wing speaks of.
+
+Imports nothing else of rhonet, and neither TensorFlow nor Keras. Start with density.py (ChargeDensity) and
+config.py (every setting and its default).
+"""

@@ -1,0 +1,159 @@
+"""What a density says about itself, condensed: enough to compare the densities of a folder without keeping them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rhonet.core.config import DEFAULT_SPACING
+from rhonet.core.density import ChargeDensity
+from rhonet.data.checks.summary import Sheet, make_sheet
+from rhonet.data.dataset_toml import FolderError
+from rhonet.data.folder import Sample
+from rhonet.data.records import decode_record, make_record
+from rhonet.formats import read_density
+
+# Shells of plane waves, 1/Å: every grid of 0.5 Å spacing holds them all.
+_SHELLS = np.arange(0.25, 6.01, 0.25)
+_SHELL_WIDTH = 0.25
+
+
+@dataclass(frozen=True)
+class DensityFacts:
+    """One density of a folder.
+
+    id, file: as the table names them.
+    error: why it cannot be used, "" if it can.
+    sheet: what it holds, None where it cannot be used.
+    formula: reduced, "" if the species are unknown.
+    chemical_system: group that it is split by.
+    elements: atoms in the cell by element, where the file (or the structure given for it) names its atoms.
+    spectrum: `radial_spectrum`.
+    """
+
+    id: str
+    file: str
+    error: str = ""
+    sheet: Sheet | None = None
+    formula: str = ""
+    chemical_system: str = ""
+    elements: Mapping[str, int] = field(default_factory=dict)
+    spectrum: tuple[float, ...] = ()
+
+    @property
+    def n_electrons(self) -> float:
+        """Integral of ρ, NaN where the density cannot be used."""
+        return self.sheet.n_electrons if self.sheet else np.nan
+
+    @property
+    def volume(self) -> float:
+        """Of the cell, Å³; NaN where the density cannot be used."""
+        return self.sheet.volume if self.sheet else np.nan
+
+    @property
+    def moment(self) -> float:
+        """Integral of the magnetization, µB; NaN without spin."""
+        moment = self.sheet.total_moment if self.sheet else None
+        return np.nan if moment is None else moment
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms in the cell, 0 where they are unknown."""
+        return sum(self.elements.values())
+
+    @property
+    def n_formula_units(self) -> int:
+        """Reduced formula units in the cell, 0 where the atoms are unknown."""
+        return math.gcd(*self.elements.values())
+
+
+def read_facts(sample: Sample) -> DensityFacts:
+    """Facts of one density, read and turned into a record just as a build does; what fails is in `error`."""
+    try:
+        density = read_density(sample.path, entry=sample.entry, structure=sample.structure)
+        record = make_record(density, sample=sample, properties=(), spacing=DEFAULT_SPACING)
+    except (ValueError, OSError, MemoryError) as error:
+        message = str(error) or type(error).__name__
+        named = message if str(sample.path.parent) in message else f"{sample.path}: {message}"
+        return DensityFacts(sample.id, sample.file, error=named)
+    return DensityFacts(
+        sample.id,
+        sample.file,
+        sheet=make_sheet(sample.file, density),
+        formula=record["formula"],
+        chemical_system=record["groups"]["chemical_system"],
+        elements=Counter(density.atoms.get_chemical_symbols()) if density.atoms is not None else {},
+        spectrum=tuple(radial_spectrum(decode_record(record)).tolist()),
+    )
+
+
+def gather_facts(samples: Sequence[Sample], *, workers: int = 1) -> Iterator[DensityFacts]:
+    """Facts of each sample, in order; each worker holds one density at a time.
+
+    Args:
+        samples: rows of a table.
+        workers: processes; 1 reads in this one.
+
+    Raises:
+        FolderError: a worker was killed from outside, most likely for want of memory.
+    """
+    if workers == 1:
+        yield from map(read_facts, samples)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_be_quiet) as pool:
+        try:
+            yield from pool.map(read_facts, samples, chunksize=1)
+        except BrokenProcessPool as error:
+            raise FolderError(
+                f"a process that read densities was killed, perhaps for want of memory; take fewer than {workers} "
+                "--workers"
+            ) from error
+
+
+def radial_spectrum(density: ChargeDensity) -> np.ndarray:
+    """Strength of the plane waves of a density by wavelength: equal for equal crystals, however they are given.
+
+    Shifts, rotations, other choices of the cell (supercells too), grid and file format change nothing; crystals
+    that differ in the lengths of their lattice or in their atoms differ here.
+
+    Returns:
+        (1 + 2·24,): the mean density, the root of the summed squares of the plane waves in 24 soft shells of |G|
+        from 0.25 to 6 /Å, all e/Å³; and the same of the magnetization with its mean in the first shell, µB/Å³
+        (zeros without spin).
+    """
+    mean = float(density.values.mean(dtype=np.float64))
+    lengths, power = _long_waves(density.values, density.lattice)
+    shells = _shell_power(lengths[1:], power[1:])
+    magnetization = density.collinear_magnetization()
+    spins = np.zeros(len(_SHELLS))
+    if magnetization is not None:
+        spins = _shell_power(*_long_waves(magnetization, density.lattice))
+    return np.concatenate([[mean], np.sqrt(shells), np.sqrt(spins)])
+
+
+def _long_waves(values: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """|G| and |f(G)|² of the plane waves up to the last shell and a little beyond, the mean first."""
+    spectrum = np.fft.fftn(values) / values.size
+    limits = (_SHELLS[-1] + 4 * _SHELL_WIDTH) * np.linalg.norm(lattice, axis=1) / (2 * np.pi)
+    turns = [np.fft.fftfreq(size, 1 / size) for size in values.shape]
+    kept = [np.flatnonzero(abs(turn) <= limit) for turn, limit in zip(turns, limits, strict=True)]
+    counts = np.stack(np.meshgrid(*(turn[at] for turn, at in zip(turns, kept, strict=True)), indexing="ij"), axis=-1)
+    lengths = np.linalg.norm(counts.reshape(-1, 3) @ (2 * np.pi * np.linalg.inv(lattice).T), axis=1)
+    return lengths, np.abs(spectrum[np.ix_(*kept)].ravel()) ** 2
+
+
+def _shell_power(lengths: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """Summed power in soft shells, so that a wave at the border of two counts in both."""
+    return np.array([power @ np.exp(-(((lengths - shell) / _SHELL_WIDTH) ** 2) / 2) for shell in _SHELLS])
+
+
+def _be_quiet() -> None:
+    logging.getLogger().setLevel(logging.ERROR)

@@ -1,0 +1,271 @@
+"""All that a check of a user's folder found: gathered once, as text for people and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import rhonet
+from rhonet.core.text import counted, printable
+from rhonet.data.checks.densities import (
+    check_duplicates,
+    check_electrons,
+    check_labels_by_density,
+    check_reading,
+    valence_electrons,
+)
+from rhonet.data.checks.facts import DensityFacts
+from rhonet.data.checks.finding import ERROR, LEVELS, NOTE, WARNING, Finding, some_of
+from rhonet.data.checks.labels import LabelSummary, check_labels, default_split, suggest_declarations, summarise_labels
+from rhonet.data.checks.search import Search, other_parts
+from rhonet.data.dataset_toml import SETTINGS_NAME, FolderError, read_settings
+from rhonet.data.folder import CheckedFolder, Folder, Sample
+from rhonet.data.properties_csv import TABLE_NAME
+from rhonet.data.splits import SPLITS
+
+MADE_BY = "python -m rhonet.prepare"
+_HEADINGS = {
+    ERROR: "errors: training stops, or leaves the row out",
+    WARNING: "warnings: this looks wrong",
+    NOTE: "notes",
+}
+_FINDINGS_TO_SHOW = 20
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What a folder holds and what is wrong with it.
+
+    path: the folder.
+    has_table: is there a properties.csv?
+    facts: one per density, in the order of the table, or of the file names where there is none.
+    labels: one per property column with labels.
+    findings: errors first, then warnings, then notes.
+    declarations: suggested lines for dataset.toml, "" where nothing is missing.
+    """
+
+    path: Path
+    has_table: bool
+    facts: tuple[DensityFacts, ...]
+    labels: tuple[LabelSummary, ...]
+    findings: tuple[Finding, ...]
+    declarations: str
+
+    @property
+    def has_problems(self) -> bool:
+        """Is there an error or a warning?"""
+        return any(found.level != NOTE for found in self.findings)
+
+    def to_text(self) -> str:
+        """Tables of labels and splits, then the findings, the first 20 of each level."""
+        parts = [self._overview()]
+        if self.labels:
+            parts.append(_label_table(self.labels))
+        for level in LEVELS:
+            found = [one for one in self.findings if one.level == level]
+            lines = [f"  {printable(one.text)}" for one in found[:_FINDINGS_TO_SHOW]]
+            if len(found) > len(lines):
+                lines.append(f"  ... and {len(found) - len(lines)} more in the report")
+            if lines:
+                parts.append("\n".join([_HEADINGS[level], *lines, ""]))
+        if self.declarations:
+            parts.append(f"suggested for {printable(str(self.path / SETTINGS_NAME))}:\n\n{self.declarations}")
+        if not self.has_problems:
+            parts.append("No problem found.\n")
+        return "\n".join(parts)
+
+    def to_json(self) -> str:
+        """Everything that was found, indented; a density's sheet has the keys of `python -m rhonet.inspect --json`."""
+        tree = {
+            "made_by": MADE_BY,
+            "rhonet_version": rhonet.__version__,
+            "folder": str(self.path),
+            "has_table": self.has_table,
+            "has_problems": self.has_problems,
+            "findings": [asdict(found) for found in self.findings],
+            "properties": [asdict(summary) for summary in self.labels],
+            "splits": self._split_sizes(),
+            "valence_electrons": valence_electrons(self.facts),
+            "suggested_declarations": self.declarations,
+            "files": [_file_tree(one) for one in self.facts],
+        }
+        return json.dumps(_finite(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _overview(self) -> str:
+        usable = [one for one in self.facts if one.sheet]
+        formats = Counter(one.sheet.format for one in usable if one.sheet)
+        spins = sum(one.sheet.blocks > 1 for one in usable if one.sheet)
+        kinds = [f"{count} {name}" for name, count in formats.most_common()]
+        kinds += [f"{spins} with magnetization"] if spins else []
+        number = f"{len(usable)} of {counted(len(self.facts), 'density', 'densities')}"
+        lines = [f"{printable(str(self.path))}: {number} can be used ({', '.join(kinds) or '-'})"]
+        if usable:
+            sizes, n_groups = self._split_sizes(), len({one.chemical_system for one in usable})
+            parts = ", ".join(f"{sizes[split]} {split}" for split in SPLITS)
+            lines.append(f"default split, by chemical system ({n_groups} of them): {parts}")
+        if valences := valence_electrons(self.facts):
+            counts = ", ".join(f"{symbol} {_trimmed(count)}" for symbol, count in valences.items())
+            lines.append(f"electrons per atom in these files: {counts}")
+        return "\n".join(lines) + "\n"
+
+    def _split_sizes(self) -> dict[str, int]:
+        sizes = Counter(default_split(one) for one in self.facts if one.sheet)
+        return {split: sizes[split] for split in SPLITS}
+
+
+def report_on_table(checked: CheckedFolder, facts: Sequence[DensityFacts], search: Search) -> FolderReport:
+    """Report on a folder with a table.
+
+    Args:
+        checked: the table.
+        facts: one per row of `checked.folder.samples`.
+        search: what the folder holds besides.
+    """
+    folder = checked.folder
+    samples = {sample.id: sample for sample in folder.samples}
+    labels = summarise_labels(samples, facts, folder.properties)
+    found = [Finding(ERROR, "table", mistake) for mistake in checked.mistakes]
+    if checked.n_mistakes > len(found):
+        found.append(
+            Finding(ERROR, "table", f"{counted(checked.n_mistakes - len(found), 'more mistake')} in {TABLE_NAME}")
+        )
+    found += check_reading(facts)
+    found += check_duplicates(samples, facts, folder.properties)
+    found += check_electrons(facts)
+    found += check_labels_by_density(samples, facts, folder.properties)
+    found += check_labels(samples, facts, labels)
+    found += _check_coverage(folder, search.samples)
+    found += [*search.findings, *_other_choices(samples, facts)]
+    bookkeeping = read_settings(folder.path / SETTINGS_NAME).bookkeeping
+    return FolderReport(
+        folder.path,
+        True,
+        tuple(facts),
+        labels,
+        _sorted(found),
+        suggest_declarations(checked.undeclared, bookkeeping),
+    )
+
+
+def report_on_files(
+    path: Path, search: Search, facts: Sequence[DensityFacts], *, begun: Path | None = None
+) -> FolderReport:
+    """Report on a folder without a table: its densities, and what they say about each other.
+
+    Args:
+        path: the folder.
+        search: the densities found.
+        facts: one per sample of `search`.
+        begun: table that was written for them just now.
+    """
+    by_id = {sample.id: sample for sample in search.samples}
+    # No row names these files: what is no density stays out of the table and harms nobody.
+    found = [replace(one, level=WARNING) if one.level == ERROR else one for one in check_reading(facts)]
+    found += [*check_duplicates(by_id, facts, ()), *check_electrons(facts)]
+    found += [*search.findings, *_other_choices(by_id, facts)]
+    if begun is not None:
+        text = f"{begun}: written; fill in the labels you have, leave the other cells empty, and check again"
+        found.append(Finding(NOTE, "table", text))
+    elif facts:
+        remedy = f"{MADE_BY} {path} --write-table begins one"
+        found.append(Finding(ERROR, "table", f"{path}: there is no {TABLE_NAME}, which names the labels; {remedy}"))
+    else:
+        found.append(Finding(ERROR, "table", f"{path}: holds neither a {TABLE_NAME} nor a density in a known format"))
+    return FolderReport(path, False, tuple(facts), (), _sorted(found), "")
+
+
+def check_report_path(path: Path) -> None:
+    """Refuses to write a report over a file that is none.
+
+    Raises:
+        FolderError: there is another file, or no such folder.
+    """
+    if not path.parent.is_dir():
+        raise FolderError(f"{path}: there is no folder {path.parent}; create it, or give another --report")
+    if not path.exists():
+        return
+    try:
+        is_ours = json.loads(path.read_text(encoding="utf-8"))["made_by"] == MADE_BY
+    except (OSError, ValueError, KeyError, TypeError):
+        is_ours = False
+    if not is_ours:
+        raise FolderError(f"{path}: exists and is no report of {MADE_BY}; move it away, or give another --report")
+
+
+def _check_coverage(folder: Folder, unlisted: Sequence[Sample]) -> list[Finding]:
+    """Columns and rows without labels, and densities without a row."""
+    found = []
+    if folder.unlabelled:
+        text = f"no label in {', '.join(folder.unlabelled)}: left out of training"
+        level = NOTE if folder.properties else ERROR
+        found.append(Finding(level, "coverage", text if folder.properties else f"{text}; fill in at least one column"))
+    bare = tuple(one.id for one in folder.samples if all(math.isnan(label) for label in one.labels.values()))
+    if bare and folder.properties:
+        found.append(Finding(NOTE, "coverage", f"rows without any label: {some_of(bare)}", bare))
+    if unlisted:
+        files = some_of([sample.file for sample in unlisted])
+        number = counted(len(unlisted), "density file")
+        text = f"{number} in the folder {'is' if len(unlisted) == 1 else 'are'} not in {TABLE_NAME}: {files}"
+        found.append(Finding(NOTE, "coverage", text))
+    return found
+
+
+def _other_choices(samples: Mapping[str, Sample], facts: Sequence[DensityFacts]) -> Iterator[Finding]:
+    """Densities of VASP calculations that cannot be used, though others lie beside them."""
+    for one in facts:
+        if one.error and (others := other_parts(samples[one.id].path)):
+            text = f"{one.id}: {one.file} cannot be used, but {', '.join(others)} lies beside it; take that instead"
+            yield Finding(NOTE, "reading", text, (one.id,))
+
+
+def _label_table(labels: Sequence[LabelSummary]) -> str:
+    heads = ["property", "unit", "labels", "missing", "min", "median", "max", *SPLITS]
+    body = [
+        [
+            one.name,
+            one.unit,
+            str(one.known),
+            str(one.missing),
+            # The numbers of classes are names, not sizes.
+            *(f"{value:.4g}" if one.kind == "regression" else "" for value in (one.least, one.median, one.most)),
+            *(str(one.splits[split]) for split in SPLITS),
+        ]
+        for one in labels
+    ]
+    widths = [max(len(row[at]) for row in (heads, *body)) for at in range(len(heads))]
+    lines = [
+        "  ".join(
+            f"{cell:<{w}}" if at < 2 else f"{cell:>{w}}" for at, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (heads, *body)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _file_tree(one: DensityFacts) -> dict[str, Any]:
+    tree = {"id": one.id, "file": one.file, "error": one.error or None}
+    if one.sheet is None:
+        return tree
+    return {**tree, "group": one.chemical_system, "split": default_split(one), "sheet": asdict(one.sheet)}
+
+
+def _sorted(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(found, key=lambda one: LEVELS.index(one.level)))
+
+
+def _trimmed(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _finite(tree: Any) -> Any:
+    """The tree with None for NaN: JSON knows no NaN."""
+    if isinstance(tree, dict):
+        return {key: _finite(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

@@ -1,0 +1,67 @@
+"""records.csv of a run or model: which records it was trained, validated and tested on."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from rhonet.data.index import Index
+from rhonet.data.splits import SPLITS
+from rhonet.training.runs import Run, RunError, write_text
+
+_HEADS = ["id", "split", "group", "volume [Å³]"]
+_TEST = "test"
+# Cells of one group whose volumes agree to this are taken for the same crystal under another name.
+_SAME_VOLUME = 1e-4
+
+
+def write_trained_records(path: Path, index: Index) -> None:
+    """Writes id, split, group and cell volume of every record.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADS)
+    columns = (index.ids.tolist(), index.splits.tolist(), index.groups.tolist(), index.volumes.tolist())
+    writer.writerows((*names, f"{volume:.6f}") for *names, volume in zip(*columns, strict=True))
+    write_text(path, text.getvalue())
+
+
+def seen_in_training(folder: Path, index: Index, *, split_by: str) -> np.ndarray:
+    """Which records of another data set trained or validated a model, (n,) bool.
+
+    Those are records of the same group whose volumes agree to a ten-thousandth, whatever their ids; of the same id,
+    too, where the groups are structure types. All are new to a model whose folder does not name its records, as an
+    earlier rhonet exported it.
+
+    Args:
+        folder: of the model.
+        index: of the other data set.
+        split_by: what the groups of both are.
+
+    Raises:
+        RunError: the list cannot be read.
+    """
+    path = Run(folder).trained_records_file
+    if not path.is_file():
+        return np.zeros(len(index.ids), bool)
+    by_id = split_by == "prototype"
+    volumes: dict[str, list[float]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            for name, split, group, volume in list(csv.reader(stream))[1:]:
+                if split in SPLITS and split != _TEST:
+                    volumes.setdefault(name if by_id else group, []).append(float(volume))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}; export the model again") from error
+    keys = (index.ids if by_id else index.groups).tolist()
+    known = (
+        any(abs(volume / other - 1) < _SAME_VOLUME for other in volumes.get(key, ()))
+        for key, volume in zip(keys, index.volumes.tolist(), strict=True)
+    )
+    return np.fromiter(known, bool, len(keys))

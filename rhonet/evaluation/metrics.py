@@ -1,0 +1,344 @@
+"""How good predictions are: scores per property and their averages, with bootstrap intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rhonet.core.predictions import NOVEL, Predictions
+from rhonet.core.properties import Property
+from rhonet.evaluation.bootstrap import LEVEL, Metric, metric_of, resamples_of, share_of
+from rhonet.evaluation.labelled import Labelled
+from rhonet.uncertainty.calibration import LEVEL as PREDICTION_LEVEL
+
+# Fewer groups than this have too few different resamples for an interval.
+FEWEST_GROUPS = 5
+
+
+@dataclass(frozen=True)
+class NonZeroMetrics:
+    """Scores of a regression property, over its n samples whose label is not zero; as in `RegressionMetrics`.
+
+    above: smallest size of a label that counts, in the property's unit: `labelled.ZERO` of the largest.
+    """
+
+    n: int
+    above: float
+    r2: Metric
+    mae: Metric
+    rmse: Metric
+    mae_over_mad: Metric
+
+
+@dataclass(frozen=True)
+class RegressionMetrics:
+    """Scores of one regression property, over its n labelled samples.
+
+    r2: of the values in their unit.
+    r2_log: of the logarithms, for a property that is learned in log; None for any other.
+    mae, rmse: in the property's unit.
+    mae_over_mad: MAE relative to the labels' mean absolute deviation from their mean; 1 is no better than the mean.
+    where_not_zero: scores without the labels that are zero, where many are (`labelled.FEWEST_ZEROS`): band
+        gaps, moments.
+    """
+
+    target: Property
+    n: int
+    r2: Metric
+    r2_log: Metric | None
+    mae: Metric
+    rmse: Metric
+    mae_over_mad: Metric
+    where_not_zero: NonZeroMetrics | None = None
+
+    @property
+    def r2_learned(self) -> Metric:
+        """R² on the scale that was learned: `r2_log` where there is one, else `r2`."""
+        return self.r2 if self.r2_log is None else self.r2_log
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """Scores of one binary or multiclass property, over its n labelled samples.
+
+    counts: labelled samples per class.
+    auc: area under the ROC curve; multiclass: mean of one-versus-rest over the classes that occur.
+    balanced_accuracy: mean recall over the classes that occur; binary: at probability 0.5, multiclass: of the
+        most probable class.
+    """
+
+    target: Property
+    n: int
+    counts: tuple[int, ...]
+    auc: Metric
+    balanced_accuracy: Metric
+
+    @property
+    def n_positive(self) -> int:
+        """Samples of class 1 of a binary property."""
+        return self.counts[1]
+
+
+@dataclass(frozen=True)
+class NonZeroCoverage:
+    """Prediction intervals over the n samples whose label is not zero; as in `IntervalMetrics`."""
+
+    n: int
+    coverage: Metric
+    median_width: float
+
+
+@dataclass(frozen=True)
+class IntervalMetrics:
+    """Prediction intervals of one regression property, over its n samples that have a label and an interval.
+
+    coverage: share of the labels inside. median_width: from end to end, in the property's unit; NaN without samples.
+    where_not_zero: the same of the labels that are not zero, as in `RegressionMetrics`: intervals that hold all zeros
+        may miss most others.
+    """
+
+    target: Property
+    n: int
+    coverage: Metric
+    median_width: float
+    where_not_zero: NonZeroCoverage | None = None
+
+
+@dataclass(frozen=True)
+class SetMetrics:
+    """Prediction sets of one class property, over its n samples that have a label and a set.
+
+    coverage: share of the labels inside. mean_size: classes in a set; NaN without samples.
+    """
+
+    target: Property
+    n: int
+    coverage: Metric
+    mean_size: float
+
+
+@dataclass(frozen=True)
+class Average:
+    """Means over the regression properties named (R² on the learned scales), with intervals from joint resampling."""
+
+    properties: tuple[str, ...]
+    r2: Metric
+    mae_over_mad: Metric
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All scores of one predictor on one set of n samples of n_groups groups.
+
+    averages: "all" and "without_volume_like" regression properties whose R² and MAE/MAD are defined and rest on enough.
+    intervals: one entry per property that was predicted with an interval.
+    sets: one entry per property that was predicted with a set of classes.
+    novel: share of the samples with a novelty above 1; None where the predictor does not say.
+    """
+
+    n: int
+    n_groups: int
+    regression: tuple[RegressionMetrics, ...]
+    classes: tuple[ClassMetrics, ...]
+    averages: dict[str, Average]
+    resamples: int
+    seed: int
+    intervals: tuple[IntervalMetrics, ...] = ()
+    novel: Metric | None = None
+    sets: tuple[SetMetrics, ...] = ()
+
+    def to_dict(self) -> dict[str, typing.Any]:
+        """Plain nested values, ready for JSON: scores by property name, NaN as None."""
+        tree = {
+            "n": self.n,
+            "groups": self.n_groups,
+            "interval": {
+                "level": LEVEL,
+                "method": "percentile bootstrap",
+                "resamples": self.resamples,
+                "seed": self.seed,
+            },
+            "regression": {item.target.name: _property_dict(item) for item in self.regression},
+            "classes": {item.target.name: _property_dict(item) for item in self.classes},
+            "averages": {name: _plain(dataclasses.asdict(average)) for name, average in self.averages.items()},
+        }
+        if self.intervals or self.sets:
+            tree["prediction_intervals"] = {
+                "level": PREDICTION_LEVEL,
+                "interval_of_coverage": "Wilson, of as many samples as there are groups",
+                "properties": {item.target.name: _property_dict(item) for item in (*self.intervals, *self.sets)},
+            }
+        if self.novel is not None:
+            tree["novel"] = {"above": NOVEL, "share": _plain(dataclasses.asdict(self.novel))}
+        return tree
+
+
+def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
+    """Score predictions against their labels; samples without a label do not count for that property.
+
+    Intervals come from resampling groups of samples, the same draws for all properties, in the order of the names:
+    two predictors on the same samples meet the same resamples. Nothing undefined raises: it is NaN with a reason.
+
+    Args:
+        resamples: bootstrap resamples; 0 for none, and intervals that are NaN.
+    """
+    predictions = predictions.sorted_by_id()
+    tasks = [Labelled.of(item, predictions) for item in predictions.properties]
+    parts = {task: part for task in tasks if (part := task.where_not_zero()) is not None}
+    drawn = _draw([*tasks, *parts.values()], predictions, resamples, seed)
+    regression, classes = [], []
+    for task in tasks:
+        metrics = _metrics_of(task, drawn[task])
+        if task.target.is_class:
+            classes.append(ClassMetrics(task.target, task.n, task.class_counts(), **metrics))
+            continue
+        metrics.setdefault("r2_log", None)
+        part = parts.get(task)
+        non_zero = None if part is None else NonZeroMetrics(part.n, part.above, **_metrics_of(part, drawn[part]))
+        regression.append(RegressionMetrics(task.target, task.n, **metrics, where_not_zero=non_zero))
+    n_groups = len(np.unique(predictions.units))
+    numbers = _enough_labelled(tasks, n_groups)
+    learned = [(task.target, drawn[task][task.main_name], drawn[task]["mae_over_mad"]) for task in numbers]
+    averages = {
+        "all": _average(learned),
+        "without_volume_like": _average([row for row in learned if not row[0].volume_like]),
+    }
+    return Evaluation(
+        n=len(predictions),
+        n_groups=n_groups,
+        regression=tuple(regression),
+        classes=tuple(classes),
+        averages=averages,
+        resamples=resamples if n_groups >= FEWEST_GROUPS else 0,
+        seed=seed,
+        intervals=_score_intervals(predictions, {task.target.name: part for task, part in parts.items()}),
+        sets=_score_sets(predictions),
+        novel=None
+        if predictions.novelty is None
+        else share_of(predictions.novelty > NOVEL, "no samples", predictions.units),
+    )
+
+
+def averaged_properties(predictions: Predictions) -> tuple[str, ...]:
+    """Regression properties with enough labels for averages over properties, of enough groups if there are as many."""
+    tasks = [Labelled.of(item, predictions) for item in predictions.properties]
+    return tuple(task.target.name for task in _enough_labelled(tasks, len(np.unique(predictions.units))))
+
+
+def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """R² on the learned scale, or AUC, of each property: the samples' own, then of `evaluate`'s resamples, (1 + b,).
+
+    Resamples are NaN for a property whose labels are of too few groups, and b is 0 where all samples are.
+    """
+    predictions = predictions.sorted_by_id()
+    tasks = [Labelled.of(item, predictions) for item in predictions.properties]
+    drawn = _draw(tasks, predictions, resamples, seed)
+    scores = {task.target.name: drawn[task][task.main_name] for task in tasks}
+    for task in tasks:
+        if task.n_groups < FEWEST_GROUPS:
+            scores[task.target.name][1:] = np.nan
+    return scores
+
+
+def _enough_labelled(tasks: Sequence[Labelled], n_groups: int) -> list[Labelled]:
+    """Those that count in averages over properties of samples of so many groups."""
+    fewest = min(FEWEST_GROUPS, n_groups)
+    return [task for task in tasks if task.counts_in_averages and task.n_groups >= fewest]
+
+
+def _draw(
+    tasks: Sequence[Labelled], predictions: Predictions, resamples: int, seed: int
+) -> dict[Labelled, dict[str, np.ndarray]]:
+    """Every score of each task: that of the samples themselves, then those of the resamples, (1 + b,)."""
+    units = predictions.units
+    resamples = resamples if len(np.unique(units)) >= FEWEST_GROUPS else 0
+    weightings = itertools.chain([np.ones((1, len(predictions)))], resamples_of(units, resamples, seed))
+    blocks = [[task.score(weights) for task in tasks] for weights in weightings]
+    return {
+        task: {name: np.concatenate([block[at][name] for block in blocks]) for name in task.names}
+        for at, task in enumerate(tasks)
+    }
+
+
+def _metrics_of(task: Labelled, scores: dict[str, np.ndarray]) -> dict[str, typing.Any]:
+    """Metrics by name; without intervals where the samples are of too few groups."""
+    wanted = slice(None) if task.n_groups >= FEWEST_GROUPS else slice(1)
+    return {name: metric_of(scores[name][wanted], task.reason(name)) for name in task.names}
+
+
+def _score_intervals(predictions: Predictions, parts: Mapping[str, Labelled]) -> tuple[IntervalMetrics, ...]:
+    """Of each property that has intervals; `parts` are the labels that are not zero, where they are scored alone."""
+    scored = []
+    for item in predictions.properties:
+        if item.name not in predictions.lower:
+            continue
+        rows = np.flatnonzero(~np.isnan(predictions.labels[item.name]))
+        part = parts.get(item.name)
+        non_zero = None if part is None else NonZeroCoverage(*_coverage(predictions, item.name, part.rows))
+        scored.append(IntervalMetrics(item, *_coverage(predictions, item.name, rows), where_not_zero=non_zero))
+    return tuple(scored)
+
+
+def _coverage(predictions: Predictions, name: str, rows: np.ndarray) -> tuple[int, Metric, float]:
+    """How many of those samples have an interval, the share of labels inside, and the median width."""
+    label, lower, upper = (of[name][rows] for of in (predictions.labels, predictions.lower, predictions.upper))
+    bounded = ~np.isnan(lower + upper)
+    inside = ((lower <= label) & (label <= upper))[bounded]
+    coverage = share_of(inside, "no labels", predictions.units[rows][bounded])
+    return int(bounded.sum()), coverage, float(np.median((upper - lower)[bounded])) if bounded.any() else math.nan
+
+
+def _score_sets(predictions: Predictions) -> tuple[SetMetrics, ...]:
+    scored = []
+    for item in predictions.properties:
+        if item.name not in predictions.sets:
+            continue
+        labels, members = predictions.labels[item.name], predictions.sets[item.name]
+        rows = np.flatnonzero(~np.isnan(labels))
+        inside = members[rows, labels[rows].astype(np.intp)]
+        size = float(members[rows].sum(axis=1).mean()) if len(rows) else math.nan
+        scored.append(SetMetrics(item, len(rows), share_of(inside, "no labels", predictions.units[rows]), size))
+    return tuple(scored)
+
+
+def _average(rows: Sequence[tuple[Property, np.ndarray, np.ndarray]]) -> Average:
+    """Mean over properties, each with its R² on the learned scale and its MAE/MAD, (1 + b,)."""
+    members = [(item, r2, ratio) for item, r2, ratio in rows if not np.isnan([r2[0], ratio[0]]).any()]
+    if not members:
+        none = Metric(math.nan, reason="no property has both scores and enough labels")
+        return Average((), none, none)
+    properties, r2s, ratios = zip(*members, strict=True)
+    return Average(
+        tuple(item.name for item in properties),
+        metric_of(np.mean(r2s, axis=0), ""),
+        metric_of(np.mean(ratios, axis=0), ""),
+    )
+
+
+def _property_dict(item: RegressionMetrics | ClassMetrics | IntervalMetrics | SetMetrics) -> dict[str, typing.Any]:
+    """Scores of one property with what a reader of the file needs to know about it."""
+    about = item.target
+    head = {"unit": about.unit, "kind": about.kind, "transform": about.transform, "volume_like": about.volume_like}
+    fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item) if field.name != "target"}
+    plain = {
+        name: _plain(
+            dataclasses.asdict(value) if isinstance(value, Metric | NonZeroMetrics | NonZeroCoverage) else value
+        )
+        for name, value in fields.items()
+    }
+    return head | {name: value for name, value in plain.items() if value is not None}
+
+
+def _plain(value: typing.Any) -> typing.Any:
+    """The same nested value with None for NaN and lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,88 @@
+"""What a finished network says about crystals that it has not trained on: the ground of error bars and novelty."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rhonet.core.config import Config
+from rhonet.core.predictions import Predictions, merge_predictions
+from rhonet.core.standardize import Standardizer
+from rhonet.data.index import Index
+from rhonet.export import network_of_run
+from rhonet.training.inference import to_predictions
+from rhonet.training.runs import Run, explain_disk, note_scales, write_text
+from rhonet.uncertainty.calibration import fit_calibration
+from rhonet.uncertainty.novelty import answers_of_records, distances_of, sites_of_records
+from rhonet.uncertainty.temperature import temper
+from rhonet.uncertainty.training_peaks import Surroundings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """Of one network, about the n records that it validated on.
+
+    predictions: of them. volumes: (n,) Å³. distances: (n,) to its training crystals.
+    """
+
+    predictions: Predictions
+    volumes: np.ndarray
+    distances: np.ndarray
+
+
+def judge(run: Run, config: Config, builder: Any, index: Index) -> Judgement | None:
+    """Judgement of the network whose weights lie in `run`; saves its surroundings there.
+
+    Returns:
+        None where it has no validation records.
+
+    Its class probabilities get their temperatures first, in its run.json.
+
+    Raises:
+        RunError: no checkpoint, or the disk is full.
+    """
+    network = network_of_run(run)
+    rows = index.rows("validation")
+    if not len(rows):
+        return None
+    surroundings = Surroundings.fit(sites_of_records(builder, index.rows("train"), config.view))
+    with explain_disk(run.surroundings_file, "free some space"):
+        surroundings.save(run.surroundings_file)
+    answers = answers_of_records(network, builder, rows, config.view)
+    standardizer = temper(Standardizer.from_dict(run.record()["standardizer"]), answers, index.labels[rows])
+    note_scales(run, standardizer.to_dict())
+    for item, scale in zip(standardizer.properties, standardizer.scales, strict=True):
+        if item.is_class and scale.std < 1:
+            log.info("%s: probabilities toned down, temperature %.1f", item.name, 1 / scale.std)
+    predictions = to_predictions(network_of_run(run), answers, index, rows)
+    distances = distances_of(surroundings, sites_of_records(builder, rows, config.view))
+    return Judgement(predictions, index.volumes[rows], distances)
+
+
+def calibrate(run: Run, judgements: Sequence[Judgement | None]) -> None:
+    """Writes the run's calibration from the judgements of all its networks; nothing where one is missing.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    known = [one for one in judgements if one is not None]
+    if len(known) < len(judgements):
+        log.warning(
+            "no validation records: the model gives neither intervals nor novelty; see data.split_by and "
+            "data.split_seed"
+        )
+        return
+    calibration = fit_calibration(
+        merge_predictions([one.predictions for one in known]),
+        np.concatenate([one.volumes for one in known]),
+        np.concatenate([one.distances for one in known]),
+    )
+    with explain_disk(run.calibration_file, "free some space"):
+        write_text(run.calibration_file, json.dumps(calibration.to_dict(), indent=1) + "\n")

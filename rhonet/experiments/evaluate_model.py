@@ -1,0 +1,131 @@
+"""A model's predictions for stored records, scored beside the baselines on the same split."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rhonet.core.config import ConfigError, DataConfig
+from rhonet.core.predictions import Predictions
+from rhonet.data.index import Index, read_formulas, records_at
+from rhonet.data.records import decode_record
+from rhonet.data.splits import ALL, SPLITS
+from rhonet.evaluation.baselines.on_records import predict_baselines
+from rhonet.evaluation.baselines.trees import QUICK_BASELINES
+from rhonet.evaluation.metrics import Evaluation, evaluate
+from rhonet.experiments.report_facts import describe_evaluation, histories_of
+from rhonet.reports.html_report import REPORT, Findings, write_report
+from rhonet.reports.plots.parity import save_figures
+from rhonet.reports.predictions_csv import PREDICTIONS, write_predictions
+from rhonet.reports.terminal import SplitSummary, format_report, write_metrics
+from rhonet.serving.exported_model import Predictor
+from rhonet.serving.model_card import read_card
+from rhonet.training.runs import Run, explain_disk
+from rhonet.uncertainty.prediction_sets import with_sets
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_model(
+    folder: Path,
+    builder: Any,
+    index: Index,
+    *,
+    data: DataConfig,
+    out: Path,
+    split: str = "test",
+    networks: int = 1,
+    baselines: Sequence[str] = QUICK_BASELINES,
+    run: Run | None = None,
+    left_out: np.ndarray | None = None,
+) -> Evaluation:
+    """Scores an exported model on one split or all records; prints the table, writes all else to `out`.
+
+    The model is the very SavedModel that is served, fed with the stored grids. The baselines are fitted on
+    the training split of the same data.
+
+    Args:
+        folder: model folder.
+        builder: built data set; `index` is its index, `data` how it was split.
+        out: folder for the results, made if missing.
+        split: "train", "validation", "test" or `rhonet.data.splits.ALL`; the latter without baselines.
+        networks: of the model. Those of an ensemble saw together all records outside the test split, so the
+            baselines train on them too.
+        baselines: names of what stands beside the model (rhonet.evaluation.baselines.trees).
+        run: where the model was trained, for the learning curves; None if that is not at hand.
+        left_out: records (n,) bool that are not scored, of whatever split.
+
+    Raises:
+        ConfigError: the split is empty.
+        RunError: the results cannot be written.
+    """
+    started = time.monotonic()
+    rows = index.rows(split)
+    rows = rows if left_out is None else rows[~left_out[rows]]
+    seen = index if networks == 1 else index.as_trained_by_ensemble(data)
+    counts = {name: len(seen.rows(name)) for name in SPLITS if len(seen.rows(name)) or name == split}
+    baselines = () if split == ALL else baselines
+    if not len(rows) or (baselines and not counts.get("train")):
+        raise ConfigError(
+            f"nothing to evaluate: {len(rows)} {split} and {counts.get('train', 0)} train records; "
+            "give another --split, or crystals that did not train the model by --data FOLDER"
+        )
+    card = read_card(folder)
+    predictions = with_sets(predict_records(Predictor(folder), builder, index, rows), card.calibration)
+    compared = predict_baselines(builder, seen, data=data, split=split, names=baselines) if baselines else {}
+    evaluation = evaluate(predictions)
+    others = {name: evaluate(item) for name, item in compared.items()}
+    summary = SplitSummary(split, data.split_by, data.split_seed, data.fractions, counts)
+    with explain_disk(out, "give another folder"):
+        out.mkdir(parents=True, exist_ok=True)
+        write_metrics(out / "metrics.json", evaluation, baselines=others, split=summary)
+        formulas = read_formulas(builder)
+        write_predictions(out / PREDICTIONS, predictions, baselines=compared, formulas=formulas)
+        save_figures(out / "plots", predictions, evaluation, split=split)
+        findings = Findings(
+            model=(folder if run is None else run.path).resolve().name,
+            facts=describe_evaluation(folder, card, data_name=builder.info.full_name, fingerprint=index.fingerprint()),
+            split=summary,
+            predictions=predictions,
+            volumes=index.volumes[rows],
+            formulas=formulas,
+            baselines=compared,
+            evaluation=evaluation,
+            baseline_evaluations=others,
+            calibration=card.calibration,
+            histories=() if run is None else histories_of(run),
+        )
+        write_report(out / REPORT, findings)
+    print(format_report(evaluation, baselines=others, split=summary), end="", flush=True)
+    log.info("evaluated %d %s records in %.0f s; see %s", len(rows), split, time.monotonic() - started, out / REPORT)
+    return evaluation
+
+
+def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.ndarray) -> Predictions:
+    """Predictions for stored records, each on its own, beside their labels.
+
+    With intervals and novelty where the model has them.
+    """
+    answers = [predictor.predict(decode_record(record)) for record in records_at(builder, rows)]
+    bounded = [item.name for item in index.properties if answers and item.name in answers[0].lower]
+    novelty = np.array([answer.novelty for answer in answers], np.float64)
+    return Predictions(
+        properties=index.properties,
+        ids=tuple(index.ids[rows].tolist()),
+        labels={item.name: index.labels[rows, column] for column, item in enumerate(index.properties)},
+        values={
+            item.name: np.array([answer.values[item.name] for answer in answers], np.float64).reshape(
+                (len(rows), item.classes) if item.kind == "multiclass" else len(rows)
+            )
+            for item in index.properties
+        },
+        lower={name: np.array([answer.lower[name] for answer in answers], np.float64) for name in bounded},
+        upper={name: np.array([answer.upper[name] for answer in answers], np.float64) for name in bounded},
+        novelty=None if np.isnan(novelty).any() else novelty,
+        groups=tuple(index.groups[rows].tolist()),
+    )

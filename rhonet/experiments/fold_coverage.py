@@ -1,0 +1,149 @@
+"""How often 90 % intervals hold the truth, measured on all folds: each is judged by intervals that the others gave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from rhonet.core.config import ConfigError
+from rhonet.core.predictions import Predictions, merge_predictions
+from rhonet.core.properties import Property
+from rhonet.evaluation.bootstrap import Metric, metric_of, resamples_of, share_of
+from rhonet.evaluation.labelled import Labelled
+from rhonet.experiments.comparison import with_interval
+from rhonet.uncertainty.calibration import LEVEL, conformal_quantile, fit_spreads, learned_errors
+from rhonet.uncertainty.difficulty import answer_columns
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class FoldCoverage:
+    """Intervals of one property over all folds.
+
+    coverage: share of the n labelled samples inside, with Wilson's interval. not_zero: of those whose label is not
+        zero, as `rhonet.evaluation.labelled` tells them; None where too few are zero.
+    half_widths: 10th, 50th and 90th percentile, on the learned scale; for a class what its probability may miss to 1
+        and the class still belongs to the set.
+    score: mean interval score (width, and 20 times what a label lies outside; Gneiting & Raftery, J. Am. Stat. Assoc.
+        102, 359 (2007)) over that of intervals equally wide for all samples, groups resampled; None for classes.
+    """
+
+    item: Property
+    n: int
+    coverage: Metric
+    not_zero: Metric | None
+    half_widths: tuple[float, float, float]
+    score: Metric | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values, ready for JSON."""
+        return {"property": self.item.name, "level": LEVEL, **{k: v for k, v in asdict(self).items() if k != "item"}}
+
+
+def measure_fold_coverage(folds: Sequence[Predictions], volumes: Mapping[str, float]) -> tuple[FoldCoverage, ...]:
+    """Coverage of every property that enough samples are labelled with.
+
+    Args:
+        folds: predictions of each fold, by a network that has not trained on it.
+        volumes: cell volumes by sample, Å³.
+
+    Raises:
+        ConfigError: fewer than two folds, or a sample in several of them.
+    """
+    ids = [name for fold in folds for name in fold.ids]
+    if len(folds) < 2 or len(set(ids)) < len(ids):
+        raise ConfigError(f"{len(folds)} folds with {len(ids)} samples, {len(set(ids))} different: each belongs to one")
+    whole = merge_predictions(folds)
+    own = [np.array([volumes[name] for name in fold.ids]) for fold in folds]
+    judged = [_judge(folds, own, at) for at in range(len(folds))]
+    found = []
+    for item in whole.properties:
+        errors = np.concatenate([learned_errors(item, fold, v) for fold, v in zip(folds, own, strict=True)])
+        widths, equal = (np.concatenate([one[way][item.name] for one in judged]) for way in (0, 1))
+        known = ~np.isnan(errors)
+        if not known.any() or not np.isfinite(widths + equal).all():
+            continue
+        units, hits, not_zero, score = whole.units[known], errors[known] <= widths[known], None, None
+        if not item.is_class:
+            other = Labelled.of(item, whole).where_not_zero()
+            if other is not None and other.n:
+                not_zero = share_of((errors <= widths)[other.rows], "no labels", other.units)
+            scores, others = (_interval_scores(errors[known], one[known]) for one in (widths, equal))
+            score = _ratio(scores, others, np.unique(units, return_inverse=True)[1])
+        low, median, high = np.quantile(widths[known], [0.1, 0.5, 0.9]).tolist()
+        coverage = share_of(hits, "no labels", units)
+        found.append(FoldCoverage(item, len(hits), coverage, not_zero, (low, median, high), score))
+    return tuple(found)
+
+
+def _judge(
+    folds: Sequence[Predictions], volumes: Sequence[np.ndarray], at: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Half widths (n,) of every property for the samples of one fold, from the others; the same if equal for all."""
+    others = merge_predictions([fold for k, fold in enumerate(folds) if k != at])
+    their_volumes = np.concatenate([one for k, one in enumerate(volumes) if k != at])
+    spreads, difficulty = fit_spreads(others, their_volumes)
+    columns, own, equal = answer_columns(folds[at], volumes[at]), {}, {}
+    for item in others.properties:
+        factors = np.asarray(difficulty.factors(columns, [item.name])[:, 0], np.float64)
+        own[item.name] = np.full(len(columns), spreads[item.name].half_width * factors)
+        errors = learned_errors(item, others, their_volumes)
+        equal[item.name] = np.full(len(columns), conformal_quantile(errors[~np.isnan(errors)], LEVEL))
+    return own, equal
+
+
+def _interval_scores(errors: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
+    return 2 * half_widths + 2 / (1 - LEVEL) * np.maximum(errors - half_widths, 0)
+
+
+def _ratio(scores: np.ndarray, others: np.ndarray, units: np.ndarray) -> Metric:
+    """Mean of the one over that of the other, resampled by units."""
+    if not others.any():
+        return Metric(math.nan, reason="no errors")
+    resampled = np.concatenate(
+        [(counts @ scores) / (counts @ others) for counts in resamples_of(units, RESAMPLES, seed=0)]
+    )
+    return metric_of(np.concatenate([[scores.sum() / others.sum()], resampled]), "no labels")
+
+
+def format_fold_coverage(found: Sequence[FoldCoverage]) -> str:
+    """Markdown: the table, and how it was measured."""
+    if not found:
+        return f"Too few labelled samples for {LEVEL:.0%} intervals.\n"
+    lines = [["property", "coverage", "where not 0", "n", "half width", "interval score"], ["---"] * 6]
+    lines += [
+        [
+            one.item.name.replace("_", " "),
+            with_interval(one.coverage),
+            "" if one.not_zero is None else with_interval(one.not_zero),
+            str(one.n),
+            _shown(one.item, one.half_widths),
+            "" if one.score is None else with_interval(one.score),
+        ]
+        for one in found
+    ]
+    mean = np.mean([one.coverage.value for one in found])
+    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return (
+        f"{LEVEL:.0%} intervals of each fold, and sets of classes, come from the errors on the others. Share of the "
+        "labels inside, with Wilson's 95 % interval of as many as there are groups; "
+        f"{mean:.1%} on average. Half widths of the median sample and, in brackets, the 10th and 90th percentile. "
+        "Interval score, the smaller the better, over that of intervals equally wide for all samples, groups "
+        f"resampled.\n\n{table}"
+    )
+
+
+def _shown(item: Property, widths: tuple[float, float, float]) -> str:
+    low, median, high = widths
+    if item.is_class:
+        return f"probability {1 - median:.2f}"
+    if item.transform == "log":
+        return f"×÷ {math.exp(median):.2f} [{math.exp(low):.2f}, {math.exp(high):.2f}]"
+    unit = item.unit if item.intensive else f"{item.unit} per Å³"
+    low, median, high = (f"{float(f'{width:.2g}'):g}" for width in widths)
+    return f"± {median} [{low}, {high}] {unit}".rstrip()

@@ -1,0 +1,227 @@
+"""Leak audit: do the splits hold near-duplicates of each other's densities?
+
+Densities are compared by what does not change with origin, orientation or choice of the cell, and changes little with
+a small strain: volume per electron, histogram of the values, and the powder pattern of |ρ_G|². Magnetization,
+composition and labels do not count.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from rhonet.core.config import ConfigError
+from rhonet.core.density import ChargeDensity
+from rhonet.data.index import Index, records_at
+from rhonet.data.records import decode_record
+
+STRAIN = 0.01
+STRAINED_COPIES = 100
+SHOWN_PAIRS = 15
+
+# Histogram: centres in asinh(ρ/(0.1 e/Å³)). Powder pattern: centres in ln(|G|·Å), 1.0 to 9 Å⁻¹; lines are as wide as
+# strains of a few percent move them.
+_DENSITY_SCALE = 0.1
+_VALUES = np.linspace(-0.5, 6.0, 27)
+_LINES = np.linspace(0.0, 2.2, 34)
+_LINE_WIDTH = 0.1
+_PARTS = (1, len(_VALUES), len(_LINES))
+_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 1.0)
+_DUPLICATE = 0.95
+_ROWS_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A record and the training record whose density is nearest to its own."""
+
+    split: str
+    id: str
+    train_id: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Distances from n records to something: smallest, 5, 25, 50, 75 % and largest; NaN where there are none.
+
+    duplicates: how many are at most `LeakAudit.duplicate`.
+    """
+
+    name: str
+    n: int
+    quantiles: tuple[float, ...]
+    duplicates: int
+
+
+@dataclass(frozen=True)
+class LeakAudit:
+    """Distances between densities across splits; 1 is the root mean square distance of two training records.
+
+    duplicate: 95 % of the strained copies of training records are nearer to the record: two densities that near are
+        the same but for a strain.
+    spreads: distances to the nearest training record from each other split; as yardsticks, from each training record
+        to the nearest other one, and to the nearest of another group, which is what the split promises; and from
+        training records to strained copies of themselves.
+    pairs: every record of another split with its nearest training record, nearest first.
+    """
+
+    duplicate: float
+    spreads: tuple[Spread, ...]
+    pairs: tuple[Pair, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def describe_density(density: ChargeDensity) -> np.ndarray:
+    """Descriptor of a density: ln of the volume per electron, histogram, and powder pattern.
+
+    The same (to the resolution of the grid) for any origin, orientation, cell and supercell. The histogram holds
+    shares of the volume; the pattern is the root of |ρ_G|² relative to the mean density, summed over Gaussian lines.
+    """
+    values = np.asarray(density.values, np.float64)
+    scaled = np.arcsinh(values.ravel() / _DENSITY_SCALE)
+    width = _VALUES[1] - _VALUES[0]
+    histogram = _smooth_sums(scaled, np.full(scaled.size, 1 / scaled.size), _VALUES, width)
+    mean = values.mean()
+    waves = np.abs(np.fft.fftn(values) / values.size / mean) ** 2
+    turns = [np.fft.fftfreq(n, 1 / n) for n in values.shape]
+    millers = np.stack(np.meshgrid(*turns, indexing="ij"), axis=-1).reshape(-1, 3)
+    lengths = 2 * np.pi * np.linalg.norm(millers @ np.linalg.inv(density.lattice).T, axis=1)
+    seen = (lengths > np.exp(_LINES[0] - 3 * _LINE_WIDTH)) & (lengths < np.exp(_LINES[-1] + 3 * _LINE_WIDTH))
+    pattern = np.sqrt(_smooth_sums(np.log(lengths[seen]), waves.ravel()[seen], _LINES, _LINE_WIDTH))
+    return np.concatenate([[np.log(1 / mean)], histogram, pattern])
+
+
+def strain_density(density: ChargeDensity, strain: np.ndarray) -> ChargeDensity:
+    """The same electrons in a cell whose vectors are multiplied by 1 + strain (3, 3)."""
+    deformation = np.eye(3) + strain
+    values = density.values / abs(np.linalg.det(deformation))
+    return dataclasses.replace(density, values=values, lattice=density.lattice @ deformation, magnetization=None)
+
+
+def random_strain(generator: np.random.Generator) -> np.ndarray:
+    """Random symmetric strain (3, 3), as large (Frobenius norm) as a uniform one of STRAIN along each axis."""
+    strain = generator.normal(size=(3, 3))
+    strain += strain.T
+    return np.sqrt(3) * STRAIN * strain / np.linalg.norm(strain)
+
+
+def read_audit(builder: Any, index: Index) -> LeakAudit:
+    """Audit of a built data set as its index splits it; reads every record once."""
+    generator = np.random.default_rng(0)
+    train = index.rows("train")
+    copied = set(generator.permutation(train)[:STRAINED_COPIES].tolist())
+    descriptors, copies = [], {}
+    for row, record in enumerate(records_at(builder, np.arange(len(index.ids)))):
+        density = decode_record(record)
+        descriptors.append(describe_density(density))
+        if row in copied:
+            copies[row] = describe_density(strain_density(density, random_strain(generator)))
+    return audit_leaks(index.ids, index.splits, index.groups, descriptors=np.stack(descriptors), strained_copies=copies)
+
+
+def audit_leaks(
+    ids: np.ndarray,
+    splits: np.ndarray,
+    groups: np.ndarray,
+    *,
+    descriptors: np.ndarray,
+    strained_copies: Mapping[int, np.ndarray],
+) -> LeakAudit:
+    """How near the densities of the other splits are to the training split, and how near that is.
+
+    Args:
+        ids: (n,) names of the records; `splits` and `groups` (n,) are where each lies and what it was split by.
+        descriptors: (n, D), of `describe_density`.
+        strained_copies: descriptors (D,) of copies of some training records under strain, by record number.
+
+    Raises:
+        ConfigError: fewer than two training records.
+    """
+    train = np.flatnonzero(splits == "train")
+    if len(train) < 2:
+        raise ConfigError(f"the leak audit needs at least two training records, found {len(train)}; add data")
+    scaled = descriptors / _scale(descriptors[train])
+    rows = np.array(list(strained_copies))
+    copies = np.stack(list(strained_copies.values())) / _scale(descriptors[train])
+    strained = np.linalg.norm(copies - scaled[rows], axis=1)
+    duplicate = float(np.quantile(strained, _DUPLICATE))
+    pairs, distances = [], {}
+    for split in ("validation", "test"):
+        rows = np.flatnonzero(splits == split)
+        nearest, found = _nearest(scaled[rows], scaled[train], own=ids[rows], theirs=ids[train])
+        distances[f"{split} to train"] = found
+        pairs += [
+            Pair(split, str(ids[row]), str(ids[train[at]]), float(distance))
+            for row, at, distance in zip(rows, nearest, found, strict=True)
+        ]
+    for name, keys in (("train to train, other groups", groups), ("train to train", ids)):
+        distances[name] = _nearest(scaled[train], scaled[train], own=keys[train], theirs=keys[train])[1]
+    distances[f"train to copies strained by {STRAIN:.0%}"] = strained
+    return LeakAudit(
+        duplicate,
+        tuple(_spread(name, found, duplicate) for name, found in distances.items()),
+        tuple(sorted(pairs, key=lambda pair: pair.distance)),
+    )
+
+
+def format_audit(audit: LeakAudit) -> str:
+    """Markdown: the distances' table, and the nearest pairs."""
+    head = ["from", "records", *(f"{share:.0%}" for share in _QUANTILES), "near-duplicates"]
+    lines = [head, ["---"] * len(head)]
+    for spread in audit.spreads:
+        cells = ("" if np.isnan(value) else f"{value:.3f}" for value in spread.quantiles)
+        lines.append([spread.name, str(spread.n), *cells, str(spread.duplicates)])
+    pairs = [["distance", "split", "record", "nearest training record"], ["---"] * 4]
+    pairs += [[f"{pair.distance:.3f}", pair.split, pair.id, pair.train_id] for pair in audit.pairs[:SHOWN_PAIRS]]
+    return (
+        "Distance of each density to the nearest one, quantiles; 1 is that of two training crystals on average, "
+        f"and near-duplicates lie within {audit.duplicate:.3f} (95 % of copies strained by {STRAIN:.0%} do):\n\n"
+        f"{_table(lines)}\nNearest pairs:\n\n{_table(pairs)}"
+    )
+
+
+def _smooth_sums(at: np.ndarray, weights: np.ndarray, centres: np.ndarray, width: float) -> np.ndarray:
+    """Sums of weights (n,) at places (n,) under Gaussians of that width at each centre, (centres,)."""
+    return np.array([weights @ np.exp(-0.5 * ((at - centre) / width) ** 2) for centre in centres])
+
+
+def _scale(descriptors: np.ndarray) -> np.ndarray:
+    """Divisor per column, (D,), that makes the mean square distance of two records 1, a third from each part."""
+    scales, start = [], 0
+    for size in _PARTS:
+        variance = 2 * descriptors[:, start : start + size].var(axis=0).sum()
+        scales += [np.sqrt(len(_PARTS) * variance) or 1.0] * size
+        start += size
+    return np.array(scales)
+
+
+def _nearest(
+    points: np.ndarray, reference: np.ndarray, *, own: np.ndarray, theirs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the nearest reference (r, D) of another key, and its distance, for points (n, D); inf if none."""
+    nearest, distances = np.zeros(len(points), np.intp), np.zeros(len(points))
+    for start in range(0, len(points), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        found = cdist(points[part], reference)
+        found[own[part, None] == theirs] = np.inf
+        nearest[part], distances[part] = found.argmin(axis=1), found.min(axis=1)
+    return nearest, distances
+
+
+def _spread(name: str, distances: np.ndarray, duplicate: float) -> Spread:
+    known = distances[np.isfinite(distances)]
+    quantiles = np.quantile(known, _QUANTILES) if len(known) else np.full(len(_QUANTILES), np.nan)
+    return Spread(name, len(known), tuple(quantiles.tolist()), int(np.count_nonzero(known <= duplicate)))
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -1,0 +1,123 @@
+"""What more data would bring: a power law through the learning curve, read beyond its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from rhonet.core.config import ConfigError
+from rhonet.evaluation.bootstrap import LEVEL, Metric, metric_of
+from rhonet.evaluation.metrics import averaged_properties, property_scores
+from rhonet.experiments.comparison import RESAMPLES, require_same_samples, with_interval
+from rhonet.experiments.trials import Result, pool_results
+
+# How many times as much data the table looks ahead to, and the R² that it says the price of.
+FACTORS = (2.0, 4.0, 16.0)
+AIM = 0.9
+# Above this R² the logarithm of what is unexplained would be noise.
+MOST_EXPLAINED = 0.999
+# Stands for any number of times from here on.
+ENDLESS = 1e9
+MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The learning curve of one property, or of the mean of all: 1 - R² = a · n^(-exponent).
+
+    now: R² on the learned scale with all training crystals. ahead: with `FACTORS` times as many. aim: how many times
+    as many for `AIM`. Intervals are from resampling groups of crystals: they do not say whether the law goes on.
+    """
+
+    name: str
+    now: Metric
+    exponent: Metric
+    ahead: tuple[Metric, ...]
+    aim: Metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values, ready for JSON."""
+        return asdict(self)
+
+
+def measure_growth(results: Mapping[str, Sequence[Result]]) -> tuple[Growth, ...]:
+    """Growth of the mean over properties with enough labels, then of every regression property.
+
+    Args:
+        results: finished trials per variant, each with another share of the training crystals.
+
+    Raises:
+        ConfigError: fewer than two shares, or variants that predicted different samples.
+    """
+    pooled = {name: pool_results(trials).sorted_by_id() for name, trials in results.items()}
+    require_same_samples(pooled)
+    shares = np.array([trials[0].trial.config.data.train_share for trials in results.values()])
+    if len(set(shares.tolist())) < 2:
+        raise ConfigError("a learning curve needs at least two shares of the training set; name more with --only")
+    drawn = [property_scores(part, resamples=RESAMPLES) for part in pooled.values()]
+    regression = [item.name for item in next(iter(pooled.values())).properties if not item.is_class]
+    curves = {name: np.stack([one[name] for one in drawn]) for name in regression}
+    known = {name: curve for name, curve in curves.items() if np.isfinite(curve[:, 0]).all()}
+    enough = averaged_properties(next(iter(pooled.values())))
+    if averaged := [curve for name, curve in known.items() if name in enough]:
+        known = {MEAN: np.mean(averaged, axis=0), **known}
+    return tuple(_fit(name, shares, curve) for name, curve in known.items())
+
+
+def format_growth(found: Sequence[Growth]) -> str:
+    """Markdown: the table, and what it means."""
+    head = ["property", "R² now", "exponent", *(f"x {factor:g}" for factor in FACTORS), f"data for R² {AIM:.2f}"]
+    lines = [head, ["---"] * len(head)]
+    lines += [
+        [
+            one.name.replace("_", " "),
+            f"{one.now.value:.2f}",
+            with_interval(one.exponent),
+            *(f"{ahead.value:.2f}" for ahead in one.ahead),
+            _times(one),
+        ]
+        for one in found
+    ]
+    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return (
+        f"1 - R² falls with the number n of training crystals about as n^(-exponent). Read on beyond the set at hand, "
+        f"this gives R² with {', '.join(f'{factor:g}' for factor in FACTORS)} times as many, and how many it takes. "
+        f"{LEVEL:.0%} intervals from resampling groups of crystals; whether the law goes on they do not know.\n\n"
+        f"{table}"
+    )
+
+
+def _fit(name: str, shares: np.ndarray, curve: np.ndarray) -> Growth:
+    """Straight line through log(1 - R²) against log(share), for R² (shares, 1 + b) of the samples and resamples."""
+    unexplained = np.log(np.maximum(1 - curve, 1 - MOST_EXPLAINED))
+    x = np.log(shares)
+    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    slope = weights @ unexplained
+    at_one = unexplained.mean(axis=0) - slope * x.mean()
+    with np.errstate(divide="ignore", over="ignore"):
+        needed = np.where(slope < 0, np.exp((np.log(1 - AIM) - at_one) / slope), ENDLESS)
+    return Growth(
+        name,
+        metric_of(curve[int(np.argmax(shares))], ""),
+        metric_of(-slope, ""),
+        tuple(metric_of(1 - np.exp(at_one + slope * np.log(factor)), "") for factor in FACTORS),
+        metric_of(np.minimum(needed, ENDLESS), ""),
+    )
+
+
+def _times(one: Growth) -> str:
+    """How many times as much data the aim takes, in two digits."""
+    if one.now.value >= AIM:
+        return "reached"
+    if math.isnan(one.aim.lower):
+        return f"x {_two_digits(one.aim.value)}"
+    shown = [_two_digits(value) for value in (one.aim.value, one.aim.lower, one.aim.upper)]
+    return f"x {shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}" if value < 99.5 else "> 100"

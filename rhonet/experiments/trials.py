@@ -1,0 +1,268 @@
+"""Trials: many short trainings of variants of one configuration, each scored on crystals that it has not seen.
+
+A baseline on the same crystals is a trial as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rhonet.core.config import Config, ConfigError, config_from_dict
+from rhonet.core.predictions import Predictions, merge_predictions
+from rhonet.core.properties import Property
+from rhonet.data.index import Index
+from rhonet.training.runs import Run, explain_disk, git_commit, make_run, write_text
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+log = logging.getLogger(__name__)
+
+RESULT_NAME = "predictions.npz"
+ABOUT_NAME = "trial.json"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of one variant, or one fit of a baseline.
+
+    path: its run folder.
+    variant: name of the variant.
+    seed: of weights, order and augmentation; its fold validates.
+    config: resolved configuration.
+    baseline: name of the baseline that answers instead of the network, "" for none.
+    """
+
+    path: Path
+    variant: str
+    seed: int
+    config: Config
+    baseline: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        return (self.path / RESULT_NAME).is_file()
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came of a trial.
+
+    predictions: for the crystals of its fold.
+    cpu_seconds: of the training.
+    commit: of rhonet then, "" where unknown.
+    """
+
+    trial: Trial
+    predictions: Predictions
+    cpu_seconds: float
+    commit: str = ""
+
+
+def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int, baseline: str = "") -> Trial:
+    """Trial of a variant: trained to the last epoch; the last weights count, not the luckiest on what is scored.
+
+    With folds, all but number `seed` modulo `folds` train, that one is predicted, and the test split is not
+    touched. Without, the seed makes a split of its own.
+
+    Raises:
+        ConfigError: the folder holds a trial of another configuration.
+    """
+    split = {"folds": folds, "fold": seed % folds} if folds else {"split_seed": seed}
+    data = dataclasses.replace(config.data, **split)
+    train = dataclasses.replace(config.train, seed=seed, patience=0)
+    resolved = dataclasses.replace(config, data=data, train=train)
+    trial = Trial(out / variant / f"seed-{seed}", variant, seed, resolved, baseline)
+    if trial.path.exists() and Run(trial.path).config_file.is_file():
+        try:
+            before = Run(trial.path).config()
+        except ConfigError as error:
+            raise ConfigError(f"{error}; or give another --out") from error
+        if before != trial.config:
+            raise ConfigError(f"{trial.path}: was run with another configuration; give another --out or remove it")
+    return trial
+
+
+def run_trials(trials: Sequence[Trial], *, workers: int, source: str) -> None:
+    """Runs what is not done yet, `workers` single-threaded processes side by side, and logs each as it ends.
+
+    Args:
+        source: fingerprint of the files and labels that all train on.
+
+    Raises:
+        ConfigError: what a trial raised, or a worker was killed; what runs comes to its end, nothing else is begun.
+    """
+    waiting = [trial for trial in trials if not trial.is_done]
+    log.info("%d trials, %d done before, %d at a time", len(trials), len(trials) - len(waiting), workers)
+    if not waiting:
+        return
+    started = time.monotonic()
+    # Each worker has one core: two trainings side by side use the machine better than one on both.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker) as pool:
+        running = {pool.submit(_run_trial, trial, source): trial for trial in waiting}
+        for done, future in enumerate(as_completed(running), start=1):
+            trial, line = running[future], _line_of(future, pool)
+            minutes = (time.monotonic() - started) / 60
+            log.info(
+                "%d/%d after %.0f min: %s seed %d: %s", done, len(waiting), minutes, trial.variant, trial.seed, line
+            )
+
+
+def _line_of(future: Future[str], pool: ProcessPoolExecutor) -> str:
+    """What a trial says; of one that failed the error, and the trials that wait are given up."""
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "a trial's process was killed, probably for want of memory; give fewer --workers (finished trials are kept)"
+        ) from error
+    except Exception:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def read_result(trial: Trial, *, source: str) -> Result:
+    """Predictions and cost of a finished trial.
+
+    Args:
+        source: fingerprint of the data set that the study is about.
+
+    Raises:
+        ConfigError: the trial saw other data, or an earlier rhonet ran it, which did not note the data.
+    """
+    file = trial.path / ABOUT_NAME
+    if not file.is_file():
+        raise ConfigError(f"{trial.path}: an earlier rhonet ran this trial; give another --out or remove it")
+    about = json.loads(file.read_text(encoding="utf-8"))
+    if about["source"] != source:
+        raise ConfigError(
+            f"{trial.path}: was run on another state of the data set (fingerprint {about['source'][:16]}, now "
+            f"{source[:16]}); give another --out or remove it"
+        )
+    with np.load(trial.path / RESULT_NAME) as stored:
+        properties = tuple(Property(**item) for item in json.loads(str(stored["properties"])))
+        predictions = Predictions(
+            properties,
+            tuple(stored["ids"].tolist()),
+            labels={item.name: stored[f"labels/{item.name}"] for item in properties},
+            values={item.name: stored[f"values/{item.name}"] for item in properties},
+            groups=tuple(stored["groups"].tolist()),
+        )
+    return Result(trial, predictions, about["cpu_seconds"], about["commit"])
+
+
+def pool_results(results: Iterable[Result]) -> Predictions:
+    """Predictions of several trials as one; a sample that several of them predicted occurs as often, in its group."""
+    parts = [(result.trial.seed, result.predictions) for result in results]
+    return merge_predictions(
+        [
+            replace(part, ids=tuple(f"{name} (seed {seed})" for name in part.ids), groups=part.groups or part.ids)
+            for seed, part in parts
+        ]
+    )
+
+
+def write_result(trial: Trial, predictions: Predictions, *, cpu_seconds: float, source: str) -> None:
+    """Writes what `read_result` reads, the predictions last: they mark the trial as done."""
+    arrays = {f"labels/{item.name}": predictions.labels[item.name] for item in predictions.properties}
+    arrays |= {f"values/{item.name}": predictions.values[item.name] for item in predictions.properties}
+    properties = json.dumps([dataclasses.asdict(item) for item in predictions.properties])
+    about = {"cpu_seconds": round(cpu_seconds, 1), "source": source, "commit": git_commit()}
+    write_text(trial.path / ABOUT_NAME, json.dumps(about) + "\n")
+    partial = trial.path / f"partial-{RESULT_NAME}"
+    names = {"ids": np.array(predictions.ids), "groups": np.array(predictions.groups, str)}
+    np.savez_compressed(partial, allow_pickle=False, **names, properties=properties, **arrays)
+    os.replace(partial, trial.path / RESULT_NAME)
+
+
+def _prepare_worker() -> None:
+    from rhonet.cli.command import prepare_logging, start_tensorflow
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    prepare_logging(verbose=False)
+    logging.getLogger("rhonet").setLevel(logging.WARNING)
+    start_tensorflow()
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _run_trial(trial: Trial, source: str) -> str:
+    """Trains or fits, predicts the fold and writes the result; one line for the log."""
+    from rhonet.evaluation.metrics import evaluate
+    from rhonet.experiments.experiment import open_data
+    from rhonet.training.devices import prepare_devices
+
+    strategy = prepare_devices(trial.config.train)
+    builder, index = open_data(trial.config, source=source)
+    if (found := builder.info.metadata["fingerprint"]) != source:
+        raise ConfigError(f"{trial.path}: the data set has changed during the study ({found}, it was {source})")
+    run = Run(trial.path)
+    with explain_disk(trial.path, "free some space"):
+        if not run.config_file.is_file():
+            make_run(run, trial.config)
+        started = time.process_time()
+        predictions = (
+            _ask_baseline(trial, builder, index)
+            if trial.baseline
+            else _train(trial, builder, index, strategy=strategy, run=run)
+        )
+        cpu_seconds = time.process_time() - started
+        gc.collect()  # a Trainer refers to itself; gigabytes of views would wait beside those of the next trial
+        write_result(trial, predictions, cpu_seconds=cpu_seconds, source=builder.info.metadata["fingerprint"])
+    average = evaluate(predictions, resamples=0).averages["all"].r2.value
+    return f"mean R² {average:.3f}"
+
+
+def _ask_baseline(trial: Trial, builder: Any, index: Index) -> Predictions:
+    from rhonet.evaluation.baselines.on_records import predict_baselines
+
+    data, name = trial.config.data, trial.baseline
+    return predict_baselines(builder, index, data=data, split="validation", names=(name,), seed=trial.seed)[name]
+
+
+def _train(trial: Trial, builder: Any, index: Index, *, strategy: tf.distribute.Strategy, run: Run) -> Predictions:
+    """Answers of the last epoch's averaged weights."""
+    from rhonet.training.trainer import Epoch, Trainer
+
+    class LastEpoch:
+        predictions: Predictions | None = None
+
+        def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+            pass
+
+        def on_epoch(self, epoch: Epoch) -> None:
+            self.predictions = epoch.predictions
+
+    last = LastEpoch()
+    Trainer(builder, index, trial.config, strategy=strategy, run=run).fit([last])
+    assert last.predictions is not None
+    return last.predictions
+
+
+def changed_config(config: Config, changes: Mapping[str, Mapping[str, Any]]) -> Config:
+    """The configuration with some settings of some sections changed.
+
+    Raises:
+        ConfigError: an unknown setting or a wrong value.
+    """
+    tree = config.to_dict()
+    for section, values in changes.items():
+        tree[section] = {**tree[section], **values}
+    return config_from_dict(tree)

@@ -1,0 +1,125 @@
+"""Scores as people read them, on the terminal and on a page."""
+
+from __future__ import annotations
+
+import math
+
+from rhonet.core.predictions import NOVEL
+from rhonet.core.text import counted
+from rhonet.evaluation.bootstrap import LEVEL, Metric
+from rhonet.evaluation.labelled import ZERO
+from rhonet.evaluation.metrics import (
+    FEWEST_GROUPS,
+    Average,
+    ClassMetrics,
+    Evaluation,
+    IntervalMetrics,
+    NonZeroMetrics,
+    RegressionMetrics,
+    SetMetrics,
+)
+
+WHERE_NOT_ZERO = "where not zero"
+
+# Short names, for columns and rows of a table of 100 characters, and what they stand for.
+SHORT_NAMES = {
+    "grid_gb": "grid-GB",
+    "histogram_gb": "hist-GB",
+    "composition_rf": "comp-RF",
+    "autoencoder_gb": "AE-GB",
+}
+MEANINGS = {
+    "dummy": "median, or class shares, of the training split",
+    "grid_gb": "gradient boosting on shape and scale of the stored grid",
+    "histogram_gb": "gradient boosting on the histogram of the density",
+    "composition_rf": "random forest on Magpie-like features of the composition",
+    "autoencoder_gb": "gradient boosting on the latent vector of an autoencoder of the density",
+}
+
+
+def notes_on(evaluation: Evaluation) -> list[str]:
+    """What is not available and why, what the averages leave out, and which intervals rest on fewer resamples."""
+    lines, thinned = [], []
+    groups: list[tuple[str, RegressionMetrics | NonZeroMetrics | ClassMetrics]] = []
+    for item in (*evaluation.regression, *evaluation.classes):
+        groups.append((item.target.name, item))
+        if isinstance(item, RegressionMetrics) and item.where_not_zero is not None:
+            groups.append((f"{item.target.name} {WHERE_NOT_ZERO}", item.where_not_zero))
+    if any(isinstance(group, NonZeroMetrics) for _, group in groups):
+        lines.append(f"{WHERE_NOT_ZERO}: samples whose label is, in size, above {ZERO:g} of the largest one")
+    if evaluation.n_groups < FEWEST_GROUPS:
+        lines.append(f"no intervals of scores: the samples are of {counted(evaluation.n_groups, 'group')} of the split")
+    for name, group in groups:
+        undefined: dict[str, list[str]] = {}
+        for title, metric in _metrics(group).items():
+            if math.isnan(metric.value):
+                undefined.setdefault(metric.reason, []).append(title)
+        lines += [f"n/a: {name}, {', '.join(titles)}: {reason}" for reason, titles in undefined.items()]
+    averaged = evaluation.averages["all"].properties
+    missing = [item.target.name for item in evaluation.regression if item.target.name not in averaged]
+    if missing:
+        lines.append(f"not in the averages: {', '.join(missing)}")
+    for name, group in (*groups, ("averages", evaluation.averages["all"])):
+        most = max(metric.left_out for metric in _metrics(group).values())
+        thinned += [f"{name} {most}"] if most else []
+    if thinned:
+        lines.append(f"resamples left out, as a score is undefined there: {', '.join(thinned)}")
+    for item in evaluation.classes:
+        if item.target.class_names:
+            counts = (f"{name} {count}" for name, count in zip(item.target.class_names, item.counts, strict=True))
+            lines.append(f"classes of {item.target.name}: {', '.join(counts)}")
+    if evaluation.intervals or evaluation.sets or evaluation.novel is not None:
+        lines.append(f"[{LEVEL:.0%}] of a share of the samples: Wilson's interval of as many as there are groups")
+    if evaluation.novel is not None:
+        lines.append(f"novelty above {NOVEL:g}: {with_interval(evaluation.novel)} of the samples")
+    return lines
+
+
+def label_of(item: RegressionMetrics | ClassMetrics | IntervalMetrics | SetMetrics) -> str:
+    """Name of the property with its unit."""
+    return f"{item.target.name} ({item.target.unit})" if item.target.unit else item.target.name
+
+
+def with_interval(metric: Metric) -> str:
+    """Score and interval with two decimals each; the score alone where there is no interval."""
+    if math.isnan(metric.value) or math.isnan(metric.lower):
+        return decimals(metric.value)
+    return f"{decimals(metric.value)} [{decimals(metric.lower)}, {decimals(metric.upper)}]"
+
+
+def set_size(item: SetMetrics) -> str:
+    """How many classes a prediction set holds on average."""
+    return "n/a" if math.isnan(item.mean_size) else f"{item.mean_size:.2f} classes"
+
+
+def significant_with_interval(metric: Metric) -> str:
+    """Score and interval with three significant digits each; the score alone where there is no interval."""
+    if math.isnan(metric.value) or math.isnan(metric.lower):
+        return significant(metric.value)
+    return f"{significant(metric.value)} [{significant(metric.lower)}, {significant(metric.upper)}]"
+
+
+def decimals(value: float) -> str:
+    """Two decimals; beyond -10 and 100, where a score is only bad, the bound."""
+    if math.isnan(value):
+        return "n/a"
+    if not -10 < value < 100:
+        return "<-10" if value < 0 else ">100"
+    return f"{value:z.2f}"
+
+
+def significant(value: float) -> str:
+    """Three significant digits, with all digits before the point, and no exponent from 0.0001 to a million."""
+    if math.isnan(value):
+        return "n/a"
+    if value == 0 or not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.2g}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def _metrics(group: RegressionMetrics | NonZeroMetrics | ClassMetrics | Average) -> dict[str, Metric]:
+    """Metrics of a group by the title of their column."""
+    titles = {"r2": "R²", "r2_log": "R² of log", "mae": "MAE", "rmse": "RMSE", "mae_over_mad": "MAE/MAD"}
+    titles |= {"auc": "AUC", "balanced_accuracy": "balanced acc."}
+    values = {title: getattr(group, name, None) for name, title in titles.items()}
+    return {title: value for title, value in values.items() if isinstance(value, Metric)}

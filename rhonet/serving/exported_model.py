@@ -1,0 +1,253 @@
+"""The exported model: a SavedModel that goes from densities to properties, preprocessing included."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from rhonet.core.config import ViewConfig
+from rhonet.core.density import ChargeDensity
+from rhonet.core.properties import Property
+from rhonet.core.standardize import Standardizer, least_standardized
+from rhonet.models.network import Network
+from rhonet.serving.answer_table import Answer, answer_of, inputs_of
+from rhonet.serving.model_card import CARD, SAVED_MODEL, read_card
+from rhonet.training.runs import RunError
+from rhonet.uncertainty.calibration import Calibration
+from rhonet.uncertainty.density_peaks import find_sites
+from rhonet.uncertainty.difficulty import SURE
+from rhonet.uncertainty.novelty import answers, distance, novelty
+from rhonet.uncertainty.training_peaks import Surroundings
+from rhonet.views import render
+
+ENDS = {"lower": -1.0, "upper": 1.0}
+NOVELTY = "novelty"
+
+ONE_GRID = (
+    tf.TensorSpec((None, None, None), tf.float32, "density"),
+    tf.TensorSpec((None, None, None), tf.float32, "magnetization"),
+    tf.TensorSpec((3, 3), tf.float32, "lattice"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ServedMember:
+    """One network of a model, with the crystals it was trained on.
+
+    standardizer: of its own training split; only the scales may differ between members.
+    surroundings: None where the model gives no novelty.
+    """
+
+    network: Network
+    standardizer: Standardizer
+    surroundings: Surroundings | None
+
+
+class DensityModel(tf.Module):
+    """Networks and view in one object that TensorFlow can save; four signatures.
+
+    `predict_density`: one native grid of any shape -> {property: scalar, or (classes,) probabilities}.
+    `serving_default`: a batch of grids of one shape -> {property: (B,) or (B, classes)}.
+    `views` and `network`: its two halves, for servers that gather what several requests see into one batch:
+    one native grid -> {views: (1, views, n, n, n, channels), lattice_batch: (1, 3, 3), novelty: (1,)}; and
+    views (B, views, n, n, n, channels) with lattice (B, 3, 3) -> {property: (B,) or (B, classes)}.
+
+    All take density (..., nx, ny, nz) e/Å³, magnetization likewise in µB/Å³ (or (..., 0, 0, 0) without
+    spin) and lattice (..., 3, 3) Å, and average the networks over the same fixed views. A calibrated model also gives
+    {property_lower, property_upper} of each regression property, in its unit, and `novelty`, which is above 1 for
+    densities unlike those trained on.
+
+    Args:
+        members: at least one, all with the same properties.
+        view: how they see a density.
+        calibration: error bars and novelty; None leaves them out.
+
+    Raises:
+        ValueError: a network was built for mixed precision.
+    """
+
+    def __init__(
+        self, members: Sequence[ServedMember], view: ViewConfig, calibration: Calibration | None = None
+    ) -> None:
+        super().__init__(name="rhonet")
+        for layer in (layer for member in members for layer in member.network.standardized.layers):
+            if layer.compute_dtype != "float32":
+                raise ValueError("build the network under the float32 policy and give it the trained weights")
+        self._members, self._view, self._calibration = tuple(members), view, calibration
+        self._gives_novelty = calibration is not None and calibration.distance_scale is not None
+        self._units = members[0].network.units
+        self._scales = [_columns(member.standardizer) for member in members]
+        self._least = least_standardized(members[0].standardizer)
+        self._half_widths = _half_widths(members[0].standardizer, calibration)
+        shapes = self._units.compute_output_shape((None, None), (None, 3, 3))
+        names = () if calibration is None else _bounded(members[0].standardizer, calibration)
+        scalars = [*(f"{name}_{end}" for name in names for end in ENDS), *([NOVELTY] if self._gives_novelty else [])]
+        # TensorFlow must see the whole dictionary at once: it may not grow after it was assigned.
+        self._outputs = {name: tf.TensorSpec(shape[1:], tf.float32) for name, shape in shapes.items()} | {
+            name: tf.TensorSpec((), tf.float32) for name in scalars
+        }
+        self._tracked = [variable.value for member in members for variable in member.network.standardized.weights]
+        self.views = tf.function(self._see, input_signature=ONE_GRID)
+        cubes = (None, view.views, *(view.size,) * 3, len(view.fields))
+        self.network = tf.function(
+            self._answer,
+            input_signature=[
+                tf.TensorSpec(cubes, tf.float32, "views"),
+                tf.TensorSpec((None, 3, 3), tf.float32, "lattice"),
+            ],
+        )
+
+    @tf.function(input_signature=ONE_GRID)
+    def predict_density(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        seen = self.views(density, magnetization, lattice)
+        outputs = self.network(seen["views"], seen["lattice_batch"])
+        if self._gives_novelty:
+            outputs[NOVELTY] = seen[NOVELTY]
+        return {name: value[0] for name, value in outputs.items()}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *spec.shape), spec.dtype, spec.name) for spec in ONE_GRID])
+    def predict_batch(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        # One after the other: no answer may depend on what else is in the batch, not even in its last bit.
+        return tf.map_fn(
+            lambda item: self.predict_density(*item),
+            (density, magnetization, lattice),
+            fn_output_signature=self._outputs,
+        )
+
+    def _see(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the networks are shown of one density, and how strange it is."""
+        waves = render.spectrum(density, magnetization, lattice, self._view)
+        seen = {"views": render.render_fixed(waves, self._view)[None], "lattice_batch": lattice[None]}
+        if not self._gives_novelty:
+            return seen
+        assert self._calibration is not None
+        scale = self._calibration.distance_scale
+        assert scale is not None
+        sites = find_sites(waves)
+        found = [distance(member.surroundings, sites) for member in self._members if member.surroundings is not None]
+        return {**seen, NOVELTY: novelty(found, scale)[None]}
+
+    def _answer(self, cubes: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The networks averaged over the views of each density, in physical units."""
+        found = [answers(member.network, cubes, lattice) for member in self._members]
+        # On the learned scale, which members share although each has standardised it by its own training split.
+        (mean, deviation), *_ = self._scales
+        learned = [one * std + at for one, (at, std) in zip(found, self._scales, strict=True)]
+        standardized = (tf.add_n(learned) / len(learned) - mean) / deviation
+        outputs = self._units(standardized, lattice)
+        if self._calibration is None:
+            return outputs
+        # Intervals lie around what is answered, which is never below 0 where nothing is.
+        answered = tf.maximum(standardized, self._least)
+        half_widths = self._half_widths * self._difficulty(answered * deviation + mean)
+        for end, sign in ENDS.items():
+            shifted = self._units(answered + sign * half_widths, lattice)
+            outputs |= {
+                f"{name}_{end}": shifted[name] for name in _bounded(self._members[0].standardizer, self._calibration)
+            }
+        return outputs
+
+    def _difficulty(self, learned: tf.Tensor) -> tf.Tensor:
+        """How much wider than the median crystal's the interval of each output column is, (B, Z).
+
+        Args:
+            learned: (B, Z) answers on the learned scale, logits of classes.
+        """
+        assert self._calibration is not None
+        properties = self._members[0].standardizer.properties
+        columns = [
+            _logits(item, column) if item.is_class else column
+            for item, column in zip(
+                properties, tf.split(learned, [item.size for item in properties], axis=1), strict=True
+            )
+        ]
+        names = [item.name for item in properties for _ in range(item.size)]
+        return self._calibration.difficulty.factors(tf.concat(columns, axis=1), names)
+
+
+def save_model(model: DensityModel, folder: Path) -> None:
+    """Writes the SavedModel with all signatures to `folder`/saved_model.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    signatures = {
+        "serving_default": model.predict_batch,
+        "predict_density": model.predict_density,
+        "views": model.views,
+        "network": model.network,
+    }
+    try:
+        tf.saved_model.save(model, str(folder / SAVED_MODEL), signatures=signatures)
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
+
+
+def _columns(standardizer: Standardizer) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every output column, (Z,) each."""
+    sizes = [item.size for item in standardizer.properties]
+    means = np.repeat([scale.mean for scale in standardizer.scales], sizes)
+    deviations = np.repeat([scale.std for scale in standardizer.scales], sizes)
+    return means.astype(np.float32), deviations.astype(np.float32)
+
+
+def _logits(item: Property, column: tf.Tensor) -> tf.Tensor:
+    """Logits (B, Z) of a class property as `rhonet.uncertainty.difficulty.answer_columns` gives them."""
+    logits = column if item.kind == "binary" else tf.nn.log_softmax(column)
+    return tf.clip_by_value(logits, -SURE, SURE)
+
+
+def _bounded(standardizer: Standardizer, calibration: Calibration) -> tuple[str, ...]:
+    """Properties that get an interval: regression with enough calibration crystals."""
+    return tuple(
+        item.name
+        for item in standardizer.properties
+        if not item.is_class and math.isfinite(calibration.spreads[item.name].half_width)
+    )
+
+
+def _half_widths(standardizer: Standardizer, calibration: Calibration | None) -> np.ndarray:
+    """Half widths of the median crystal's intervals in standardised units, (Z,); 0 for columns without one."""
+    if calibration is None:
+        return np.zeros(sum(item.size for item in standardizer.properties), np.float32)
+    bounded = _bounded(standardizer, calibration)
+    widths = [
+        [calibration.spreads[item.name].half_width / scale.std if item.name in bounded else 0.0] * item.size
+        for item, scale in zip(standardizer.properties, standardizer.scales, strict=True)
+    ]
+    return np.concatenate(widths).astype(np.float32)
+
+
+class Predictor:
+    """A SavedModel ready to predict densities one by one; needs nothing but its folder.
+
+    Args:
+        folder: holds saved_model/ and card.toml.
+
+    Raises:
+        RunError: one of them is missing, none of ours, or not of this model.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._module = tf.saved_model.load(str(folder / SAVED_MODEL))
+            self._predict = self._module.signatures["predict_density"]
+        except (OSError, KeyError, tf.errors.OpError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"{folder / SAVED_MODEL}: cannot be loaded: {reason}; export the model again") from error
+        self._properties = read_card(folder).properties
+        given = self._predict.structured_outputs
+        if missing := [item.name for item in self._properties if item.name not in given]:
+            raise RunError(
+                f"{folder}: {CARD} names {', '.join(missing)}, which {SAVED_MODEL} does not give; export it again"
+            )
+
+    def predict(self, density: ChargeDensity) -> Answer:
+        """Properties of a density, with intervals and novelty where the model was calibrated."""
+        outputs = self._predict(**{name: tf.constant(array) for name, array in inputs_of(density).items()})
+        return answer_of({name: value.numpy() for name, value in outputs.items()}, self._properties)

@@ -1,0 +1,195 @@
+"""The exported model as ONNX files: for runtimes and servers that have no TensorFlow."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rhonet.serving.exported_model import NOVELTY
+from rhonet.serving.model_card import MODEL, NETWORK, SAVED_MODEL, VIEWS
+from rhonet.training.runs import RunError
+
+OPSET = 17
+GRID_AXES: dict[str | None, tuple[str, ...]] = {"density": ("nx", "ny", "nz"), "magnetization": ("mx", "my", "mz")}
+
+
+def write_onnx(folder: Path) -> None:
+    """Converts the SavedModel of a model folder to three files in it, float32, each with all it needs.
+
+    model.onnx: density (B, nx, ny, nz) e/Å³, magnetization (B, nx, ny, nz) µB/Å³ or (B, 0, 0, 0), lattice (B, 3, 3) Å
+        -> what the signature `serving_default` gives.
+    views.onnx, network.onnx: the same in two halves, as the signatures `views` and `network`.
+
+    Raises:
+        RunError: no model, one from before there were those signatures, no packages to convert with, or
+            something in the model that ONNX does not know.
+        OSError: a file cannot be written.
+    """
+    if missing := [name for name in ("onnx", "tf2onnx") if importlib.util.find_spec(name) is None]:
+        raise RunError(f"ONNX files need {' and '.join(missing)}: pip install 'rhonet[export]'")
+    import onnx
+
+    path = folder / SAVED_MODEL
+    try:
+        loaded = tf.saved_model.load(str(path))
+        views, network = loaded.signatures["views"], loaded.signatures["network"]
+    except (OSError, KeyError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{path}: cannot be converted: {reason}; export the model again from its run") from error
+    try:
+        halves = _convert(views), _convert(network)
+        files = {VIEWS: halves[0], NETWORK: halves[1], MODEL: _join(*halves)}
+        for proto in files.values():
+            onnx.checker.check_model(proto, full_check=True)
+    except (ValueError, RuntimeError, NotImplementedError, onnx.checker.ValidationError) as error:
+        raise RunError(f"{path}: something in it has no counterpart in ONNX: {error}") from error
+    for name, proto in files.items():
+        onnx.save(proto, str(folder / name))
+
+
+def _join(views: Any, network: Any) -> Any:
+    """One ONNX model of both halves: the views of each density in turn, then the networks on all."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    each = onnx.GraphProto()
+    each.CopyFrom(views.graph)
+    _rename(each, "each/")
+    inputs = [
+        value for name in ("density", "magnetization", "lattice") for value in views.graph.input if value.name == name
+    ]
+    outputs = [value.name for value in views.graph.output if value.name != "lattice_batch"]
+    body = helper.make_graph(
+        [
+            *(helper.make_node("Gather", [value.name, "each/turn"], [f"each/{value.name}"]) for value in inputs),
+            helper.make_node("Identity", ["each/go_on"], ["each/goes_on"]),
+            *each.node,
+        ],
+        "each",
+        [
+            helper.make_tensor_value_info("each/turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("each/go_on", TensorProto.BOOL, []),
+        ],
+        [
+            helper.make_tensor_value_info("each/goes_on", TensorProto.BOOL, []),
+            *(value for value in each.output if value.name.removeprefix("each/") in outputs),
+        ],
+        each.initializer,
+    )
+    nodes = [
+        helper.make_node("Shape", ["lattice"], ["all/count"], start=0, end=1),
+        helper.make_node("Squeeze", ["all/count"], ["all/turns"]),
+        helper.make_node("Loop", ["all/turns", ""], [f"all/{name}" for name in outputs], body=body),
+        *(helper.make_node("Squeeze", [f"all/{name}", "all/second"], [name]) for name in outputs),
+    ]
+    batched = [
+        helper.make_tensor_value_info(
+            value.name,
+            TensorProto.FLOAT,
+            ["batch", *(size.dim_param or size.dim_value for size in _shape_of(value).dim)],
+        )
+        for value in inputs
+    ]
+    second = helper.make_tensor("all/second", TensorProto.INT64, [1], [1])
+    novelty = [helper.make_tensor_value_info(NOVELTY, TensorProto.FLOAT, ["batch"])] if NOVELTY in outputs else []
+    graph = helper.make_graph(
+        [*nodes, *network.graph.node],
+        "rhonet",
+        batched,
+        [*network.graph.output, *novelty],
+        [second, *network.graph.initializer],
+    )
+    return helper.make_model(graph, opset_imports=network.opset_import, ir_version=network.ir_version)
+
+
+def _rename(graph: Any, prefix: str) -> None:
+    """Puts a prefix before all names of a graph and of the graphs inside its nodes."""
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = prefix + value.name
+    for node in graph.node:
+        node.name = prefix + node.name
+        for names in (node.input, node.output):
+            names[:] = [prefix + name if name else "" for name in names]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename(attribute.g, prefix)
+
+
+def _shape_of(value: Any) -> Any:
+    return value.type.tensor_type.shape
+
+
+def _convert(signature: Any) -> Any:
+    """ONNX model of a signature of a SavedModel.
+
+    Raises:
+        ValueError, RuntimeError, NotImplementedError: an operation has no counterpart.
+    """
+    from tf2onnx import tf_loader
+    from tf2onnx.optimizer import optimize_graph
+    from tf2onnx.optimizer.identity_optimizer import IdentityOptimizer
+    from tf2onnx.tfonnx import process_tf_graph
+
+    inputs = list(signature.structured_input_signature[1].values())
+    names = [spec.name for spec in inputs]
+
+    def call(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        return signature(**dict(zip(names, tensors, strict=True)))
+
+    concrete = tf.function(call, input_signature=inputs, autograph=False).get_concrete_function()
+    takes = [tensor.name for tensor in concrete.inputs if tensor.dtype != tf.resource]
+    gives = [tensor.name for tensor in concrete.outputs]
+    # A dictionary's tensors come in the order of its keys.
+    results = sorted(concrete.structured_outputs)
+    frozen = tf_loader.from_function(concrete, takes, gives)
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(frozen, name="")
+        converted = process_tf_graph(
+            graph,
+            opset=OPSET,
+            input_names=takes,
+            output_names=gives,
+            tensors_to_rename=dict(zip(takes + gives, names + results, strict=True)),
+            custom_op_handlers={"Erfc": (_erfc, [])},
+        )
+    # Runtimes optimize a file themselves when they load it, but for identities that are not valid ONNX.
+    converted = optimize_graph(converted, optimizers={"remove_identity": IdentityOptimizer})
+    proto = converted.make_model("rhonet")
+    _set_shapes(proto.graph.input, {spec.name: _input_shape(spec) for spec in inputs})
+    _set_shapes(
+        proto.graph.output,
+        {name: [size or "batch" for size in spec.shape] for name, spec in signature.structured_outputs.items()},
+    )
+    return proto
+
+
+def _erfc(context: Any, node: Any, name: str, _: Any) -> Any:
+    """Part of the activation `gelu`, which ONNX has as erf only."""
+    erf = context.make_node("Erf", node.input)
+    one = context.make_const(f"{name}_one", np.array(1, np.float32))
+    shapes, types, outputs = node.output_shapes, node.output_dtypes, node.output
+    context.remove_node(node.name)
+    return context.make_node(
+        "Sub", [one.output[0], erf.output[0]], outputs=outputs, name=name, shapes=shapes, dtypes=types
+    )
+
+
+def _input_shape(spec: tf.TensorSpec) -> list[int | str]:
+    """Shape of an input, with names for lengths that vary."""
+    lengths = iter(GRID_AXES.get(spec.name, ("batch",)))
+    return [next(lengths) if size is None else size for size in spec.shape]
+
+
+def _set_shapes(values: Any, shapes: dict[str, list[int | str]]) -> None:
+    for value in values:
+        _shape_of(value).Clear()
+        for length in shapes[value.name]:
+            dimension = _shape_of(value).dim.add()
+            if isinstance(length, str):
+                dimension.dim_param = length
+            else:
+                dimension.dim_value = length

@@ -1,0 +1,193 @@
+"""A folder of models as Triton serves it: written beside what it replaces, one version after another."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+
+from rhonet.serving.model_card import CARD, NETWORK, SAVED_MODEL, VIEWS, read_card
+from rhonet.serving.triton.config import (
+    CONFIG,
+    DENSITY_MODEL,
+    LATTICE_FILE,
+    NETWORK_MODEL,
+    TENSORFLOW_MODEL,
+    VIEWS_MODEL,
+    WARMUP_EDGE,
+    Settings,
+    config_text,
+    is_ours,
+    model_configs,
+    read_config,
+)
+from rhonet.serving.triton.tensors import read_graphs
+from rhonet.training.runs import RunError, explain_disk, write_text
+
+BACKEND = Path(__file__).with_name("backend.py")
+_SWEPT_AFTER_SECONDS = 86400.0
+
+
+def write_repository(
+    onnx_folder: Path,
+    model_folder: Path,
+    destination: Path,
+    *,
+    settings: Settings | None = None,
+    tensorflow: bool = False,
+    force: bool = False,
+) -> int:
+    """Writes the models rhonet, rhonet_views and rhonet_density into a Triton repository; their version.
+
+    Where they are there already, a further version comes beside the older ones and is the one served. Each version
+    keeps its config.pbtxt and card.toml, so that one can go back. Other models of the repository are left alone.
+
+    Args:
+        onnx_folder: holds views.onnx and network.onnx.
+        model_folder: holds card.toml and, for `tensorflow`, saved_model/.
+        destination: repository, made if it is missing.
+        tensorflow: adds rhonet_tensorflow, for servers up to 25.02.
+        force: replaces models of these names with all their versions, whoever wrote them.
+
+    Raises:
+        RunError: an input is missing or does not fit, a model of that name is not ours, or the disk refuses.
+    """
+    settings = settings or Settings()
+    card = read_card(model_folder)
+    graphs = read_graphs(onnx_folder)
+    configs = model_configs(graphs, card, settings, fingerprint=model_fingerprint(model_folder), tensorflow=tensorflow)
+    saved_model = model_folder / SAVED_MODEL
+    if tensorflow and not saved_model.is_dir():
+        raise RunError(f"{model_folder}: has no saved_model/, which {TENSORFLOW_MODEL} serves; export the model again")
+    check_destination(destination, tensorflow=tensorflow, force=force)
+    destination = destination.resolve()  # "." has no name to put ".partial" behind
+    version = 1 if force else 1 + max((_newest(destination / name) for name in configs), default=0)
+    weights = {NETWORK_MODEL: graphs.network.path, VIEWS_MODEL: graphs.views.path}
+    partial = _workplace(destination)
+    _sweep(partial)
+    try:
+        with explain_disk(destination, "free some space or give another folder"):
+            for name, config in configs.items():
+                folder = partial / name / str(version)
+                folder.mkdir(parents=True)
+                if name in weights:
+                    _write_computing(folder, weights[name], settings)
+                elif name == TENSORFLOW_MODEL:
+                    shutil.copytree(saved_model, folder / "model.savedmodel")
+                for place in (folder, folder.parent):
+                    write_text(place / CONFIG, config_text(config))
+                    shutil.copy(model_folder / CARD, place / CARD)
+            destination.mkdir(parents=True, exist_ok=True)
+            for name in configs:
+                _put(partial / name, destination / name, str(version), force=force)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return version
+
+
+def _workplace(destination: Path) -> Path:
+    """Where the models are put together: beside the repository, or in it where its parent is another file system."""
+    name = f"{destination.name}.{os.getpid()}.partial"
+    parent = destination.parent
+    beside = not destination.is_dir() or (
+        os.access(parent, os.W_OK) and parent.stat().st_dev == destination.stat().st_dev
+    )
+    return destination.with_name(name) if beside else destination / f".{name}"
+
+
+def _sweep(partial: Path) -> None:
+    """Removes the workplace of that name, and those of exports that were killed, here or elsewhere, a day ago."""
+    shutil.rmtree(partial, ignore_errors=True)
+    name, _, _ = partial.name.rsplit(".", 2)
+    for other in partial.parent.glob(f"{glob.escape(name)}.*.partial"):
+        number = other.name.rsplit(".", 2)[1]
+        old = time.time() - other.stat().st_mtime > _SWEPT_AFTER_SECONDS
+        if number.isdecimal() and old and not _is_alive(int(number)):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def check_destination(destination: Path, *, tensorflow: bool, force: bool) -> None:
+    """Whether `write_repository` may write there; asked before a model is trained or converted in vain.
+
+    Raises:
+        RunError: a model of one of our names is not ours.
+    """
+    if not force:
+        for name in (NETWORK_MODEL, VIEWS_MODEL, DENSITY_MODEL, *([TENSORFLOW_MODEL] if tensorflow else [])):
+            _check_ours(destination / name)
+
+
+def model_fingerprint(folder: Path) -> str:
+    """Hash of what a model folder computes and says: of its card, SavedModel and ONNX files, as far as it has them."""
+    computing = [path for path in (folder / SAVED_MODEL).rglob("*") if path.is_file()]
+    others = [path for path in (folder / name for name in (CARD, VIEWS, NETWORK)) if path.is_file()]
+    digest = hashlib.sha256()
+    for path in sorted([*computing, *others]):
+        digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def has_todays_backend(repository: Path) -> bool:
+    """Whether the newest versions in a repository compute with this rhonet's part of the Python backend."""
+    for name in (NETWORK_MODEL, VIEWS_MODEL):
+        file = repository / name / str(_newest(repository / name)) / "model.py"
+        if not file.is_file() or file.read_bytes() != BACKEND.read_bytes():
+            return False
+    return True
+
+
+def _write_computing(folder: Path, weights: Path, settings: Settings) -> None:
+    """Files of one version of a model that computes, and the lattice that warms it up."""
+    shutil.copy(weights, folder / "model.onnx")
+    if settings.backend == "python":
+        shutil.copy(BACKEND, folder / "model.py")
+    warmup = folder.parent / "warmup"
+    warmup.mkdir()
+    (warmup / LATTICE_FILE).write_bytes(np.diag([WARMUP_EDGE] * 3).astype("<f4").tobytes())
+
+
+def _check_ours(folder: Path) -> None:
+    """Raises RunError where a folder holds something that no export of ours wrote."""
+    if not folder.exists():
+        return
+    remedy = "give another folder, or --force to replace it"
+    if not (folder / CONFIG).is_file():
+        raise RunError(f"{folder}: exists and has no {CONFIG}; {remedy}")
+    if not is_ours(read_config(folder / CONFIG)):
+        raise RunError(f"{folder / CONFIG}: was not written by python -m rhonet.export; {remedy}")
+
+
+def _newest(folder: Path) -> int:
+    """Highest version in a model's folder, 0 without any."""
+    numbers = [int(path.name) for path in folder.glob("*") if path.is_dir() and path.name.isdecimal()]
+    return max(numbers, default=0)
+
+
+def _put(source: Path, target: Path, version: str, *, force: bool) -> None:
+    """Moves a model, or its new version, to its place; a server that looks meanwhile sees the old one or the new."""
+    if force:
+        shutil.rmtree(target, ignore_errors=True)
+    if not target.exists():
+        os.replace(source, target)
+        return
+    if (source / "warmup").is_dir():
+        shutil.copytree(source / "warmup", target / "warmup", dirs_exist_ok=True)
+    os.replace(source / version, target / version)
+    for name in (CARD, CONFIG):
+        os.replace(source / name, target / name)

@@ -1,0 +1,251 @@
+"""A Triton server on this machine: found, started, waited for, and stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes.util
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rhonet.training.runs import RunError
+
+PROGRAM = "tritonserver"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+READY_SECONDS = 120.0
+EXIT_SECONDS = 5  # that requests get which are being answered, and clients that stay connected
+STOP_SECONDS = 15.0
+POLL_SECONDS = 0.1
+LOG_LINES = 15
+NOISE = ("Cuda", "CUDA", "NVML")  # said on every machine without a GPU
+
+
+class ServerError(RunError):
+    """A server that is missing, does not start, does not answer, or lacks the model."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where a Triton server lies.
+
+    backends: folder of its backends; None where it knows them itself.
+    libraries: folders that hold shared libraries which it needs.
+    """
+
+    program: Path
+    backends: Path | None = None
+    libraries: tuple[Path, ...] = ()
+
+    @property
+    def backend(self) -> str:
+        """Backend for ONNX files that it is sure to have: the wheel has the Python backend only."""
+        return "onnxruntime" if self.backends is None else "python"
+
+
+@dataclass(frozen=True, eq=False)
+class RunningServer:
+    """A server that answers.
+
+    http, grpc, metrics: host:port of each service.
+    log: file with what it says.
+    """
+
+    process: subprocess.Popen[bytes]
+    http: str
+    grpc: str
+    metrics: str
+    log: Path
+
+    def is_ready(self) -> bool:
+        """Whether all its models can be asked."""
+        try:
+            # Not through a proxy, which clusters name for all that is not excepted.
+            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with direct.open(f"http://{self.http}/v2/health/ready", timeout=5.0) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def find_server() -> Installation:
+    """The server in PATH, else the one in the wheel of nvidia-pytriton.
+
+    Raises:
+        ServerError: there is none, or the wheel's Python backend cannot run with this Python.
+    """
+    found = shutil.which(PROGRAM)
+    if found is not None:
+        return Installation(Path(found))
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise ServerError(
+            f"no {PROGRAM} in PATH, and no nvidia-pytriton, which brings one: pip install --no-deps -r "
+            "locks/triton.txt, or use NVIDIA's container (docs/compose/triton.yml)"
+        )
+    site = Path(spec.origin).parent.parent
+    root = site / "pytriton" / "tritonserver"
+    if not _stub(root / "backends").is_file():
+        raise ServerError(f"{root}: its Python backend knows no Python {PYTHON}")
+    return Installation(root / "bin" / PROGRAM, root / "backends", (site / "nvidia_pytriton.libs", *_libpython()))
+
+
+@contextlib.contextmanager
+def start_server(
+    repository: Path,
+    *,
+    host: str = "127.0.0.1",
+    ports: tuple[int, int, int] = (0, 0, 0),
+    log: Path | None = None,
+    options: tuple[str, ...] = (),
+    ready_seconds: float = READY_SECONDS,
+) -> Iterator[RunningServer]:
+    """Starts a server, waits until all models of the repository are ready, and stops it at the end.
+
+    Args:
+        ports: of HTTP, gRPC and metrics; 0 takes a free one.
+        log: file for what the server says; by default one that is deleted at the end.
+        options: further options of tritonserver.
+
+    Raises:
+        ServerError: there is no server, it ends, or it is not ready in time; with the last lines of its log.
+    """
+    installation = find_server()
+    with tempfile.TemporaryDirectory(prefix="rhonet-triton-") as scratch:
+        backends = _with_stub(installation.backends, Path(scratch)) if installation.backends else None
+        log = log or Path(scratch) / "server.log"
+        http, grpc, metrics = free_ports(host, ports)
+        shared = Path(scratch).name
+        command = [
+            str(installation.program),
+            f"--model-repository={repository.resolve()}",
+            *(f"--{service}-address={host}" for service in ("http", "grpc", "metrics")),
+            f"--http-port={http}",
+            f"--grpc-port={grpc}",
+            f"--metrics-port={metrics}",
+            f"--exit-timeout-secs={EXIT_SECONDS}",
+            f"--backend-config=python,shm-region-prefix-name={shared}",
+            *([f"--backend-directory={backends}"] if backends is not None else []),
+            *options,
+        ]
+        with log.open("ab") as said:
+            process = subprocess.Popen(
+                command,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=_environment(installation),
+                start_new_session=True,  # Ctrl-C is for us, who then stop it in order
+            )
+        server = RunningServer(process, f"{host}:{http}", f"{host}:{grpc}", f"{host}:{metrics}", log)
+        try:
+            _wait(server, ready_seconds)
+            yield server
+        finally:
+            _stop(process)
+            # A killed server leaves the memory behind that it shared with its Python backend.
+            for left in Path("/dev/shm").glob(f"{shared}*"):
+                left.unlink(missing_ok=True)
+
+
+def _wait(server: RunningServer, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not server.is_ready():
+        code = server.process.poll()
+        if code is not None:
+            raise ServerError(f"{PROGRAM} ended with code {code}; it said last:\n{_last_lines(server.log)}")
+        if time.monotonic() > end:
+            raise ServerError(f"{PROGRAM} is not ready after {seconds:g} s; it said last:\n{_last_lines(server.log)}")
+        time.sleep(POLL_SECONDS)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends the server and the processes of its Python backend, which are in its session."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _last_lines(log: Path) -> str:
+    """Errors in the log of a server, or where it says none its last lines."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line for line in lines if line.startswith("E") and not any(word in line for word in NOISE)]
+    return "\n".join((errors or lines)[-LOG_LINES:])
+
+
+def free_ports(host: str, ports: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The same ports, with free ones for zeros; all are held until all are found, so that they differ.
+
+    Raises:
+        ServerError: a port is in use; whoever uses it might be taken for the server that is waited for.
+    """
+    with contextlib.ExitStack() as held:
+        found = []
+        for port in ports:
+            probe = held.enter_context(socket.socket())
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except (OSError, OverflowError) as error:
+                raise ServerError(f"{host}:{port}: cannot listen there: {error}; give another port") from error
+            found.append(probe.getsockname()[1])
+    http, grpc, metrics = found
+    return http, grpc, metrics
+
+
+def _libpython() -> list[Path]:
+    """Folder of this Python's shared library, which the Python backend is linked to; [] where the system knows it.
+
+    Raises:
+        ServerError: there is none.
+    """
+    name = f"libpython{PYTHON}.so.1.0"
+    for folder in (sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix) / "lib"):
+        if folder and Path(folder, name).is_file():
+            return [Path(folder)]
+    if ctypes.util.find_library(f"python{PYTHON}") is None:
+        raise ServerError(
+            f"Triton's Python backend needs {name}, which {sys.executable} comes without; install it (Debian, Ubuntu: "
+            f"libpython{PYTHON}), or use a Python built with --enable-shared"
+        )
+    return []
+
+
+def _stub(backends: Path) -> Path:
+    return backends.parent / "python_backend_stubs" / PYTHON / "triton_python_backend_stub"
+
+
+def _with_stub(backends: Path, scratch: Path) -> Path:
+    """A copy of the wheel's backends with the part for this Python where the server looks for it."""
+    copy = scratch / "backends"
+    shutil.copytree(backends, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    stub = copy / "python" / "triton_python_backend_stub"
+    shutil.copy(_stub(backends), stub)
+    stub.chmod(0o755)
+    return copy
+
+
+def _environment(installation: Installation) -> dict[str, str]:
+    """Ours, with this Python first: the Python backend takes the first python3 in PATH."""
+    first = str(Path(sys.executable).parent)
+    known = os.environ.get("LD_LIBRARY_PATH")
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([first, os.environ.get("PATH", "")]),
+        "LD_LIBRARY_PATH": os.pathsep.join([*map(str, installation.libraries), *([known] if known else [])]),
+    }

@@ -1,0 +1,88 @@
+"""Checkpoints: every variable of a training and its place in the schedule, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from rhonet.training.runs import RunError, explain_disk
+
+STATE = "state.npz"
+
+
+def save_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variable]], progress: dict[str, Any]) -> None:
+    """Replaces the checkpoint in `folder`; a crash at any moment leaves the old or the new one.
+
+    Args:
+        folder: holds one file.
+        variables: named groups, in a fixed order.
+        progress: JSON-ready state of the training loop.
+
+    Raises:
+        RunError: it cannot be written; the old one is as it was.
+    """
+    arrays = {
+        f"{group}/{number:04d}": keras.ops.convert_to_numpy(variable)
+        for group, members in variables.items()
+        for number, variable in enumerate(members)
+    }
+    partial = folder / (STATE + ".partial")
+    with explain_disk(folder / STATE, f"free some space, then go on with --resume {folder.parent}"):
+        try:
+            folder.mkdir(exist_ok=True)
+            with open(partial, "wb") as file:
+                np.savez(file, progress=np.array(json.dumps(progress)), **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, folder / STATE)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    return (folder / STATE).is_file()
+
+
+def load_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variable]]) -> dict[str, Any]:
+    """Restores the variables and returns the progress that was saved with them.
+
+    Raises:
+        RunError: no checkpoint, a damaged one, or one of another network.
+    """
+    path = folder / STATE
+    if not has_checkpoint(folder):
+        raise RunError(f"{path}: no checkpoint; the run stopped before its first epoch ended, go on with --resume")
+    try:
+        # Opened here, as numpy leaves a damaged file open.
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            stored = dict(file)
+        progress = json.loads(str(stored.pop("progress")))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: cannot be read: {error}; start a new run") from error
+    for group, members in variables.items():
+        keys = [f"{group}/{number:04d}" for number in range(len(members))]
+        if sorted(key for key in stored if key.startswith(f"{group}/")) != keys:
+            raise RunError(
+                f"{path}: does not fit the network ({group}); was config.toml changed, or an earlier rhonet used?"
+            )
+        for key, variable in zip(keys, members, strict=True):
+            if stored[key].shape != tuple(variable.shape):
+                raise RunError(f"{path}: does not fit the network (at {key}); was config.toml changed?")
+            variable.assign(stored[key])
+    return progress
+
+
+def weights_hash(variables: Sequence[keras.Variable]) -> str:
+    """SHA-256 over all values: equal only for bit-identical weights."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,41 @@
+"""The networks of a run: one, or the members of an ensemble, each with a run folder of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from rhonet.core.config import Config
+from rhonet.training.runs import Run
+
+FOLDER = "members"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network: where it is trained, and with which settings."""
+
+    run: Run
+    config: Config
+
+
+def members_of(run: Run, config: Config) -> tuple[Member, ...]:
+    """The run itself, or the members of its ensemble in RUN/members/0, 1, ...
+
+    Member k of M validates on fold k of M of the records outside the test split and trains on the others, with a
+    seed of its own: together they have seen all of them, and each record has one member that did not train on it.
+    """
+    count = config.train.ensemble
+    if count == 1:
+        return (Member(run, config),)
+    return tuple(
+        Member(
+            Run(run.path / FOLDER / str(number)),
+            dataclasses.replace(
+                config,
+                data=dataclasses.replace(config.data, folds=count, fold=number),
+                train=dataclasses.replace(config.train, ensemble=1, seed=config.train.seed + number),
+            ),
+        )
+        for number in range(count)
+    )

@@ -1,0 +1,48 @@
+"""From a network to predictions: the average over views, then physical units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rhonet.core.predictions import Predictions
+from rhonet.data.index import Index
+from rhonet.models.network import Network
+
+
+def average_views(network: Network, views: tf.data.Dataset, rows: np.ndarray) -> np.ndarray:
+    """Standardised outputs (n, Z) of the given records, averaged over their views.
+
+    Args:
+        views: from `rhonet.views.pipeline.fixed_views`, of the same records.
+        rows: record numbers (n,), ascending.
+    """
+    width = network.standardized.output.shape[-1]
+    sums, counts = np.zeros((len(rows), width)), np.zeros(len(rows))
+    for numbers, inputs in views:
+        at = np.searchsorted(rows, numbers.numpy())
+        np.add.at(sums, at, keras.ops.convert_to_numpy(_forward(network.standardized, inputs)))
+        np.add.at(counts, at, 1)
+    return (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+
+
+def to_predictions(network: Network, standardized: np.ndarray, index: Index, rows: np.ndarray) -> Predictions:
+    """Predictions in physical units beside the labels of the given records."""
+    # A cube of the record's volume stands for its lattice: only the volume matters here.
+    lattices = np.cbrt(index.volumes[rows])[:, None, None] * np.eye(3)
+    values: dict[str, Any] = network.units(standardized, lattices.astype(np.float32))
+    return Predictions(
+        properties=index.properties,
+        ids=tuple(index.ids[rows].tolist()),
+        labels={item.name: index.labels[rows, column] for column, item in enumerate(index.properties)},
+        values={name: keras.ops.convert_to_numpy(value).astype(np.float64) for name, value in values.items()},
+        groups=tuple(index.groups[rows].tolist()),
+    )
+
+
+@tf.function(reduce_retracing=True)
+def _forward(model: keras.Model, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+    return model(inputs, training=False)

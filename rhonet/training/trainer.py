@@ -1,0 +1,301 @@
+"""The training loop: one deterministic pass over seeded batches, mirrored over devices, resumable bit by bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rhonet.core.config import Config, ConfigError, TrainConfig
+from rhonet.core.predictions import Predictions
+from rhonet.core.properties import Property
+from rhonet.core.standardize import Standardizer
+from rhonet.data.index import Index
+from rhonet.evaluation.metrics import Evaluation, evaluate
+from rhonet.models.losses import task_losses
+from rhonet.models.network import Network, build_network
+from rhonet.models.value_distribution import fit_to_cubes
+from rhonet.training.checkpoint import load_checkpoint, save_checkpoint
+from rhonet.training.inference import average_views, to_predictions
+from rhonet.training.runs import Run, RunError, write_history
+from rhonet.views.pipeline import TrainingData, fixed_views
+
+log = logging.getLogger(__name__)
+
+MAX_COVERAGE_WEIGHT = 10.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after one epoch.
+
+    train_losses, validation_losses: mean loss per property, NaN without labels; `train_loss` and
+    `validation_loss` are their weighted means. improved: the validation loss is the lowest so far. predictions,
+    evaluation: of the validation split.
+    """
+
+    number: int
+    train_loss: float
+    validation_loss: float
+    train_losses: dict[str, float]
+    validation_losses: dict[str, float]
+    learning_rate: float
+    seconds: float
+    improved: bool
+    predictions: Predictions
+    evaluation: Evaluation
+
+
+class Observer(Protocol):
+    """Watches a training: console, TensorBoard."""
+
+    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None: ...
+
+    def on_epoch(self, epoch: Epoch) -> None: ...
+
+
+@dataclass
+class Progress:
+    """Where the loop stands; saved with every checkpoint.
+
+    lowest_loss, lowest_epoch: of the validation split so far. kept_epoch: whose weights count as things stand.
+    """
+
+    next_epoch: int = 0
+    lowest_loss: float = math.inf
+    lowest_epoch: int = -1
+    kept_epoch: int = -1
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one network on the training split, watching the validation split.
+
+    The weights that count are their exponential moving average after the last epoch, so that the validation split
+    chooses nothing; with `train.patience` and validation labels, after the epoch of the lowest validation loss.
+    Initial weights depend on `train.seed` and the training views.
+
+    Args:
+        builder: built TFDS data set.
+        index: labels and splits of its records.
+        config: resolved configuration.
+        strategy: from `rhonet.training.devices.prepare_devices`.
+        run: folder for checkpoints and history.
+        resume: whether to go on where the run's checkpoint stands.
+
+    Raises:
+        ConfigError: labels that cannot be learned, or a batch that the data or the devices do not fit.
+        RunError: the checkpoint does not fit.
+    """
+
+    def __init__(
+        self,
+        builder: Any,
+        index: Index,
+        config: Config,
+        *,
+        strategy: tf.distribute.Strategy,
+        run: Run,
+        resume: bool = False,
+    ) -> None:
+        self.builder, self.index, self.config, self.strategy, self.run = builder, index, config, strategy, run
+        train, replicas = index.rows("train"), strategy.num_replicas_in_sync
+        if config.train.batch_size % replicas:
+            raise ConfigError(f"train.batch_size {config.train.batch_size} is no multiple of the {replicas} devices")
+        self.standardizer = Standardizer.fit(index.properties, index.labels[train], index.volumes[train])
+        self.targets = self.standardizer.forward(index.labels, index.volumes)
+        self.task_weights = _task_weights(index.properties, self.targets[train])
+        self.data = TrainingData(builder, index, self.targets, config)
+        self.validation_views = fixed_views(
+            builder,
+            index.rows("validation"),
+            config.view,
+            batch_size=config.train.batch_size,
+            cache_mb=config.data.cache_mb,
+        )
+        keras.utils.set_random_seed(config.train.seed)
+        with strategy.scope():
+            self.network = build_network(config.view, config.model, self.standardizer)
+            self.optimizer = _optimizer(config.train, self.data.steps_per_epoch)
+            self.optimizer.build(self.network.standardized.trainable_variables)
+        if not resume:  # the checkpoint has what was fitted, and a finished training needs no views
+            fit_to_cubes(self.network.standardized, self.data.sample())
+        self.averaged = build_network(config.view, config.model, self.standardizer)
+        self.kept = build_network(config.view, config.model, self.standardizer)
+        for network in (self.averaged, self.kept):
+            network.standardized.set_weights(self.network.standardized.get_weights())
+        self.progress = Progress(**load_checkpoint(run.checkpoint, self.variables)) if resume else Progress()
+
+    @property
+    def variables(self) -> dict[str, Sequence[keras.Variable]]:
+        """Everything that a resumed training needs, in a fixed order."""
+        return {
+            "network": self.network.standardized.variables,
+            "averaged": self.averaged.standardized.variables,
+            "kept": self.kept.standardized.variables,
+            "optimizer": self.optimizer.variables,
+        }
+
+    def fit(self, observers: Sequence[Observer] = ()) -> Network:
+        """Runs the remaining epochs; returns the network with the weights that count.
+
+        Raises:
+            RunError: the loss is no longer finite, or the checkpoint cannot be written.
+        """
+        train, progress = self.config.train, self.progress
+        step = self._compile_step()
+        for number in range(progress.next_epoch, train.epochs):
+            if train.patience and progress.lowest_epoch >= 0 and number > progress.lowest_epoch + train.patience:
+                log.info("stopped early: no better validation loss for %d epochs", train.patience)
+                break
+            started = time.monotonic()
+            sums = self._run_epoch(number, step, observers)
+            if not np.isfinite(sums).all():
+                raise RunError(
+                    f"{self.run.path}: the loss is not finite in epoch {number + 1}; "
+                    f"start a new run with train.learning_rate below {train.learning_rate:g}"
+                )
+            epoch = self._close_epoch(number, sums, time.monotonic() - started)
+            for observer in observers:
+                observer.on_epoch(epoch)
+        return self.kept
+
+    def _run_epoch(self, number: int, step: Any, observers: Sequence[Observer]) -> np.ndarray:
+        """Summed losses and label counts of the epoch, (2, P)."""
+        sums = np.zeros((2, len(self.index.properties)))
+        batches = self.strategy.experimental_distribute_dataset(self.data.epoch(number))
+        for at, batch in enumerate(batches, start=1):
+            loss, batch_sums = step(batch)
+            sums += batch_sums.numpy()
+            for observer in observers:
+                observer.on_step(number, at, self.data.steps_per_epoch, float(loss))
+        return sums
+
+    def _close_epoch(self, number: int, sums: np.ndarray, seconds: float) -> Epoch:
+        """Validates, keeps the weights that count, saves the checkpoint."""
+        train_loss, train_losses = self._weighted(sums)
+        predictions, validation_sums = self._validate()
+        validation_loss, validation_losses = self._weighted(validation_sums)
+        progress = self.progress
+        if not np.isfinite(validation_sums).all():
+            raise RunError(
+                f"{self.run.path}: the validation loss is not finite in epoch {number + 1}; "
+                f"start a new run with train.learning_rate below {self.config.train.learning_rate:g}"
+            )
+        improved = validation_loss < progress.lowest_loss
+        if improved:
+            progress.lowest_loss, progress.lowest_epoch = validation_loss, number
+        if improved or not self.config.train.patience or progress.lowest_epoch < 0:
+            progress.kept_epoch = number
+            self.kept.standardized.set_weights(self.averaged.standardized.get_weights())
+        progress.next_epoch = number + 1
+        epoch = Epoch(
+            number=number,
+            train_loss=train_loss,
+            validation_loss=validation_loss,
+            train_losses=train_losses,
+            validation_losses=validation_losses,
+            learning_rate=float(keras.ops.convert_to_numpy(self.optimizer.learning_rate)),
+            seconds=seconds,
+            improved=improved,
+            predictions=predictions,
+            evaluation=evaluate(predictions, resamples=0),
+        )
+        progress.history.append(_history_line(epoch))
+        save_checkpoint(self.run.checkpoint, self.variables, dataclasses.asdict(progress))
+        write_history(self.run, progress.history)
+        return epoch
+
+    def _compile_step(self) -> Any:
+        model, optimizer, properties = self.network.standardized, self.optimizer, self.index.properties
+        batch_size, clip = self.config.train.batch_size, self.config.train.clip_norm
+        weights = tf.constant(self.task_weights, tf.float32)
+        replicas = self.strategy.num_replicas_in_sync
+
+        def replica_step(inputs: dict[str, tf.Tensor], targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                losses, mask = task_losses(properties, targets, model(inputs, training=True))
+                loss = tf.reduce_sum(losses * weights) / batch_size
+            gradients = tape.gradient(loss, model.trainable_variables)
+            # Summed here, so that the norm that is clipped is the whole batch's; the optimizer sums again.
+            gradients = tf.distribute.get_replica_context().all_reduce("sum", gradients)
+            gradients, _ = tf.clip_by_global_norm(gradients, clip)
+            optimizer.apply([gradient / replicas for gradient in gradients], model.trainable_variables)
+            return loss, tf.stack([tf.reduce_sum(losses, axis=0), tf.reduce_sum(mask, axis=0)])
+
+        @tf.function(autograph=False)
+        def step(batch: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+            loss, sums = self.strategy.run(replica_step, args=batch)
+            self._update_average()
+            return self.strategy.reduce("sum", loss, axis=None), self.strategy.reduce("sum", sums, axis=None)
+
+        return step
+
+    def _update_average(self) -> None:
+        """Moving average with a short memory at first, so that early epochs can be judged too."""
+        done = tf.cast(self.optimizer.iterations.value, tf.float32)
+        decay = tf.minimum(self.config.train.ema, (1.0 + done) / (10.0 + done))
+        pairs = zip(
+            self.averaged.standardized.trainable_variables,
+            self.network.standardized.trainable_variables,
+            strict=True,
+        )
+        for mean, value in pairs:
+            mean.value.assign(decay * mean.value + (1.0 - decay) * tf.convert_to_tensor(value.value))
+
+    def _validate(self) -> tuple[Predictions, np.ndarray]:
+        rows = self.index.rows("validation")
+        standardized = average_views(self.averaged, self.validation_views, rows)
+        losses, mask = task_losses(self.index.properties, self.targets[rows], standardized)
+        predictions = to_predictions(self.averaged, standardized, self.index, rows)
+        sums = np.stack([keras.ops.convert_to_numpy(item).sum(axis=0) for item in (losses, mask)])
+        return predictions, sums
+
+    def _weighted(self, sums: np.ndarray) -> tuple[float, dict[str, float]]:
+        """Loss over all properties, each at its mean over labelled samples, and these means; NaN without labels."""
+        means = np.where(sums[1] > 0, sums[0] / np.maximum(sums[1], 1), np.nan)
+        loss_weights = np.array([item.loss_weight for item in self.index.properties])
+        known = ~np.isnan(means)
+        total = float(np.average(means[known], weights=loss_weights[known])) if known.any() else math.nan
+        return total, dict(zip((item.name for item in self.index.properties), means.tolist(), strict=True))
+
+
+def _task_weights(properties: Sequence[Property], targets: np.ndarray) -> np.ndarray:
+    """Weights (P,) that make a rarely labelled property count as much as the others, up to a limit."""
+    coverage = np.maximum((~np.isnan(targets)).mean(axis=0), 1 / MAX_COVERAGE_WEIGHT)
+    weights = np.array([item.loss_weight for item in properties]) / coverage
+    return weights / sum(item.loss_weight for item in properties)
+
+
+def _optimizer(train: TrainConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    steps = max(train.epochs * steps_per_epoch, 1)
+    warmup = int(train.warmup * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        train.learning_rate if not warmup else 0.0,
+        decay_steps=max(steps - warmup, 1),
+        alpha=0.01,
+        warmup_target=train.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    return keras.optimizers.AdamW(schedule, weight_decay=train.weight_decay)
+
+
+def _history_line(epoch: Epoch) -> dict[str, Any]:
+    return {
+        "epoch": epoch.number + 1,
+        "loss": {"train": epoch.train_loss, "validation": epoch.validation_loss},
+        "learning_rate": epoch.learning_rate,
+        "seconds": round(epoch.seconds, 2),
+        "lowest": epoch.improved,
+        "train": epoch.train_losses,
+        "validation": epoch.validation_losses,
+        "r2": {item.target.name: item.r2_learned.value for item in epoch.evaluation.regression},
+    }

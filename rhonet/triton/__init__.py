@@ -1,1 +1,0 @@
-"""Serving with NVIDIA's Triton: model repository, server, client."""

@@ -1,0 +1,92 @@
+"""What networks say about a density on average over its views, and how far it is from their training crystals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rhonet.core.config import ViewConfig
+from rhonet.models.network import Network
+from rhonet.uncertainty.density_peaks import find_sites
+from rhonet.uncertainty.training_peaks import WIDTHS, Surroundings
+from rhonet.views import render
+from rhonet.views.pipeline import spectra
+
+
+def answers(network: Network, cubes: tf.Tensor, lattices: tf.Tensor) -> tf.Tensor:
+    """Standardized outputs (B, Z) of a network, averaged over the views of each density.
+
+    Args:
+        network: in float32.
+        cubes: (B, views, size, size, size, channels).
+        lattices: (B, 3, 3), Å, float32.
+    """
+    _, views, *cube = cubes.shape.as_list()
+    every = {
+        "cube": tf.reshape(cubes, (-1, *cube)),
+        "lattice": tf.repeat(lattices, views, axis=0),
+    }
+    found = network.standardized(every, training=False)
+    return tf.reduce_mean(tf.reshape(found, (-1, views, found.shape[-1])), axis=1)
+
+
+def answers_of_records(network: Network, builder: Any, rows: np.ndarray, view: ViewConfig) -> np.ndarray:
+    """Standardized outputs (n, Z) for stored records, in the order of `rows` (ascending)."""
+
+    def answer_one(_: tf.Tensor, waves: render.Spectrum) -> tf.Tensor:
+        return answers(network, render.render_fixed(waves, view)[None], tf.cast(waves.lattice[None], tf.float32))[0]
+
+    found = spectra(builder, rows, view).map(answer_one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return np.stack(list(found.as_numpy_iterator()))
+
+
+def sites_of_records(builder: Any, rows: np.ndarray, view: ViewConfig) -> list[np.ndarray]:
+    """Sites (sites, S) of every stored record, in the order of `rows` (ascending)."""
+
+    def sites_of(_: tf.Tensor, waves: render.Spectrum) -> tf.Tensor:
+        return find_sites(waves)
+
+    found = spectra(builder, rows, view).map(sites_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return list(found.as_numpy_iterator())
+
+
+def distance(surroundings: Surroundings, sites: tf.Tensor) -> tf.Tensor:
+    """How far the sites (sites, S) of one density are from those of the training crystals, a scalar.
+
+    Each site's distance d to the nearest one counts as log(1 + d), so that one monstrous site is not all that counts;
+    the mean over the sites and the largest are then averaged: either many sites are a little strange or one is very.
+    """
+    whitening, points = (tf.constant(array, tf.float32) for array in (surroundings.whitening, surroundings.points))
+    return _distance(whitening, points, sites)
+
+
+def distances_of(surroundings: Surroundings, sites: Sequence[np.ndarray]) -> np.ndarray:
+    """Distances (n,) of n densities."""
+    whitening, points = (tf.constant(array, tf.float32) for array in (surroundings.whitening, surroundings.points))
+    return np.array([_distance_in_graph(whitening, points, tf.constant(one, tf.float32)).numpy() for one in sites])
+
+
+def novelty(found: Sequence[tf.Tensor], scale: float) -> tf.Tensor:
+    """Novelty from the distances to each member's training crystals: 1 is what 95 % of unseen crystals keep below."""
+    return tf.reduce_mean(tf.stack(found)) / scale
+
+
+def _distance(whitening: tf.Tensor, points: tf.Tensor, sites: tf.Tensor) -> tf.Tensor:
+    places = tf.matmul(sites, whitening)
+    squares = [(places[:, axis, None] - points[:, axis]) ** 2 for axis in range(len(WIDTHS))]
+    nearest = tf.sqrt(tf.reduce_min(tf.add_n(squares), axis=1))
+    strangeness = tf.math.log(1 + nearest)
+    return tf.exp((tf.reduce_mean(strangeness) + tf.reduce_max(strangeness)) / 2) - 1
+
+
+_distance_in_graph = tf.function(
+    _distance,
+    input_signature=[
+        tf.TensorSpec((None, len(WIDTHS)), tf.float32),
+        tf.TensorSpec((None, len(WIDTHS)), tf.float32),
+        tf.TensorSpec((None, len(WIDTHS)), tf.float32),
+    ],
+)

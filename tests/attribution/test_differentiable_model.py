@@ -1,0 +1,145 @@
+"""Derivatives of exported models, and whether attributions made of them add up."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from rhonet.attribution.differentiable_model import DifferentiableModel
+from rhonet.attribution.grad_cam import grad_cam, spread_maps
+from rhonet.attribution.integrated_gradients import integrate_gradients
+from rhonet.core.config import ViewConfig
+from rhonet.core.density import ChargeDensity
+from rhonet.core.properties import PROPERTIES, Property
+from rhonet.formats import read_density
+from rhonet.predict import released_model
+from rhonet.serving.exported_model import Predictor
+from rhonet.training.runs import RunError
+from tests.crystals import REPOSITORY, smooth_density
+from tests.synthetic import LEFT_HANDED, SKEWED
+from tests.tiny_model import ITEMS
+
+pytest_plugins = ("tests.fixtures",)
+
+COMPLETE = 0.02
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
+def test_derivatives_are_those_of_the_prediction(differentiable, item):
+    density = smooth_density(60, (9, 8, 10), spin=True)
+    spin = density.magnetization
+    assert spin is not None
+    prediction = differentiable.prediction(item, density)
+    slope = prediction.slope_at(density.values, spin)
+    assert slope.magnetization is not None
+    for field, by_field in enumerate((slope.density, slope.magnetization)):
+        # Along the derivative, as short as float32 allows; ReLUs bend within it.
+        step = np.zeros((2, *density.shape))
+        step[field] = by_field / np.abs(by_field).max() * 1e-3
+        there, back = (prediction.slope_at(density.values + s * step[0], spin + s * step[1]).value for s in (1, -1))
+        assert there - back == pytest.approx(2 * float((step[field] * by_field).sum()), rel=0.1)
+
+
+def test_explained_is_what_is_predicted(differentiable, tiny_model):
+    density = smooth_density(63, spin=True)
+    answer = Predictor(tiny_model).predict(density).values
+    for item in ITEMS:
+        prediction = differentiable.prediction(item, density)
+        expected = answer[item.name] if item.kind != "multiclass" else np.max(answer[item.name])
+        assert prediction.slope_at(density.values, density.magnetization).value == pytest.approx(expected, rel=1e-5)
+
+
+def two_atoms(*, spin: bool) -> ChargeDensity:
+    """Sharper than `smooth_density`: predictions far enough from those for the mean that differences are no noise."""
+    rng, shape = np.random.default_rng(0), (12, 10, 15)
+    lattice = 3.5 * np.eye(3) + rng.uniform(-0.3, 0.3, (3, 3))
+    places = np.stack(np.meshgrid(*[np.arange(n) / n for n in shape], indexing="ij"), axis=-1)
+    values, magnetization = np.full(shape, 0.02), np.zeros(shape)
+    for moment in (-0.05, 0.4):
+        offset = places - rng.random(3)
+        atom = 4 * np.exp(-2 * (((offset - np.round(offset)) @ lattice) ** 2).sum(axis=-1))
+        values, magnetization = values + atom, magnetization + moment * atom
+    return ChargeDensity(values, lattice, magnetization=magnetization if spin else None)
+
+
+@pytest.mark.parametrize(("item", "spin"), [*((item, True) for item in ITEMS), (ITEMS[0], False)])
+def test_attributions_add_up_to_the_difference(differentiable, item, spin):
+    density = two_atoms(spin=spin)
+    found = integrate_gradients(density, differentiable.prediction(item, density).slope_at, tolerance=COMPLETE)
+    assert found.gap < COMPLETE
+    assert (found.magnetization is None) != spin
+
+
+def test_attributions_against_an_empty_cell_add_up(differentiable):
+    density = two_atoms(spin=False)
+    slope_at = differentiable.prediction(ITEMS[0], density).slope_at
+    found = integrate_gradients(density, slope_at, baseline="zero", steps=256)
+    # Random weights add and take away hundreds of times what is left in the end.
+    assert found.attributed == pytest.approx(found.difference, abs=COMPLETE * found.parts[0])
+
+
+@pytest.mark.slow
+def test_attributions_of_the_released_model_add_up():
+    archive = REPOSITORY / "tfds_builders/dft_crystals/archive/densities-000.h5"
+    density = read_density(f"{archive}::rocksalt_Be_Se")
+    prediction = DifferentiableModel(released_model()).prediction(PROPERTIES["bulk_modulus"], density)
+    assert integrate_gradients(density, prediction.slope_at).gap < COMPLETE
+
+
+def test_model_without_the_property_is_refused(differentiable):
+    with pytest.raises(RunError, match=r"the model lacks it; export it again"):
+        differentiable.prediction(Property("colour"), smooth_density(0))
+
+
+def test_missing_model_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"cannot be loaded: .*; export the model again"):
+        DifferentiableModel(tmp_path)
+
+
+def waves_at(places: np.ndarray) -> np.ndarray:
+    """A periodic field at fractional places (..., 3)."""
+    turns = 2 * np.pi * places
+    return np.sin(turns[..., 0]) + np.cos(turns[..., 1]) * np.sin(turns[..., 2])
+
+
+@pytest.mark.parametrize("kind", ["cartesian", "cell"])
+@pytest.mark.parametrize("lattice", [SKEWED, LEFT_HANDED])
+def test_maps_of_the_views_come_back_to_their_places(kind, lattice):
+    rng = np.random.default_rng(0)
+    lattice = lattice * 5 / np.linalg.norm(lattice, axis=1).mean()
+    view, cells, count = ViewConfig(kind=kind, size=16, edge=4.0), 8, 12
+    rotations = np.linalg.qr(rng.normal(size=(count, 3, 3)))[0]
+    origins = rng.random((count, 3))
+    points = (np.arange(cells) + 0.5) * (view.size / cells) - 0.5
+    points = np.stack(np.meshgrid(points, points, points, indexing="ij"), axis=-1)
+    if kind == "cartesian":
+        steps = rotations * view.spacing @ np.linalg.inv(lattice)
+    else:
+        steps = np.broadcast_to(np.eye(3) / view.size, (count, 3, 3))
+    maps = np.stack([waves_at(origin + points @ step) for origin, step in zip(origins, steps, strict=True)])
+    shape = (20, 22, 24)
+    found = spread_maps(maps, rotations, origins, ChargeDensity(np.ones(shape), lattice), view)
+    places = np.stack(np.meshgrid(*[np.arange(n) / n for n in shape], indexing="ij"), axis=-1)
+    expected = waves_at(places)
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.97
+    # Linear interpolation between cells of 0.5 to 0.6 Å in waves of 5 Å.
+    assert np.abs(found - expected).mean() < 0.1
+
+
+@pytest.mark.parametrize("item", [ITEMS[1], ITEMS[-1]], ids=lambda item: item.name)
+def test_grad_cam_maps_a_prediction_on_the_native_grid(tiny_model, item):
+    density = smooth_density(62, (11, 10, 13), spin=True)
+    found = grad_cam(tiny_model, density, properties=ITEMS, item=item)
+    assert found.shape == density.shape
+    assert np.abs(found).max() == pytest.approx(1)
+    assert np.ptp(found) > 0
+
+
+def test_grad_cam_of_another_network_is_refused(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "other")
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace('size = "tiny"', 'size = "base"'))
+    with pytest.raises(RunError, match=r"do not fit the network .*integrated-gradients"):
+        grad_cam(folder, smooth_density(0), properties=ITEMS, item=ITEMS[0])

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rhonet.core.properties import Property
+from rhonet.uncertainty.calibration import Calibration, Spread
+from rhonet.uncertainty.prediction_sets import prediction_sets, with_sets
+from tests.evaluation.test_metrics import simulate
+
+
+def test_sets_hold_every_class_that_is_likely_enough_and_never_none():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.9, 0.1, 0.0], [0.4, 0.35, 0.25]])
+    system = Property("system", kind="multiclass", classes=3)
+    expected = [[True, True, False], [True, False, False], [True, True, False]]
+    assert prediction_sets(system, probabilities, 0.7).tolist() == expected
+    assert prediction_sets(system, probabilities, 0.05).tolist() == [[True, False, False]] * 3
+    metal = Property("metal", kind="binary")
+    assert prediction_sets(metal, np.array([0.9, 0.55, 0.1]), 0.6).tolist() == [
+        [False, True],
+        [True, True],
+        [True, False],
+    ]
+
+
+def test_sets_are_given_where_the_calibration_knows_a_width():
+    predictions = simulate(5)
+    spreads = {"metal": Spread(30, 0.6), "system": Spread(3, math.inf), "gap": Spread(30, 0.5)}
+    with_some = with_sets(predictions, Calibration(0.9, spreads, None, 30))
+    assert {name: members.shape for name, members in with_some.sets.items()} == {"metal": (5, 2)}
+    assert with_sets(predictions, None).sets == {}
