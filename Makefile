@@ -32,7 +32,7 @@ check: $(READY)  ## lint, format, types, import fence
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pyright --pythonpath $(PY)
-	$(PY) -m pytest --quiet --durations=0 tests/test_import_fence.py
+	$(PY) -m pytest --quiet --durations=0 tests/test_layout.py
 
 serve: $(READY) $(TRITON)  ## serve the released model with Triton until Ctrl-C; PORT=8000, ARGS go to rhonet.serve
 	$(PY) -m rhonet.serve --port $(PORT) $(ARGS)

@@ -7,11 +7,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.cli.command import OK, CallError, new_parser, run_command, start_tensorflow
+from rhonet.cli.command import OK, new_parser, run_command
 from rhonet.core.config import load_config
+from rhonet.core.errors import CallError, RunError
+from rhonet.core.startup import start_tensorflow
 from rhonet.data.splits import ALL, SPLITS
 from rhonet.serving.model_card import read_card
-from rhonet.training.runs import Run, RunError
+from rhonet.training.runs import Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,12 +124,13 @@ def _trained_on(folder: Path, index: Index, data: DataConfig, *, score_all: bool
     """Which records of another data set are not scored, as the model has seen them, (n,) bool; says so."""
     from rhonet.data.records_csv import seen_in_training
 
-    if not Run(folder).trained_records_file.is_file():
+    trained_records = Run(folder).trained_records_file
+    if not trained_records.is_file():
         log.warning(
             "%s: does not say which crystals trained it (an earlier rhonet exported it): all are scored", folder
         )
         return None
-    seen = seen_in_training(folder, index, split_by=data.split_by)
+    seen = seen_in_training(trained_records, index, split_by=data.split_by)
     if seen.any():
         log.warning(
             "%d of %d crystals trained the model, as %s (the same %s and volume): %s",

@@ -15,18 +15,17 @@ from rhonet.attribution.integrated_gradients import (
     Attribution,
     integrate_gradients,
 )
-from rhonet.cli.command import OK, CallError, new_parser, run_command, start_tensorflow
+from rhonet.cli.command import OK, new_parser, run_command
 from rhonet.cli.inputs import FILE_HELP, add_reading_options, reader_for, report_failures
 from rhonet.cli.outputs import add_output_options, check_field, check_outputs, write_field, write_picture
-from rhonet.core.config import load_resolved_config
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import CallError
 from rhonet.core.properties import Property
-from rhonet.predict import RELEASED, released_model
-from rhonet.serving.model_card import read_card
+from rhonet.core.startup import start_tensorflow
+from rhonet.serving.model_card import RELEASED, read_card, released_model
 
 log = logging.getLogger("rhonet.explain")
 
-METHODS = ("integrated-gradients", "grad-cam")
 # Above it the attributions are not said to explain the difference without a warning.
 LARGEST_GAP = 0.02
 SMOOTH = 0.3
@@ -47,30 +46,24 @@ def build_parser() -> argparse.ArgumentParser:
         "--model", type=Path, metavar="DIR", help=f"model or run folder (default: saved_models/{RELEASED})"
     )
     parser.add_argument(
-        "--method",
-        choices=METHODS,
-        default=METHODS[0],
-        help=f"exact sums (default: {METHODS[0]}), or a coarse map in one step",
-    )
-    parser.add_argument(
         "--baseline",
         choices=BASELINES,
         help="what the prediction is compared with: the same electrons spread evenly (mean, the default), or none "
-        "(zero); integrated gradients only",
+        "(zero)",
     )
     parser.add_argument(
         "--steps",
         type=int,
         metavar="N",
         help=f"steps from the baseline to the density at most; doubled from {FEWEST_STEPS} until the attributions add "
-        f"up within 1 %% (default: {MOST_STEPS}); integrated gradients only",
+        f"up within 1 %% (default: {MOST_STEPS})",
     )
     parser.add_argument(
         "--smooth",
         type=float,
         metavar="ANGSTROM",
         help=f"width of the Gaussian that blurs the attributions, which keeps what they add up to; 0 for none "
-        f"(default: {SMOOTH}); integrated gradients only",
+        f"(default: {SMOOTH})",
     )
     add_output_options(
         parser,
@@ -85,21 +78,16 @@ def main(arguments: argparse.Namespace) -> int:
     folder = arguments.model or released_model()
     if (folder / "model").is_dir():
         folder = folder / "model"
-    properties = read_card(folder).properties
-    item = _find(properties, arguments.property, folder)
+    item = _find(read_card(folder).properties, arguments.property, folder)
     density = reader_for(arguments).read(arguments.file)
     if isinstance(density, str):
         return report_failures([density], n_files=1)
     for warning in density.warnings:
         log.warning("%s: warning: %s", arguments.file, warning)
-    coarse = arguments.method == "grad-cam"
-    spin = None if coarse else density.collinear_magnetization()  # which is what the attribution has
+    spin = density.collinear_magnetization()  # which is what the attribution has
     check_field(dataclasses.replace(density, magnetization=spin), arguments)
     start_tensorflow()
-    if coarse:
-        _explain_coarsely(arguments, folder, density, properties=properties, item=item)
-    else:
-        _explain(arguments, folder, density, item=item)
+    _explain(arguments, folder, density, item=item)
     return OK
 
 
@@ -109,10 +97,6 @@ def _check_call(arguments: argparse.Namespace) -> None:
     Raises:
         CallError, WriteError: which, and why.
     """
-    if arguments.method == "grad-cam":
-        for option in ("baseline", "steps", "smooth"):
-            if getattr(arguments, option) is not None:
-                raise CallError(f"--{option} belongs to integrated gradients; leave it out with --method grad-cam")
     if arguments.steps is not None and arguments.steps < 2:
         raise CallError(f"--steps {arguments.steps}: at least 2 are needed")
     if arguments.smooth is not None and not 0 <= arguments.smooth < math.inf:
@@ -168,31 +152,6 @@ def _explain(arguments: argparse.Namespace, folder: Path, density: ChargeDensity
         parts = "integrals of both fields add up to" if found.magnetization is not None else "integral"
         title = f"attribution of {what} in {item.unit or '1'} per volume, {parts} {found.attributed:.6g},"
         write_field(found.as_density(), arguments.save, overwrite=arguments.force, title=title)
-
-
-def _explain_coarsely(
-    arguments: argparse.Namespace,
-    folder: Path,
-    density: ChargeDensity,
-    *,
-    properties: tuple[Property, ...],
-    item: Property,
-) -> None:
-    from rhonet.attribution.grad_cam import grad_cam
-
-    found = grad_cam(folder, density, properties=properties, item=item)
-    print(f"{item.name}  Grad-CAM from {found.min():.3f} to {found.max():.3f} of its largest magnitude")
-    if load_resolved_config(folder / "config.toml").model.name == "msa3dcnn":
-        log.warning("note: only the convolutions are shown; what msa3dcnn reads off the distribution of values is not")
-    if arguments.plot is not None:
-        from rhonet.attribution.figures import map_figure
-
-        write_picture(
-            map_figure(density, found, title=f"{_shortened(arguments.file)}\nGrad-CAM of {item.name}"), arguments.plot
-        )
-    if arguments.save is not None:
-        field = ChargeDensity(found, density.lattice, atoms=density.atoms)
-        write_field(field, arguments.save, overwrite=arguments.force, title=f"Grad-CAM of {item.name}, relative,")
 
 
 def _name_output(item: Property, most_probable: int | None) -> str:

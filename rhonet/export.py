@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.cli.command import OK, CallError, new_parser, run_command, start_tensorflow
+from rhonet.cli.command import OK, new_parser, run_command
+from rhonet.core.errors import CallError
+from rhonet.core.startup import start_tensorflow
+from rhonet.serving.export import export_model, export_run
+from rhonet.serving.triton.config import DEVICES, TENSORFLOW_MODEL, Settings
 from rhonet.serving.triton.export import export_repository
-from rhonet.serving.triton.options import add_triton_options, triton_settings
 from rhonet.serving.triton.repository import check_destination
-from rhonet.training.ensemble import members_of
-from rhonet.training.runs import Run, RunError, explain_disk, open_run
+from rhonet.training.runs import open_run
 
 if TYPE_CHECKING:
-    from rhonet.models.network import Network
-    from rhonet.serving.exported_model import DensityModel
+    pass
 
 log = logging.getLogger("rhonet.export")
 
@@ -77,116 +74,63 @@ def main(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
-    """Writes the model folder of a run: saved_model/, card.toml, config.toml, records.csv; whole or not at all.
-
-    Args:
-        onnx: also the files of `rhonet.serving.onnx_export`.
-
-    Raises:
-        RunError: the folder exists, the run has no checkpoint yet, or the model cannot be converted or written.
-    """
-    from rhonet.serving.exported_model import save_model
-    from rhonet.serving.model_card import write_card
-
-    with _new_folder(folder) as partial:
-        save_model(model_of_run(run), partial)
-        for file in (run.config_file, run.trained_records_file):
-            if file.is_file():  # an earlier rhonet did not list the records
-                shutil.copy(file, partial / file.name)
-        write_card(run, partial)
-        if onnx:
-            _add_onnx(partial)
-
-
-def export_model(model: Path, folder: Path, *, onnx: bool) -> None:
-    """Copies a model folder; whole or not at all.
-
-    Args:
-        onnx: with the files of `rhonet.serving.onnx_export`, made from its SavedModel.
-
-    Raises:
-        RunError: the folder exists, or the model cannot be read, converted or written.
-    """
-    with _new_folder(folder) as partial:
-        shutil.copytree(model, partial, dirs_exist_ok=True)
-        if onnx:
-            _add_onnx(partial)
-
-
-def _add_onnx(folder: Path) -> None:
-    from rhonet.serving.onnx_export import write_onnx
-
-    write_onnx(folder)
+def add_triton_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --triton DIR, its settings, and --force."""
+    default = Settings()
+    group = parser.add_argument_group("Triton")
+    group.add_argument(
+        "--triton",
+        type=Path,
+        metavar="DIR",
+        help="Triton model repository to write into; a further version comes beside",
+    )
+    group.add_argument(
+        "--triton-python",
+        action="store_true",
+        help="for servers without the ONNX Runtime backend: models in Python, which need numpy and onnxruntime",
+    )
+    group.add_argument(
+        "--triton-tensorflow",
+        action="store_true",
+        help=f"adds {TENSORFLOW_MODEL}, the SavedModel, for servers up to 25.02",
+    )
+    for name, value, text in (
+        ("max-batch", default.max_batch, "crystals computed together"),
+        ("max-grid-points", default.max_grid_points, "largest grid of a request"),
+        ("instances", default.instances, "copies of each model, on each GPU"),
+        ("threads", default.threads, "threads of a copy on the CPU, 0: all cores"),
+    ):
+        group.add_argument(f"--triton-{name}", type=int, default=value, metavar="N", help=f"{text} (default: {value})")
+    group.add_argument(
+        "--triton-device", choices=DEVICES, default=default.device, help=f"where to compute (default: {default.device})"
+    )
+    group.add_argument(
+        "--force",
+        action="store_true",
+        help="replace models of the same names in the repository, with all their versions",
+    )
 
 
-@contextlib.contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name when all went well and vanishes otherwise.
+def triton_settings(arguments: argparse.Namespace) -> Settings:
+    """Settings from the options of `add_triton_options`.
 
     Raises:
-        RunError: the folder exists, or something cannot be written.
+        CallError: a number that makes no sense, or options without --triton.
     """
-    if folder.exists():
-        raise RunError(f"{folder}: exists already; delete it or give another folder")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        with explain_disk(folder, "free some space or give another folder"):
-            partial.mkdir(parents=True)
-            yield partial
-            os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def model_of_run(run: Run) -> DensityModel:
-    """What is exported: the trained weights of each member, with error bars where the training was finished.
-
-    Raises:
-        RunError: a member has no checkpoint yet.
-    """
-    from rhonet.core.standardize import Standardizer
-    from rhonet.serving.exported_model import DensityModel, ServedMember
-    from rhonet.uncertainty.training_peaks import Surroundings
-
-    config = run.config()
-    calibration = run.calibration()
-    if calibration is None:
-        log.warning("%s: the training is not finished, so the model gives neither intervals nor novelty", run.path)
-    gives_novelty = calibration is not None and calibration.distance_scale is not None
-    members = [
-        ServedMember(
-            network_of_run(member.run),
-            Standardizer.from_dict(member.run.record()["standardizer"]),
-            Surroundings.load(member.run.surroundings_file) if gives_novelty else None,
+        settings = Settings(
+            backend="python" if arguments.triton_python else "onnxruntime",
+            max_batch=arguments.triton_max_batch,
+            max_grid_points=arguments.triton_max_grid_points,
+            device=arguments.triton_device,
+            instances=arguments.triton_instances,
+            threads=arguments.triton_threads,
         )
-        for member in members_of(run, config)
-    ]
-    return DensityModel(members, config.view, calibration)
-
-
-def network_of_run(run: Run) -> Network:
-    """Network in float32 with the weights that count of the run's checkpoint.
-
-    Raises:
-        RunError: the run has no checkpoint yet.
-    """
-    import keras
-
-    from rhonet.core.standardize import Standardizer
-    from rhonet.models.network import build_network
-    from rhonet.training.checkpoint import load_checkpoint
-
-    config = run.config()
-    policy = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy("float32")
-    try:
-        network = build_network(config.view, config.model, Standardizer.from_dict(run.record()["standardizer"]))
-    finally:
-        keras.mixed_precision.set_global_policy(policy)
-    load_checkpoint(run.checkpoint, {"kept": network.standardized.variables})
-    return network
+    except ValueError as error:
+        raise CallError(f"--triton-...: {error}") from error
+    if arguments.triton is None and (settings != Settings() or arguments.triton_tensorflow or arguments.force):
+        raise CallError("--force and all options that begin with --triton- need --triton DIR")
+    return settings
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ import argparse
 import json
 import logging
 
-from rhonet.cli.command import CallError, new_parser, run_command
+from rhonet.cli.command import new_parser, run_command
 from rhonet.cli.inputs import add_file_arguments, reader_for, report_failures
 from rhonet.cli.outputs import add_output_options, check_outputs, write_field, write_picture
 from rhonet.core.config import ViewConfig, load_resolved_config
 from rhonet.core.density import ChargeDensity
-from rhonet.training.runs import RunError
+from rhonet.core.errors import CallError, RunError
 
 log = logging.getLogger("rhonet.inspect")
 
@@ -90,7 +90,7 @@ def _draw_and_save(density: ChargeDensity, file: str, arguments: argparse.Namesp
 
 def _released_view() -> ViewConfig | None:
     """How the released model looks at densities, None where it is not installed."""
-    from rhonet.predict import released_model
+    from rhonet.serving.model_card import released_model
 
     try:
         return load_resolved_config(released_model() / "config.toml").view

@@ -9,28 +9,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rhonet.cli.command import CallError, new_parser, run_command, start_tensorflow
+from rhonet.cli.command import new_parser, run_command
 from rhonet.cli.inputs import add_file_arguments, reader_for, report_failures
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import CallError, RefusedError, ServerError
+from rhonet.core.startup import start_tensorflow
 from rhonet.core.text import counted
 from rhonet.data.checks.summary import doubts_of
-from rhonet.serving.answer_table import NOVEL, Answer, Row, csv_rows, format_rows, json_rows
-from rhonet.serving.model_card import Card, read_card
-from rhonet.serving.triton.client import (
-    TIMEOUT_SECONDS,
-    RefusedError,
-    ServerPredictor,
-    address_argument,
-    seconds_argument,
-)
+from rhonet.serving.answer import Answer
+from rhonet.serving.answer_table import NOVEL, Row, csv_rows, format_rows, json_rows
+from rhonet.serving.model_card import RELEASED, Card, model_folder, read_card
+from rhonet.serving.triton.client import TIMEOUT_SECONDS, ServerPredictor, address_argument, seconds_argument
 from rhonet.serving.triton.config import DENSITY_MODEL
-from rhonet.serving.triton.server import ServerError
-from rhonet.training.runs import RunError
 
 log = logging.getLogger("rhonet.predict")
 
 FORMATS = ("table", "csv", "json")
-RELEASED = "base"
 # Codes by the format of their files, where only one writes it.
 CODES = {
     "abinit": "ABINIT",
@@ -164,28 +158,6 @@ def _novelty_note(answer: Answer) -> tuple[str, ...]:
     return (
         f"Unlike the training crystals: its novelty is {answer.novelty:.2g}, 95 % of unseen ones stay below 1{doubt}.",
     )
-
-
-def model_folder(path: Path | None) -> Path:
-    """Folder of the model in a run or model folder, or of the released one.
-
-    Raises:
-        RunError: the released one is not installed.
-    """
-    folder = path or released_model()
-    return folder / "model" if (folder / "model").is_dir() else folder
-
-
-def released_model() -> Path:
-    """Model that comes with rhonet.
-
-    Raises:
-        RunError: it is not installed.
-    """
-    folder = Path(__file__).parent.parent / "saved_models" / RELEASED
-    if not folder.is_dir():
-        raise RunError(f"{folder}: the released model is not there; give one with --model DIR")
-    return folder
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rhonet.cli.command import OK, SOME_FAILED, new_parser, run_command
+from rhonet.core.errors import FolderError
+from rhonet.core.files import write_text
 from rhonet.core.text import counted
 from rhonet.data.checks.facts import DensityFacts, gather_facts
 from rhonet.data.checks.report import FolderReport, check_report_path, report_on_files, report_on_table
 from rhonet.data.checks.search import find_densities, write_table
-from rhonet.data.dataset_toml import FolderError
 from rhonet.data.folder import Sample, check_folder
 from rhonet.data.properties_csv import TABLE_NAME
 from rhonet.formats import named_files
-from rhonet.training.runs import write_text
 
 log = logging.getLogger("rhonet.prepare")
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from rhonet.cli.command import OK, end_like_ctrl_c, new_parser, run_command
-from rhonet.predict import RELEASED, model_folder
+from rhonet.core.errors import ServerError
+from rhonet.core.files import explain_disk, write_text
+from rhonet.serving.model_card import RELEASED, model_folder
 from rhonet.serving.triton.config import (
     BACKENDS,
     CONFIG,
@@ -23,8 +25,7 @@ from rhonet.serving.triton.config import (
 )
 from rhonet.serving.triton.export import export_repository
 from rhonet.serving.triton.repository import has_todays_backend, model_fingerprint
-from rhonet.serving.triton.server import ServerError, find_server, free_ports, start_server
-from rhonet.training.runs import explain_disk, write_text
+from rhonet.serving.triton.server import find_server, free_ports, start_server
 
 log = logging.getLogger("rhonet.serve")
 

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rhonet.cli.command import OK, new_parser, run_command, start_tensorflow
-from rhonet.core.config import DEFAULT_CONFIG, Config, ConfigError, load_config
+from rhonet.cli.command import OK, new_parser, run_command
+from rhonet.core.config import DEFAULT_CONFIG, Config, load_config
+from rhonet.core.errors import ConfigError
+from rhonet.core.files import explain_disk, write_text
+from rhonet.core.provenance import git_commit
+from rhonet.core.startup import start_tensorflow
 from rhonet.experiments.studies import STUDIES
-from rhonet.training.runs import explain_disk, git_commit, write_text
 
 if TYPE_CHECKING:
     from rhonet.experiments.task_groups import TaskGroups
@@ -187,8 +190,12 @@ def _read_on(results: dict[str, list[Result]]) -> _Section:
 def _cover(config: Config, source: str, results: Sequence[Result]) -> _Section:
     """How often intervals hold the truth and how far probabilities can be believed, over one round of folds."""
     from rhonet.experiments.experiment import open_data
-    from rhonet.experiments.fold_coverage import format_fold_coverage, measure_fold_coverage
-    from rhonet.experiments.fold_probabilities import format_fold_probabilities, measure_fold_probabilities
+    from rhonet.experiments.fold_coverage import (
+        format_fold_coverage,
+        format_fold_probabilities,
+        measure_fold_coverage,
+        measure_fold_probabilities,
+    )
 
     _, index = open_data(config, source=source)
     volumes = dict(zip(index.ids, index.volumes.tolist(), strict=True))

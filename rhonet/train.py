@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rhonet.cli.command import OK, new_parser, run_command, start_tensorflow
-from rhonet.core.config import DEFAULT_CONFIG, ConfigError, config_names, load_config
+from rhonet.cli.command import OK, new_parser, run_command
+from rhonet.core.config import DEFAULT_CONFIG, config_names, load_config
+from rhonet.core.errors import ConfigError
+from rhonet.core.startup import start_tensorflow
 from rhonet.training.runs import open_run, plan_run
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from rhonet.cli.command import run_command
 from rhonet.data.index import Index
-from rhonet.export import export_model
-from rhonet.predict import released_model
+from rhonet.serving.export import export_model
+from rhonet.serving.model_card import released_model
 from rhonet.training.runs import Run
 from tests.crystals import Answer, Crystals, FinishedRun, run_code, run_module, train_and_kill, write_crystals
 from tests.tiny_model import write_tiny_model

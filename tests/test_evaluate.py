@@ -13,7 +13,7 @@ import pytest
 from rhonet.core.density import ChargeDensity
 from rhonet.evaluation.baselines.trees import BASELINES, QUICK_BASELINES
 from rhonet.experiments.evaluate_model import predict_records
-from rhonet.serving.answer_table import Answer
+from rhonet.serving.answer import Answer
 from rhonet.serving.exported_model import Predictor
 from rhonet.serving.model_card import read_card
 from tests.crystals import DATASET_TOML

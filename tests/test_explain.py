@@ -72,15 +72,6 @@ def test_chgcar_and_picture_are_written(tiny_model, once_traced, command, tmp_pa
         assert len(np.unique(np.asarray(image.convert("L")))) > 50
 
 
-def test_grad_cam_is_written_and_drawn(tiny_model, command, file, tmp_path):
-    outputs = ("--save", tmp_path / "cam.cube", "--plot", tmp_path / "cam.png")
-    options = ("--property", "phase", "--model", tiny_model, "--method", "grad-cam")
-    answer = command("explain", file, *options, *outputs)
-    assert answer.code == 0, answer.stderr
-    assert np.abs(read_cube(tmp_path / "cam.cube")["data"]).max() == pytest.approx(Bohr**3)
-    assert (tmp_path / "cam.png").exists()
-
-
 def test_too_few_steps_are_owned_up_to(tiny_model, once_traced, command, file):
     answer = command("explain", file, "--property", "band_gap", "--model", tiny_model, "--steps", 2)
     assert answer.code == 0
@@ -93,7 +84,6 @@ def test_too_few_steps_are_owned_up_to(tiny_model, once_traced, command, file):
         (("--property", "colour"), "does not predict it; it predicts "),
         (("--property", "band_gap", "--steps", "1"), "at least 2"),
         (("--property", "band_gap", "--smooth", "-1"), "0 or above"),
-        (("--property", "band_gap", "--method", "grad-cam", "--baseline", "zero"), "belongs to integrated gradients"),
         (("--property", "band_gap", "--save", "why.txt"), "tells no format"),
         (("--property", "band_gap", "--plot", "why.txt"), "its suffix is none of"),
         (("--property", "band_gap", "--plot", __file__), "its suffix is none of"),

@@ -12,7 +12,7 @@ import pytest
 
 from rhonet import predict
 from rhonet.core.properties import PROPERTIES
-from rhonet.serving.answer_table import Answer
+from rhonet.serving.answer import Answer
 from rhonet.serving.exported_model import Predictor
 from rhonet.serving.model_card import Card
 from tests.crystals import smooth_density

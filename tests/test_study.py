@@ -13,7 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 import pytest
 
-from rhonet.core.config import ConfigError, load_config
+from rhonet.core.config import load_config
+from rhonet.core.errors import ConfigError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.data.index import Index

@@ -21,10 +21,10 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.runner import PipelineResult
 
 from rhonet.core.config import DEFAULT_SPACING
+from rhonet.core.errors import BuildError
 from rhonet.core.properties import Property, parse_declaration
-from rhonet.data.builds import SPLIT, BuildError
 from rhonet.data.folder import Folder, Sample, read_folder
-from rhonet.data.records import RECORD_VERSION, Groups, Record, make_record
+from rhonet.data.records import RECORD_VERSION, SPLIT, Groups, Record, make_record
 from rhonet.formats import read_density
 from tfds_builders.card import CARD_NAME, Skipped, card_text
 

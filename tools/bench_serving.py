@@ -29,18 +29,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rhonet.cli.command import start_tensorflow
 from rhonet.core.density import ChargeDensity
+from rhonet.core.provenance import git_commit
+from rhonet.core.startup import start_tensorflow
 from rhonet.formats import read_density
 from rhonet.formats.writers import write_density
-from rhonet.serving.answer_table import inputs_of
+from rhonet.serving.answer import inputs_of
 from rhonet.serving.model_card import NETWORK, VIEWS
 from rhonet.serving.triton.client import ServerPredictor, address_argument
 from rhonet.serving.triton.config import NETWORK_MODEL, Settings
 from rhonet.serving.triton.repository import write_repository
 from rhonet.serving.triton.server import RunningServer, find_server, start_server
 from rhonet.serving.triton.tensors import FEEDS
-from rhonet.training.runs import git_commit
 from tools.serving_load import Load, ask_for, crystal
 
 Ask = Callable[[], object]
@@ -85,7 +85,7 @@ def main() -> int:
 
 def report(options: argparse.Namespace, scratch: Path) -> str:
     """All tables; needs TensorFlow and a Triton server."""
-    from rhonet.export import export_model
+    from rhonet.serving.export import export_model
     from rhonet.serving.exported_model import Predictor
 
     backend = find_server().backend

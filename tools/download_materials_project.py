@@ -215,7 +215,8 @@ def _fetch(connection: Connection, material: Material, folder: DownloadFolder, *
     """Fetch one density, see that rhonet reads it, and move it to its place."""
     from ase.data import atomic_numbers
 
-    from rhonet.formats import FormatError, read_density
+    from rhonet.core.errors import FormatError
+    from rhonet.formats import read_density
     from tools.materials_project_folder import Row
     from tools.materials_project_labels import labels_of_cell
 

@@ -125,7 +125,8 @@ def read_input(data: bytes, folder: Path) -> None:
     """
     import numpy as np
 
-    from rhonet.formats import FormatError, read_density
+    from rhonet.core.errors import FormatError
+    from rhonet.formats import read_density
 
     if not data:
         return

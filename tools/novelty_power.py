@@ -29,14 +29,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rhonet.cli.command import start_tensorflow
 from rhonet.core.config import Config, ViewConfig, load_config
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import FormatError
+from rhonet.core.provenance import git_commit
+from rhonet.core.startup import start_tensorflow
 from rhonet.data.splits import assign_by_element, assign_fold, position
 from rhonet.evaluation.bootstrap import Metric, share_of
 from rhonet.evaluation.scores import auc
-from rhonet.formats import FormatError, read_density
-from rhonet.training.runs import git_commit
+from rhonet.formats import read_density
 from rhonet.uncertainty.calibration import NOVEL_SHARE, conformal_quantile
 from rhonet.uncertainty.training_peaks import Surroundings
 from tools.field_damage import DAMAGES, HARMLESS, Damage

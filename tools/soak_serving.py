@@ -27,10 +27,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rhonet.cli.command import start_tensorflow
 from rhonet.core.density import ChargeDensity
-from rhonet.serving.answer_table import Answer
-from rhonet.serving.triton.client import RefusedError, ServerPredictor, address_argument
+from rhonet.core.errors import RefusedError
+from rhonet.core.startup import start_tensorflow
+from rhonet.serving.answer import Answer
+from rhonet.serving.triton.client import ServerPredictor, address_argument
 from rhonet.serving.triton.config import DENSITY_MODEL, NETWORK_MODEL, Settings
 from rhonet.serving.triton.repository import write_repository
 from rhonet.serving.triton.server import RunningServer, find_server, start_server
@@ -70,7 +71,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     start_tensorflow()
-    from rhonet.export import export_model
+    from rhonet.serving.export import export_model
     from rhonet.serving.exported_model import Predictor
 
     predictor = Predictor(options.model)

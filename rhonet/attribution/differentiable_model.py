@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from rhonet.attribution.integrated_gradients import Slope
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import RunError
 from rhonet.core.properties import Property
 from rhonet.serving.model_card import SAVED_MODEL
-from rhonet.training.runs import RunError
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,6 @@ def attribution_figure(attribution: Attribution, item: Property, *, title: str) 
     return slices_figure(attribution.density, fields, title=title)
 
 
-def map_figure(density: ChargeDensity, values: np.ndarray, *, title: str) -> Figure:
-    """Slices of ρ and, below on the same planes, of how a Grad-CAM map (nx, ny, nz) departs from its mean."""
-    mean = float(values.mean())
-    label = f"Grad-CAM {'−' if mean >= 0 else '+'} {abs(mean):.2g}"
-    return slices_figure(density, [_density_field(density), _signed_field(values - mean, label)], title=title)
-
-
 def _density_field(density: ChargeDensity) -> Field:
     return Field(density.values, "ρ (e/Å³)")
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from rhonet.cli.command import OK, SOME_FAILED
 from rhonet.core.density import ChargeDensity
-from rhonet.formats import FORMATS, FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import FORMATS, read_density
 
 if TYPE_CHECKING:
     import ase

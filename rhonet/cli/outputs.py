@@ -8,8 +8,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.cli.command import CallError
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import CallError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

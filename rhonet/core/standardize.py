@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.core.config import ConfigError
+from rhonet.core.errors import ConfigError
 from rhonet.core.properties import Property
 
 

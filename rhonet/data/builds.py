@@ -20,26 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rhonet.core.config import DEFAULT_SPACING, DataConfig
+from rhonet.core.errors import BuildError
 from rhonet.core.properties import Property, parse_declaration
 from rhonet.data.folder import Folder, read_folder
-from rhonet.data.records import RECORD_VERSION
+from rhonet.data.records import RECORD_VERSION, SPLIT
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-    from tfds_builders.density_builder import DensityConfig
-
 log = logging.getLogger(__name__)
 
 BUNDLED = "dft_crystals"
-SPLIT = "records"
-"""The one TFDS split of our data sets; train, validation and test are made on groups when it is read."""
-
 METADATA_NAME = "metadata.json"
-
-
-class BuildError(ValueError):
-    """A data set that cannot be built or opened; one line says why and what to do."""
 
 
 def open_or_build(data: DataConfig, *, declared: Sequence[str] = (), source: str = "") -> tfds.core.DatasetBuilder:
@@ -127,18 +119,18 @@ def _config(
     declared: Sequence[str],
     *,
     state: str = "",
-) -> str | DensityConfig:
+) -> str | tfds.core.BuilderConfig:
     """Name of a configuration that TFDS knows, else a new one named after data set, spacing and state."""
-    from tfds_builders.density_builder import DensityConfig
-
-    standard = builder_class.BUILDER_CONFIGS[0].name
+    standard = builder_class.BUILDER_CONFIGS[0]
     if not data.folder and data.spacing == DEFAULT_SPACING and not state:
-        return standard
+        return standard.name
     name = f"spacing_{data.spacing:g}"
     if data.folder:
         name = _config_name(folder.name if data.name == BUNDLED else data.name, data.spacing)
     name = f"{name}_{state}" if state else name
-    return DensityConfig(name=name, spacing=data.spacing, max_failures=data.max_failures, declared=tuple(declared))
+    # `DensityConfig`, whose module only the builders import.
+    config_class: Any = type(standard)
+    return config_class(name=name, spacing=data.spacing, max_failures=data.max_failures, declared=tuple(declared))
 
 
 def _config_name(name: str, spacing: float) -> str:

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rhonet.core.errors import FolderError
 from rhonet.core.properties import Property, find_property
 from rhonet.core.text import is_printable
 
 SETTINGS_NAME = "dataset.toml"
 ABOUT_KEYS = ("name", "version", "functional", "code", "density", "source", "note")
-
-
-class FolderError(ValueError):
-    """A folder whose table, settings or files cannot be used; one line says where and what to do."""
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rhonet.core.errors import FolderError, FormatError
 from rhonet.core.properties import PROPERTIES, Property, find_property
-from rhonet.data.dataset_toml import (
-    ABOUT_KEYS,
-    SETTINGS_NAME,
-    FolderError,
-    Settings,
-    declared_properties,
-    read_settings,
-)
+from rhonet.data.dataset_toml import ABOUT_KEYS, SETTINGS_NAME, Settings, declared_properties, read_settings
 from rhonet.data.properties_csv import (
     KEYS,
     TABLE_NAME,
@@ -33,7 +27,7 @@ from rhonet.data.properties_csv import (
     read_system,
     read_table,
 )
-from rhonet.formats import FormatError, named_files
+from rhonet.formats import named_files
 from rhonet.formats.parsing.source import open_source
 from rhonet.formats.table import choose_format
 

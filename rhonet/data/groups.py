@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
+import math
 import warnings
+from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
@@ -38,3 +41,15 @@ def structure_type(atoms: ase.Atoms | None) -> str:
     counts = sorted(atoms.symbols.formula.reduce()[0].count().values())
     letters = (f"{letter}{count if count > 1 else ''}" for letter, count in zip(ascii_uppercase, counts, strict=False))
     return f"{''.join(letters)}-{found.number}"
+
+
+def chemical_system(symbols: Sequence[str]) -> str:
+    """Elements in alphabetical order joined by hyphens, e.g. "Cl-Na"."""
+    return "-".join(sorted(set(symbols)))
+
+
+def reduced_formula(symbols: Sequence[str]) -> str:
+    """Elements in alphabetical order with their smallest whole-number counts, e.g. "O3Ti2"."""
+    counts = collections.Counter(symbols)
+    divisor = math.gcd(*counts.values())
+    return "".join(f"{symbol}{count // divisor if count > divisor else ''}" for symbol, count in sorted(counts.items()))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import atomic_numbers
 
-from rhonet.core.config import ConfigError, DataConfig
+from rhonet.core.config import DataConfig
+from rhonet.core.errors import ConfigError
 from rhonet.core.properties import Property
 from rhonet.data.splits import ALL, SPLITS, assign_by_element, assign_fold, assign_split, position
 
@@ -186,7 +187,7 @@ def as_records(
     """All records in their stored order, which never changes."""
     import tensorflow_datasets as tfds
 
-    from rhonet.data.builds import SPLIT
+    from rhonet.data.records import SPLIT
 
     order = tfds.ReadConfig(interleave_cycle_length=1, shuffle_seed=0, add_tfds_id=False)
     read: Any = builder.as_dataset  # a decorator of TFDS hides its signature

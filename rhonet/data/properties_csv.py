@@ -16,8 +16,9 @@ import numpy as np
 from ase.data import atomic_numbers
 from ase.formula import Formula
 
+from rhonet.core.errors import FolderError
 from rhonet.core.properties import PROPERTIES, Property
-from rhonet.data.dataset_toml import SETTINGS_NAME, FolderError
+from rhonet.data.dataset_toml import SETTINGS_NAME
 
 TABLE_NAME = "properties.csv"
 KEYS = ("id", "file")

@@ -13,8 +13,7 @@ from rhonet.core.density import ChargeDensity
 from rhonet.core.properties import Property
 from rhonet.core.regrid import storage_grid
 from rhonet.data.folder import Sample
-from rhonet.data.groups import structure_type
-from rhonet.data.splits import chemical_system, reduced_formula
+from rhonet.data.groups import chemical_system, reduced_formula, structure_type
 
 RECORD_VERSION = 2
 """Raised whenever a field of `Record` changes its meaning: data sets of another version are not read."""
@@ -153,3 +152,7 @@ def _groups(density: ChargeDensity, sample: Sample, symbols: Sequence[str]) -> G
         formula=reduced_formula(symbols) if symbols else sample.id,
         prototype=sample.bookkeeping.get("prototype") or structure_type(density.atoms) or sample.id,
     )
+
+
+# The one TFDS split of our data sets; train, validation and test are made on groups when it is read.
+SPLIT = "records"

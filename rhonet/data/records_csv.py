@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rhonet.core.errors import RunError
+from rhonet.core.files import write_text
 from rhonet.data.index import Index
 from rhonet.data.splits import SPLITS
-from rhonet.training.runs import Run, RunError, write_text
 
 _HEADS = ["id", "split", "group", "volume [Å³]"]
 _TEST = "test"
@@ -32,7 +33,7 @@ def write_trained_records(path: Path, index: Index) -> None:
     write_text(path, text.getvalue())
 
 
-def seen_in_training(folder: Path, index: Index, *, split_by: str) -> np.ndarray:
+def seen_in_training(path: Path, index: Index, *, split_by: str) -> np.ndarray:
     """Which records of another data set trained or validated a model, (n,) bool.
 
     Those are records of the same group whose volumes agree to a ten-thousandth, whatever their ids; of the same id,
@@ -40,14 +41,13 @@ def seen_in_training(folder: Path, index: Index, *, split_by: str) -> np.ndarray
     earlier rhonet exported it.
 
     Args:
-        folder: of the model.
+        path: records.csv of the model.
         index: of the other data set.
         split_by: what the groups of both are.
 
     Raises:
         RunError: the list cannot be read.
     """
-    path = Run(folder).trained_records_file
     if not path.is_file():
         return np.zeros(len(index.ids), bool)
     by_id = split_by == "prototype"

@@ -9,15 +9,12 @@ crystals train.
 
 from __future__ import annotations
 
-import collections
 import hashlib
-import math
 from collections.abc import Sequence
 
 SPLITS = ("train", "validation", "test")
 ALL = "all"
 """Not a split: every record, where another data set than the model's own is scored."""
-GROUP_KEYS = ("chemical_system", "formula", "prototype", "element", "id")
 
 
 def position(group: str, *, seed: int = 0) -> float:
@@ -64,15 +61,3 @@ def assign_by_element(symbols: Sequence[str], *, fractions: Sequence[float] = (0
 def assign_fold(group: str, *, folds: int, seed: int = 0) -> int:
     """Fold of a group, 0 ... folds-1, independent of its split and of all other data."""
     return int(position(f"fold {group}", seed=seed) * folds)
-
-
-def chemical_system(symbols: Sequence[str]) -> str:
-    """Elements in alphabetical order joined by hyphens, e.g. "Cl-Na"."""
-    return "-".join(sorted(set(symbols)))
-
-
-def reduced_formula(symbols: Sequence[str]) -> str:
-    """Elements in alphabetical order with their smallest whole-number counts, e.g. "O3Ti2"."""
-    counts = collections.Counter(symbols)
-    divisor = math.gcd(*counts.values())
-    return "".join(f"{symbol}{count // divisor if count > divisor else ''}" for symbol, count in sorted(counts.items()))

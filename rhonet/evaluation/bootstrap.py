@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-
-from rhonet.evaluation.scores import wilson_interval
 
 LEVEL = 0.95
 # With a larger share of resamples left out, the rest says little about the spread: no interval.
@@ -76,3 +75,11 @@ def share_of(hits: np.ndarray, reason: str, units: np.ndarray | None = None) -> 
         return Metric(math.nan, reason=reason)
     share, n = float(hits.mean()), len(hits) if units is None else len(np.unique(units))
     return Metric(share, *wilson_interval(share * n, n, LEVEL))
+
+
+def wilson_interval(hits: float, n: int, level: float) -> tuple[float, float]:
+    """Wilson's score interval of a share of n > 0 independent samples; it has a width even where all are hits."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, tail = hits / n, z * z / n
+    centre, half = share + tail / 2, z * math.sqrt(share * (1 - share) / n + tail / (4 * n))
+    return max(0.0, (centre - half) / (1 + tail)), min(1.0, (centre + half) / (1 + tail))

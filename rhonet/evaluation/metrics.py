@@ -14,7 +14,7 @@ import numpy as np
 from rhonet.core.predictions import NOVEL, Predictions
 from rhonet.core.properties import Property
 from rhonet.evaluation.bootstrap import LEVEL, Metric, metric_of, resamples_of, share_of
-from rhonet.evaluation.labelled import Labelled
+from rhonet.evaluation.scores import Labelled
 from rhonet.uncertainty.calibration import LEVEL as PREDICTION_LEVEL
 
 # Fewer groups than this have too few different resamples for an interval.

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from rhonet.core.config import Config
+from rhonet.core.files import explain_disk, write_text
 from rhonet.core.predictions import Predictions, merge_predictions
 from rhonet.core.standardize import Standardizer
 from rhonet.data.index import Index
-from rhonet.export import network_of_run
-from rhonet.training.inference import to_predictions
-from rhonet.training.runs import Run, explain_disk, note_scales, write_text
+from rhonet.training.ensemble import network_of_run
+from rhonet.training.inference import answers_of_records, to_predictions
+from rhonet.training.runs import Run, note_scales
 from rhonet.uncertainty.calibration import fit_calibration
-from rhonet.uncertainty.novelty import answers_of_records, distances_of, sites_of_records
+from rhonet.uncertainty.novelty import distances_of, sites_of_records
 from rhonet.uncertainty.temperature import temper
 from rhonet.uncertainty.training_peaks import Surroundings
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.core.config import ConfigError
+from rhonet.core.errors import ConfigError
 from rhonet.core.predictions import Predictions
 from rhonet.evaluation.bootstrap import Metric, metric_of
 from rhonet.evaluation.metrics import Evaluation, evaluate, property_scores

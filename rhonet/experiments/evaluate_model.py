@@ -5,27 +5,32 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rhonet.core.config import ConfigError, DataConfig
+from rhonet import __version__
+from rhonet.core.config import DataConfig
+from rhonet.core.errors import ConfigError
+from rhonet.core.files import explain_disk
 from rhonet.core.predictions import Predictions
+from rhonet.core.provenance import command_line, git_commit
 from rhonet.data.index import Index, read_formulas, records_at
 from rhonet.data.records import decode_record
 from rhonet.data.splits import ALL, SPLITS
 from rhonet.evaluation.baselines.on_records import predict_baselines
 from rhonet.evaluation.baselines.trees import QUICK_BASELINES
 from rhonet.evaluation.metrics import Evaluation, evaluate
-from rhonet.experiments.report_facts import describe_evaluation, histories_of
 from rhonet.reports.html_report import REPORT, Findings, write_report
 from rhonet.reports.plots.parity import save_figures
 from rhonet.reports.predictions_csv import PREDICTIONS, write_predictions
 from rhonet.reports.terminal import SplitSummary, format_report, write_metrics
 from rhonet.serving.exported_model import Predictor
-from rhonet.serving.model_card import read_card
-from rhonet.training.runs import Run, explain_disk
+from rhonet.serving.model_card import Card, read_card
+from rhonet.training.ensemble import members_of
+from rhonet.training.runs import Run
 from rhonet.uncertainty.prediction_sets import with_sets
 
 log = logging.getLogger(__name__)
@@ -129,3 +134,46 @@ def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.n
         novelty=None if np.isnan(novelty).any() else novelty,
         groups=tuple(index.groups[rows].tolist()),
     )
+
+
+def describe_evaluation(folder: Path, card: Card, *, data_name: str, fingerprint: str) -> dict[str, str]:
+    """Where the model comes from, what it was scored on, when and how, by name; "" where it is not known.
+
+    Args:
+        folder: of the model.
+        data_name, fingerprint: of the data set that is scored.
+    """
+    model, data = card.content["model"], card.content["data"]
+    about = data.get("about", {})
+    theory = (about.get(name, "") for name in ("functional", "code", "density"))
+    trained_on = f"{data['name']}, fingerprint {data['fingerprint']}"
+    scored = f"{data_name}, fingerprint {fingerprint}"
+    return {
+        "Model": str(folder),
+        "Trained": _readable(datetime.fromisoformat(model["trained"])),
+        "Trained by": model["command"],
+        "Trained with": _version(model["rhonet"], model["commit"]),
+        "Trained on": "" if scored == trained_on else trained_on,
+        "Data": scored,
+        "Training data": ", ".join(fact for fact in theory if fact),
+        "Evaluated": _readable(datetime.now(UTC)),
+        "Evaluated by": command_line(),
+        "Evaluated with": _version(__version__, git_commit()),
+    }
+
+
+def histories_of(run: Run) -> list[list[dict[str, Any]]]:
+    """Epochs of each network of a run that has begun to train.
+
+    Raises:
+        RunError: a file is damaged.
+    """
+    return [epochs for member in members_of(run, run.config()) if (epochs := member.run.history())]
+
+
+def _readable(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _version(version: str, commit: str) -> str:
+    return f"rhonet {version}, commit {commit}" if commit else f"rhonet {version}"

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rhonet.core.config import Config
+from rhonet.core.errors import RunError
+from rhonet.core.files import explain_disk
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Standardizer
 from rhonet.data.builds import open_or_build, stored_properties
@@ -16,15 +18,15 @@ from rhonet.data.records_csv import write_trained_records
 from rhonet.data.splits import SPLITS
 from rhonet.experiments.calibrate import calibrate, judge
 from rhonet.experiments.evaluate_model import evaluate_model
-from rhonet.export import export_run
 from rhonet.reports.plots.history import history_figure
 from rhonet.reports.plots.parity import save_figure
+from rhonet.serving.export import export_run
 from rhonet.serving.model_card import write_card
 from rhonet.training.checkpoint import has_checkpoint, weights_hash
 from rhonet.training.devices import arithmetic_of, prepare_devices
 from rhonet.training.ensemble import Member, members_of
 from rhonet.training.observers import ConsoleObserver, TensorBoardObserver
-from rhonet.training.runs import Run, RunError, explain_disk, make_run, note_resumption, write_record
+from rhonet.training.runs import Run, make_run, note_resumption, write_record
 from rhonet.training.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from rhonet.core.config import ConfigError
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import ConfigError
 from rhonet.data.index import Index, records_at
 from rhonet.data.records import decode_record
 

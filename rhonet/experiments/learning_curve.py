@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.core.config import ConfigError
+from rhonet.core.errors import ConfigError
 from rhonet.evaluation.bootstrap import LEVEL, Metric, metric_of
 from rhonet.evaluation.metrics import averaged_properties, property_scores
 from rhonet.experiments.comparison import RESAMPLES, require_same_samples, with_interval

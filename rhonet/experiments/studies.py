@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rhonet.core.config import Config
-from rhonet.data.splits import GROUP_KEYS
+from rhonet.core.config import GROUP_KEYS, Config
 
 if TYPE_CHECKING:
     from rhonet.experiments.task_groups import TaskGroups

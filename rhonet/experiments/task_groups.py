@@ -23,7 +23,7 @@ from scipy.linalg import orth
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-from rhonet.core.config import ConfigError
+from rhonet.core.errors import ConfigError
 from rhonet.core.properties import Property
 from rhonet.core.standardize import learned_scale
 from rhonet.reports.plots.parity import display_name

@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rhonet.core.config import Config, ConfigError, config_from_dict
+from rhonet.core.config import Config, config_from_dict
+from rhonet.core.errors import ConfigError
+from rhonet.core.files import explain_disk, write_text
 from rhonet.core.predictions import Predictions, merge_predictions
 from rhonet.core.properties import Property
+from rhonet.core.provenance import git_commit
 from rhonet.data.index import Index
-from rhonet.training.runs import Run, explain_disk, git_commit, make_run, write_text
+from rhonet.training.runs import Run, make_run
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -191,7 +194,7 @@ def write_result(trial: Trial, predictions: Predictions, *, cpu_seconds: float, 
 
 
 def _prepare_worker() -> None:
-    from rhonet.cli.command import prepare_logging, start_tensorflow
+    from rhonet.core.startup import prepare_logging, start_tensorflow
 
     os.environ["OMP_NUM_THREADS"] = "1"
     prepare_logging(verbose=False)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import FormatError
 from rhonet.formats.addition import add_densities, check_parts, named_files
-from rhonet.formats.parsing.source import FormatError, open_source
+from rhonet.formats.parsing.source import open_source
 from rhonet.formats.table import FORMATS, choose_format
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from ase.units import Bohr
 
 from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.formats.check import build_density, refuse_entry
-from rhonet.formats.crystal import build_atoms, check_lattice
 from rhonet.formats.parsing.netcdf import Variable, read_header, read_variables
 from rhonet.formats.parsing.source import Source
+from rhonet.formats.structure import build_atoms, check_lattice
 
 COUNT_TOLERANCE = 1e-3
 _ATOMS = ("atomic_numbers", "atom_species", "reduced_atom_positions")

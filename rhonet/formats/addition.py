@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from rhonet.core.density import ChargeDensity, ElectronCount
+from rhonet.core.errors import FormatError
 from rhonet.formats.check import build_density
-from rhonet.formats.parsing.source import FormatError, Source
+from rhonet.formats.parsing.source import Source
 
 PLUS = "+"
 _SUPERPOSED = "AECCAR1"

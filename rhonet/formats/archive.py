@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from rhonet.core.density import ChargeDensity, ElectronCount
+from rhonet.core.errors import FormatError
 from rhonet.formats.check import build_density
-from rhonet.formats.crystal import build_atoms, check_lattice
 from rhonet.formats.parsing.hdf5 import Hdf5File, open_hdf5, shown_names
-from rhonet.formats.parsing.source import FormatError, Source, open_source
+from rhonet.formats.parsing.source import Source, open_source
+from rhonet.formats.structure import build_atoms, check_lattice
 
 ELECTRONS_TOLERANCE = 1e-3
 _NAMES_TO_SHOW = 5

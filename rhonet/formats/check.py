@@ -23,7 +23,6 @@ NEGATIVE_CHARGE_TO_REFUSE = 0.5
 # replaced, charge is negative, but at few points. Both at once are a spin density or a difference.
 NEGATIVE_SHARE_TO_REFUSE = 0.25
 NEGATIVE_CHARGE_OF_MANY_TO_REFUSE = 0.02
-LARGEST_MAGNITUDE = 1e30
 
 
 def build_density(
@@ -126,20 +125,3 @@ def refuse_entry(source: Source, entry: str | None, what: str) -> None:
     """
     if entry is not None:
         raise source.error(f"{what} holds one density, so there is no entry {entry!r}; leave the entry out")
-
-
-def check_magnitude(source: Source, values: np.ndarray, *, what: str) -> None:
-    """Error where binary data hold what no quantity of a crystal can be: damage, or a fill value (1e36 and more).
-
-    Args:
-        source: the file.
-        values: numbers, any shape.
-        what: their name in the file.
-    """
-    if not values.size:
-        return
-    lowest, highest = float(values.min()), float(values.max())
-    if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise source.error(f"{what} holds values that are not finite")
-    if max(-lowest, highest) > LARGEST_MAGNITUDE:
-        raise source.error(f"{what} holds values up to {max(-lowest, highest):.3g}; it is damaged or was never written")

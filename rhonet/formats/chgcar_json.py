@@ -15,10 +15,10 @@ from ase.data import atomic_numbers
 
 from rhonet.core.density import ChargeDensity
 from rhonet.formats.check import build_density, refuse_entry
-from rhonet.formats.crystal import LONGEST_ANGSTROM, check_lattice
 from rhonet.formats.parsing.json_numbers import JsonNumbers
 from rhonet.formats.parsing.numerals import shown
 from rhonet.formats.parsing.source import Source
+from rhonet.formats.structure import LONGEST_ANGSTROM, check_lattice
 from rhonet.formats.units import times_volume
 
 _OTHER_CLASSES = {"Locpot": "a potential", "Elfcar": "an electron localisation function"}

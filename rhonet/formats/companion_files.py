@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rhonet.core.density import ElectronCount
-from rhonet.formats.parsing.source import PACKED_SUFFIXES, FormatError, Source, open_source
+from rhonet.core.errors import FormatError
+from rhonet.formats.parsing.source import PACKED_SUFFIXES, Source, open_source
 
 # VASP and CASTEP print the number of electrons before they iterate.
 SEARCHED_BYTES = 16 << 20

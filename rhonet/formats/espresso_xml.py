@@ -12,9 +12,9 @@ import numpy as np
 from ase.units import Bohr
 
 from rhonet.core.density import ElectronCount
-from rhonet.formats.crystal import atomic_number, build_atoms, check_lattice
 from rhonet.formats.parsing.numerals import parse_floats, parse_integers
 from rhonet.formats.parsing.source import Source, open_source
+from rhonet.formats.structure import atomic_number, build_atoms, check_lattice
 
 _SCHEMA = "data-file-schema.xml"
 # Everything that is read stands before the band energies, which are most of the file.

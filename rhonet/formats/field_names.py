@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import unicodedata
-
-from ase.units import Bohr
-
-UNITS = {"e/bohr³": 1 / Bohr**3, "e/Å³": 1.0}
 
 _GAP = r"[\s_-]+"
 _MAY_GAP = r"[\s_-]*"
@@ -53,18 +47,6 @@ _PLAIN_DENSITY = re.compile(
 )
 _PATH = re.compile(r"(?:(?<=\s)|^)(?:~|\.{1,2}|[A-Za-z]:)?[/\\]\S*|\S*[/\\]\S*[/\\]\S*")
 
-_E = r"(?<![A-Za-z0-9])(?:\|e\||el(?:ec(?:trons?)?)?|electrons?|e|1)\s*-?"
-_POWER = r"\)?\s*(?:\^|\*\*)?\s*"
-_WORD = r"[^\W\d]{1,12}(?:_?0)?|a\.u\."
-_DENSITY_UNIT = re.compile(
-    rf"{_E}\s*(?:/|\bper\b)\s*\(?\s*(?:({_WORD}){_POWER}3(?![0-9A-Za-z])|cubic\s+([^\W\d]+)|([^\W\d]+)\s+cubed)"
-    rf"|{_E}[\s.*·⋅]+({_WORD}){_POWER}\(?-3(?![0-9])"
-    rf"|(?<![\w.-])(Å|A(?=\s*[*^])|ang\w*|bohr|a_?0){_POWER}\(?-3(?![0-9])",
-    re.IGNORECASE,
-)
-_ANGSTROM = re.compile(r"Å|A|(?i:ang(?:str[oö]e?ms?|s)?)")
-_BOHR = re.compile(r"(?i:bohrs?|a_?0|a\.?u\.?|b)")
-
 
 def other_field(text: str) -> str | None:
     """Field other than an electron density that the text names ("potential", "elf", ...), or None.
@@ -91,32 +73,3 @@ def with_article(noun: str) -> str:
     if noun.endswith("orbitals"):
         return noun
     return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
-
-
-def stated_unit(text: str) -> str | None:
-    """Unit of a density that the text states, one of `UNITS` (their values: e/Å³); None where it states none.
-
-    Raises:
-        ValueError: the text states a unit, but it is none of `UNITS`, may be either, or both stand there; the message
-            quotes it.
-    """
-    units = {}
-    for found in _DENSITY_UNIT.finditer(_as_unicode(text)):
-        (length,) = filter(None, found.groups())
-        if _ANGSTROM.fullmatch(length):
-            units["e/Å³"] = found[0]
-        elif _BOHR.fullmatch(length):
-            units["e/bohr³"] = found[0]
-        else:
-            raise ValueError(found[0].strip())
-    if len(units) > 1:
-        raise ValueError(" and ".join(units.values()))
-    return next(iter(units), None)
-
-
-def _as_unicode(text: str) -> str:
-    """Text that was read as Latin-1, where it is UTF-8; raised digits and minus signs become plain ones."""
-    with contextlib.suppress(UnicodeError):
-        text = text.encode("latin-1").decode("utf-8")
-    # The bytes of "Å³" in Latin-1 are those of "ų" in UTF-8.
-    return unicodedata.normalize("NFKC", text).replace("−", "-").replace("ų", "Å3")

@@ -12,9 +12,9 @@ import numpy as np
 
 from rhonet.core.density import ChargeDensity
 from rhonet.formats.check import build_density, refuse_entry
-from rhonet.formats.crystal import build_atoms, check_lattice
 from rhonet.formats.parsing.hdf5 import Hdf5File, open_hdf5
 from rhonet.formats.parsing.source import Source
+from rhonet.formats.structure import build_atoms, check_lattice
 from rhonet.formats.units import times_volume
 
 _COMPONENTS = ("diff_x", "diff_y", "diff_z")

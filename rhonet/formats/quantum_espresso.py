@@ -17,10 +17,10 @@ from ase.units import Bohr
 
 from rhonet.core.density import ChargeDensity
 from rhonet.formats.check import build_density, refuse_entry
-from rhonet.formats.crystal import check_lattice
 from rhonet.formats.espresso_xml import Calculation, read_calculation
 from rhonet.formats.parsing.hdf5 import Hdf5File, open_hdf5
 from rhonet.formats.parsing.source import Source, unpacked_limit
+from rhonet.formats.structure import check_lattice
 
 # bg1 to bg3 have all digits, an XML file has at least nine.
 CELL_TOLERANCE_ANGSTROM = 1e-4

@@ -18,10 +18,10 @@ from ase.units import Bohr
 
 from rhonet.core.density import ChargeDensity
 from rhonet.formats.check import build_density, refuse_entry
-from rhonet.formats.crystal import check_lattice
 from rhonet.formats.parsing.netcdf import read_header, read_variables
 from rhonet.formats.parsing.numerals import shown
 from rhonet.formats.parsing.source import Source
+from rhonet.formats.structure import check_lattice
 
 # Cells are single precision here and have nine decimals in an .XV file.
 CELL_TOLERANCE_ANGSTROM = 1e-3

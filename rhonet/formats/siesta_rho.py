@@ -11,10 +11,10 @@ import numpy as np
 from ase.units import Bohr
 
 from rhonet.core.density import ChargeDensity
-from rhonet.formats.check import check_magnitude, refuse_entry
-from rhonet.formats.crystal import check_lattice
-from rhonet.formats.parsing.source import ContentStream, Source
+from rhonet.formats.check import refuse_entry
+from rhonet.formats.parsing.source import ContentStream, Source, check_magnitude
 from rhonet.formats.siesta import density_of_components
+from rhonet.formats.structure import check_lattice
 
 _PRECISIONS = {4: "<f4", 8: "<f8"}
 _SUFFIX = ".RHO"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from rhonet.core.errors import FormatError
 from rhonet.formats.parsing.numerals import parse_floats, without_comment
-from rhonet.formats.parsing.source import FormatError, Source
+from rhonet.formats.parsing.source import Source
 
 _LINES_OF_COMMENTS = 100
 _XSF_KEYWORDS = {"ANIMSTEPS", "CRYSTAL", "SLAB", "POLYMER", "MOLECULE", "PRIMVEC", "ATOMS", "BEGIN_INFO"}

@@ -16,9 +16,9 @@ import numpy as np
 
 from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.formats.check import build_density, refuse_entry
-from rhonet.formats.crystal import atomic_number, build_atoms, check_lattice
 from rhonet.formats.parsing.hdf5 import Hdf5File, open_hdf5, shown_names
 from rhonet.formats.parsing.source import Source, open_source
+from rhonet.formats.structure import atomic_number, build_atoms, check_lattice
 from rhonet.formats.units import times_volume
 
 _STRUCTURES = ("structure/positions", "results/positions", "locpot/position")

@@ -9,21 +9,23 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
+from ase.units import Bohr
 
 from rhonet.core.density import ChargeDensity
-from rhonet.formats import write_chgcar, write_cube
+from rhonet.core.errors import WriteError
+
+if TYPE_CHECKING:
+    import ase
+
 
 _CUBE = re.compile(r"\.cube?(\.gz)?$", re.IGNORECASE)
 _ENDS = ("", "_x", "_y", "_z")
 _CHGCAR = re.compile(r"(CHG|CHGCAR|\.vasp)(\.gz)?$", re.IGNORECASE)
-
-
-class WriteError(ValueError):
-    """A density that cannot be written as asked; the message starts with the path."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ def write_density(
         if left := [other.name for other in _spin_cubes(path) if other not in writers and other.exists()]:
             notes.append(f"{', '.join(left)} was there before and belongs to another density.")
     else:
-        writers = {path: partial(write_chgcar.write_chgcar, density, title=title or "electron density")}
-        notes.append(write_chgcar.NOTE)
+        writers = {path: partial(write_chgcar, density, title=title or "electron density")}
+        notes.append(CHGCAR_NOTE)
         if np.linalg.det(density.lattice) < 0:
-            notes.append(write_chgcar.LEFT_HANDED)
+            notes.append(LEFT_HANDED)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as replacements:
@@ -98,7 +100,7 @@ def check_targets(density: ChargeDensity, path: Path, *, overwrite: bool) -> Non
             check_target(target, overwrite=overwrite)
         return
     try:
-        write_chgcar.check_atoms(density)
+        check_atoms(density)
     except ValueError as error:
         raise WriteError(f"{path}: {error}") from error
 
@@ -120,14 +122,14 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 def _cube_writers(density: ChargeDensity, path: Path, title: str | None) -> Mapping[Path, Callable[[BinaryIO], None]]:
     """What writes the density and each component of its magnetization, by file."""
     first = title or "Electron density, e/bohr^3"
-    writers = {path: partial(write_cube.write_cube, density, density.values, title=first)}
+    writers = {path: partial(write_cube, density, density.values, title=first)}
     if density.magnetization is not None:
         components = density.magnetization.reshape(-1, *density.shape)
         for name, component in zip([""] if len(components) == 1 else ["_x", "_y", "_z"], components, strict=True):
             target = path.with_name(_CUBE.sub(lambda suffix, name=name: f"_magnetization{name}{suffix[0]}", path.name))
             spin = f"magnetization{name.replace('_', ' ')}"
             own = f"{title}, {spin}" if title else f"Spin density ({spin}), muB/bohr^3"
-            writers[target] = partial(write_cube.write_cube, density, component, title=own)
+            writers[target] = partial(write_cube, density, component, title=own)
     return writers
 
 
@@ -151,3 +153,197 @@ def _replacing(path: Path) -> Iterator[Path]:
 def _open_packed(path: Path) -> BinaryIO:
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     return cast(BinaryIO, opener(path, "wb"))
+
+
+WIDTH = 18
+
+
+LEAST, MOST = 1e-99, 9.9999999999e99
+
+
+_DIGITS = 11
+
+
+_HALF = 5  # digits that one look-up gives; the leading digit stands alone
+
+
+_POWERS = 10.0 ** np.arange(-90, 112)
+
+
+_DIGIT_TABLE = (np.arange(10**_HALF)[:, None] // 10 ** np.arange(_HALF - 1, -1, -1) % 10 + ord("0")).astype(np.uint8)
+
+
+_EXPONENT_TABLE = np.array([list(f"E{exponent:+03d}".encode()) for exponent in range(-99, 100)], np.uint8)
+
+
+def rows_of_numbers(values: np.ndarray, *, columns: int) -> memoryview:
+    """Text of numbers, each row of the array on lines of its own with at most `columns` numbers.
+
+    Every number takes 18 characters, with 11 significant digits: " -1.2345678901E-05". The last digit is right to
+    one unit (where the value lies halfway between two). Numbers below 1e-99 become zero.
+
+    Args:
+        values: (rows, n), finite.
+        columns: numbers to the line.
+
+    Returns:
+        ASCII text of all rows, ready to be written to a file.
+
+    Raises:
+        ValueError: a number is too large for two digits of exponent.
+    """
+    rows, n = values.shape
+    largest = np.abs(values).max(initial=0)
+    if not largest <= MOST:
+        raise ValueError(f"{largest:.6g} is too large to be written")
+    ends = -(-n // columns)
+    text = np.empty((rows, n * WIDTH + ends), np.uint8)
+    characters = _characters(values.ravel()).reshape(rows, n * WIDTH)
+    line = columns * WIDTH
+    for number in range(ends):
+        part = characters[:, number * line : (number + 1) * line]
+        start = number * (line + 1)
+        text[:, start : start + part.shape[1]] = part
+        text[:, start + part.shape[1]] = ord("\n")
+    return text.data
+
+
+def _characters(values: np.ndarray) -> np.ndarray:
+    """Each of the values (n,) as 18 characters, (n, 18) uint8."""
+    size = np.abs(values)
+    size[size < LEAST] = 0
+    exponent = np.floor(np.log10(size, where=size > 0, out=np.zeros_like(size))).astype(np.int64)
+    mantissa = np.rint(size * _POWERS[_DIGITS - 1 - exponent + 90]).astype(np.int64)
+    # 9.99999999999 rounds up to 10, and the logarithm may come out just below a power of ten.
+    rounded_up = mantissa >= 10**_DIGITS
+    mantissa[rounded_up] //= 10
+    exponent += rounded_up
+    leading, rest = np.divmod(mantissa, 10 ** (_DIGITS - 1))
+    first, second = np.divmod(rest, 10**_HALF)
+    text = np.empty((len(values), WIDTH), np.uint8)
+    text[:, 0] = ord(" ")
+    text[:, 1] = np.where(values < 0, ord("-"), ord(" "))
+    text[:, 2] = leading + ord("0")
+    text[:, 3] = ord(".")
+    text[:, 4:9] = _DIGIT_TABLE[first]
+    text[:, 9:14] = _DIGIT_TABLE[second]
+    text[:, 14:] = _EXPONENT_TABLE[exponent + 99]
+    return text
+
+
+_CUBE_COLUMNS = 6
+
+
+_VALUES_AT_ONCE = 1 << 16
+
+
+def write_cube(density: ChargeDensity, field: np.ndarray, file: BinaryIO, *, title: str) -> None:
+    """Writes a field on the grid of a density, in 11 significant digits; the grid's origin is the cell's corner.
+
+    The column between atomic number and position is 0: how many electrons belong to which atom is not known.
+    Without atoms the file lists none. Memory: some MB beside the field.
+
+    Args:
+        density: cell, grid and atoms.
+        field: (nx, ny, nz), e/Å³ or µB/Å³.
+        title: first line, what the field is.
+
+    Raises:
+        ValueError: a number that is too large.
+    """
+    file.write(_cube_header(density, title).encode())
+    nx, ny, nz = field.shape
+    planes = max(1, _VALUES_AT_ONCE // (ny * nz))
+    for start in range(0, nx, planes):
+        rows = field[start : start + planes].reshape(-1, nz) * Bohr**3
+        file.write(rows_of_numbers(rows, columns=_CUBE_COLUMNS))
+
+
+def _cube_header(density: ChargeDensity, title: str) -> str:
+    numbers = [] if density.atoms is None else density.atoms.numbers
+    fractions = np.empty((0, 3)) if density.atoms is None else density.atoms.get_scaled_positions(wrap=False)
+    formula = "atoms unknown" if density.atoms is None else density.atoms.get_chemical_formula(mode="metal")
+    lines = [title, f"{formula}, periodic cell, written by rhonet", _cube_line(len(numbers), 0.0, 0.0, 0.0)]
+    lines += [_cube_line(n, *(row / n / Bohr)) for n, row in zip(density.shape, density.lattice, strict=True)]
+    positions = fractions @ density.lattice / Bohr
+    lines += [_cube_line(number, 0.0, *position) for number, position in zip(numbers, positions, strict=True)]
+    return "\n".join([*lines, ""])
+
+
+def _cube_line(first: int, *numbers: float) -> str:
+    return f"{first:5d}" + "".join(f" {number:17.12f}" for number in numbers)
+
+
+CHGCAR_NOTE = (
+    "A CHGCAR from rhonet holds no PAW occupancies: viewers and analysis tools read it, VASP cannot start from it."
+)
+
+
+LEFT_HANDED = "VASP itself refuses the left-handed cell, as it was kept; other programs read it."
+
+
+_CHGCAR_COLUMNS = 5
+
+
+_VALUES_AT_ONCE = 1 << 16
+
+
+def write_chgcar(density: ChargeDensity, file: BinaryIO, *, title: str = "electron density") -> None:
+    """Writes one block of grid values, two with collinear spin (ρ, m), four with non-collinear spin (ρ, mx, my, mz).
+
+    Atoms keep their order; numbers have 11 significant digits. Memory: some MB beside the density.
+
+    Args:
+        density: e/Å³.
+        file: where to.
+        title: what the fields are, for the first line.
+
+    Raises:
+        ValueError: atoms that are not known, or a number that is too large.
+    """
+    file.write(_chgcar_header(check_atoms(density), density.lattice, title).encode())
+    grid = "".join(f"{points:5d}" for points in density.shape) + "\n"
+    for field in _chgcar_fields(density):
+        file.write(grid.encode())
+        _write_chgcar_field(field, density.volume, file)
+
+
+def check_atoms(density: ChargeDensity) -> ase.Atoms:
+    """The density's atoms, which a CHGCAR names.
+
+    Raises:
+        ValueError: they are not known.
+    """
+    if density.atoms is None or not (density.atoms.numbers > 0).all():
+        raise ValueError(
+            "a CHGCAR names its atoms, but the density's are not known; give them (--structure FILE), or write a cube"
+        )
+    return density.atoms
+
+
+def _chgcar_header(atoms: ase.Atoms, lattice: np.ndarray, title: str) -> str:
+    runs = [(symbol, len(list(run))) for symbol, run in groupby(atoms.get_chemical_symbols())]
+    lines = [f"{atoms.get_chemical_formula(mode='metal')}, {title} written by rhonet", "   1.0"]
+    lines += ["".join(f" {x:21.16f}" for x in row) for row in lattice]
+    lines += ["".join(f" {symbol:>4}" for symbol, _ in runs), "".join(f" {count:4d}" for _, count in runs), "Direct"]
+    lines += ["".join(f" {x:19.16f}" for x in row) for row in atoms.get_scaled_positions(wrap=False)]
+    return "\n".join([*lines, "", ""])
+
+
+def _chgcar_fields(density: ChargeDensity) -> list[np.ndarray]:
+    """The fields in the order of the file's blocks, (nx, ny, nz) each."""
+    if density.magnetization is None:
+        return [density.values]
+    return [density.values, *density.magnetization.reshape(-1, *density.shape)]
+
+
+def _write_chgcar_field(field: np.ndarray, volume: float, file: BinaryIO) -> None:
+    nx, ny, nz = field.shape
+    planes = max(1, _VALUES_AT_ONCE // (nx * ny))
+    left = np.empty(0)
+    for start in range(0, nz, planes):
+        piece = np.concatenate([left, field[:, :, start : start + planes].ravel(order="F") * volume])
+        whole = len(piece) - len(piece) % _CHGCAR_COLUMNS
+        file.write(rows_of_numbers(piece[:whole].reshape(-1, _CHGCAR_COLUMNS), columns=_CHGCAR_COLUMNS))
+        left = piece[whole:]
+    file.write(rows_of_numbers(left[None], columns=_CHGCAR_COLUMNS))

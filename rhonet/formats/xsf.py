@@ -16,13 +16,13 @@ from ase.data import atomic_numbers
 
 from rhonet.core.density import ChargeDensity
 from rhonet.formats.check import build_density
-from rhonet.formats.crystal import LONGEST_ANGSTROM, check_lattice
-from rhonet.formats.field_names import UNITS, one_spin_density, other_field, with_article
+from rhonet.formats.field_names import one_spin_density, other_field, with_article
 from rhonet.formats.parsing.numerals import counted, parse_floats, parse_integers, shown
 from rhonet.formats.parsing.source import Source
 from rhonet.formats.parsing.text import TextScanner
+from rhonet.formats.structure import LONGEST_ANGSTROM, check_lattice
+from rhonet.formats.units import UNITS, find_unit
 from rhonet.formats.xsf_cell import Grid, Periodic, as_periodic
-from rhonet.formats.xsf_unit import find_unit
 
 _PERIODIC_AXES = {"CRYSTAL": 3, "SLAB": 2, "POLYMER": 1, "MOLECULE": 0}
 _BLOCK = re.compile(r"BEGIN_BLOCK_DATAGRID_?3D")

@@ -184,3 +184,9 @@ def _to_physical(item: Property, scale: Scale, z: Any, volume: Any) -> Any:
     if item.nonnegative:
         value = ops.maximum(value, 0.0)
     return value if item.intensive else value * volume
+
+
+TRUNK_WIDTHS = {"tiny": 64, "base": 192, "large": 384}
+
+
+DROPOUT = 0.1

@@ -15,8 +15,7 @@ from typing import Any
 
 from keras import layers
 
-from rhonet.models.layers import AttentionPooling3D, Patches3D, PeriodicPadding3D, ResidualScale
-from rhonet.models.sizes import DROPOUT, TRUNK_WIDTHS
+from rhonet.models.layers import DROPOUT, TRUNK_WIDTHS, AttentionPooling3D, Patches3D, PeriodicPadding3D, ResidualScale
 from rhonet.models.value_distribution import FittedScale, encode_values
 
 

@@ -7,11 +7,11 @@ import dataclasses
 import keras
 from keras import layers
 
-from rhonet.core.config import ConfigError, ModelConfig, ViewConfig
+from rhonet.core.config import ModelConfig, ViewConfig
+from rhonet.core.errors import ConfigError
 from rhonet.core.standardize import Standardizer
 from rhonet.models import msa3dcnn, plain3dcnn, value_distribution
-from rhonet.models.layers import LatticeFeatures, PhysicalUnits
-from rhonet.models.sizes import DROPOUT, TRUNK_WIDTHS
+from rhonet.models.layers import DROPOUT, TRUNK_WIDTHS, LatticeFeatures, PhysicalUnits
 
 ENCODERS = {"msa3dcnn": msa3dcnn, "plain3dcnn": plain3dcnn, "values": value_distribution}
 

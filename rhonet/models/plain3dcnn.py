@@ -6,8 +6,7 @@ from typing import Any
 
 from keras import layers
 
-from rhonet.models.layers import PeriodicPadding3D
-from rhonet.models.sizes import TRUNK_WIDTHS
+from rhonet.models.layers import TRUNK_WIDTHS, PeriodicPadding3D
 
 CHANNELS = {"tiny": (8, 16, 32), "base": (32, 64, 128), "large": (64, 128, 256)}
 

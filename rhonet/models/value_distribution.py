@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from rhonet.models.sizes import DROPOUT, TRUNK_WIDTHS
+from rhonet.models.layers import DROPOUT, TRUNK_WIDTHS
 
 # Shares of all points of the training cubes that lie below the thresholds of a channel.
 LEVELS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)

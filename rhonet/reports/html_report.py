@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rhonet.core.files import write_text
 from rhonet.core.predictions import NOVEL, Predictions
 from rhonet.core.properties import Property
 from rhonet.core.text import counted
@@ -37,9 +38,7 @@ from rhonet.reports.tables import (
     worst_table,
 )
 from rhonet.reports.terminal import SplitSummary
-from rhonet.reports.wording import MEANINGS, SHORT_NAMES, decimals, notes_on, with_interval
-from rhonet.serving.answer_table import half_width_text
-from rhonet.training.runs import write_text
+from rhonet.reports.wording import MEANINGS, SHORT_NAMES, decimals, half_width_text, notes_on, with_interval
 from rhonet.uncertainty.calibration import Calibration
 from rhonet.uncertainty.coverage import CoverageCurve, coverage_curves, relative_errors
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rhonet.core.files import write_text
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
-from rhonet.training.runs import write_text
 
 PREDICTIONS = "predictions.csv"
 

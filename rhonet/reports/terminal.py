@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhonet.core.files import write_text
 from rhonet.core.text import counted
 from rhonet.data.splits import ALL
 from rhonet.evaluation.bootstrap import LEVEL
@@ -24,7 +25,6 @@ from rhonet.reports.wording import (
     significant,
     with_interval,
 )
-from rhonet.training.runs import write_text
 from rhonet.uncertainty.calibration import LEVEL as PREDICTION_LEVEL
 
 WIDTH = 100

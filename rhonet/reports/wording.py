@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from rhonet.core.predictions import NOVEL
+from rhonet.core.properties import Property
 from rhonet.core.text import counted
 from rhonet.evaluation.bootstrap import LEVEL, Metric
-from rhonet.evaluation.labelled import ZERO
 from rhonet.evaluation.metrics import (
     FEWEST_GROUPS,
     Average,
@@ -18,6 +18,7 @@ from rhonet.evaluation.metrics import (
     RegressionMetrics,
     SetMetrics,
 )
+from rhonet.evaluation.scores import ZERO
 
 WHERE_NOT_ZERO = "where not zero"
 
@@ -123,3 +124,13 @@ def _metrics(group: RegressionMetrics | NonZeroMetrics | ClassMetrics | Average)
     titles |= {"auc": "AUC", "balanced_accuracy": "balanced acc."}
     values = {title: getattr(group, name, None) for name, title in titles.items()}
     return {title: value for title, value in values.items() if isinstance(value, Metric)}
+
+
+def half_width_text(item: Property, width: float) -> str:
+    """How far off unseen crystals are, extensive properties per Å³: "±0.4", "×÷1.3"; "" where there is no interval."""
+    if item.is_class or not math.isfinite(width):
+        return ""
+    if item.transform == "log":
+        return f"×÷{math.exp(width):.2f}"
+    # Two digits without an exponent: 510, not 5.1e+02.
+    return f"±{float(f'{width:.2g}'):g}{'' if item.intensive else '/Å³'}"

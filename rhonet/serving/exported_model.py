@@ -12,16 +12,17 @@ import tensorflow as tf
 
 from rhonet.core.config import ViewConfig
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import RunError
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Standardizer, least_standardized
 from rhonet.models.network import Network
-from rhonet.serving.answer_table import Answer, answer_of, inputs_of
+from rhonet.serving.answer import Answer, answer_of, inputs_of
 from rhonet.serving.model_card import CARD, SAVED_MODEL, read_card
-from rhonet.training.runs import RunError
+from rhonet.training.inference import answers
 from rhonet.uncertainty.calibration import Calibration
 from rhonet.uncertainty.density_peaks import find_sites
 from rhonet.uncertainty.difficulty import SURE
-from rhonet.uncertainty.novelty import answers, distance, novelty
+from rhonet.uncertainty.novelty import distance, novelty
 from rhonet.uncertainty.training_peaks import Surroundings
 from rhonet.views import render
 

@@ -12,10 +12,13 @@ from typing import Any
 
 import tomli_w
 
-from rhonet.core.config import ConfigError, ViewConfig, section_from_dict
+from rhonet.core.config import ViewConfig, section_from_dict
+from rhonet.core.errors import ConfigError, RunError
+from rhonet.core.files import write_text
 from rhonet.core.properties import Property
+from rhonet.core.provenance import package_versions
 from rhonet.data.builds import BUNDLED
-from rhonet.training.runs import Run, RunError, package_versions, write_text
+from rhonet.training.runs import Run
 from rhonet.uncertainty.calibration import Calibration
 from rhonet.uncertainty.difficulty import Difficulty
 
@@ -139,3 +142,28 @@ LIMITS = (
     "of them; a novelty above 1 says that a density is not like them, one below 1 proves nothing about another code."
 )
 OF_BUNDLED = " Hypothetical small prototype cells dominate the bundled set."
+
+
+RELEASED = "base"
+
+
+def model_folder(path: Path | None) -> Path:
+    """Folder of the model in a run or model folder, or of the released one.
+
+    Raises:
+        RunError: the released one is not installed.
+    """
+    folder = path or released_model()
+    return folder / "model" if (folder / "model").is_dir() else folder
+
+
+def released_model() -> Path:
+    """Model that comes with rhonet.
+
+    Raises:
+        RunError: it is not installed.
+    """
+    folder = Path(__file__).parents[2] / "saved_models" / RELEASED
+    if not folder.is_dir():
+        raise RunError(f"{folder}: the released model is not there; give one with --model DIR")
+    return folder

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rhonet.core.errors import RunError
 from rhonet.serving.exported_model import NOVELTY
 from rhonet.serving.model_card import MODEL, NETWORK, SAVED_MODEL, VIEWS
-from rhonet.training.runs import RunError
 
 OPSET = 17
 GRID_AXES: dict[str | None, tuple[str, ...]] = {"density": ("nx", "ny", "nz"), "magnetization": ("mx", "my", "mz")}

@@ -13,7 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from rhonet.training.runs import RunError, explain_disk
+from rhonet.core.errors import RunError
+from rhonet.core.files import explain_disk
 
 STATE = "state.npz"
 

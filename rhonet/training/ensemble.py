@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rhonet.core.config import Config
 from rhonet.training.runs import Run
+
+if TYPE_CHECKING:
+    from rhonet.models.network import Network
+
 
 FOLDER = "members"
 
@@ -39,3 +44,26 @@ def members_of(run: Run, config: Config) -> tuple[Member, ...]:
         )
         for number in range(count)
     )
+
+
+def network_of_run(run: Run) -> Network:
+    """Network in float32 with the weights that count of the run's checkpoint.
+
+    Raises:
+        RunError: the run has no checkpoint yet.
+    """
+    import keras
+
+    from rhonet.core.standardize import Standardizer
+    from rhonet.models.network import build_network
+    from rhonet.training.checkpoint import load_checkpoint
+
+    config = run.config()
+    policy = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        network = build_network(config.view, config.model, Standardizer.from_dict(run.record()["standardizer"]))
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+    load_checkpoint(run.checkpoint, {"kept": network.standardized.variables})
+    return network

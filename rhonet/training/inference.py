@@ -8,9 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rhonet.core.config import ViewConfig
 from rhonet.core.predictions import Predictions
 from rhonet.data.index import Index
 from rhonet.models.network import Network
+from rhonet.views import render
+from rhonet.views.pipeline import spectra
 
 
 def average_views(network: Network, views: tf.data.Dataset, rows: np.ndarray) -> np.ndarray:
@@ -46,3 +49,30 @@ def to_predictions(network: Network, standardized: np.ndarray, index: Index, row
 @tf.function(reduce_retracing=True)
 def _forward(model: keras.Model, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
     return model(inputs, training=False)
+
+
+def answers(network: Network, cubes: tf.Tensor, lattices: tf.Tensor) -> tf.Tensor:
+    """Standardized outputs (B, Z) of a network, averaged over the views of each density.
+
+    Args:
+        network: in float32.
+        cubes: (B, views, size, size, size, channels).
+        lattices: (B, 3, 3), Å, float32.
+    """
+    _, views, *cube = cubes.shape.as_list()
+    every = {
+        "cube": tf.reshape(cubes, (-1, *cube)),
+        "lattice": tf.repeat(lattices, views, axis=0),
+    }
+    found = network.standardized(every, training=False)
+    return tf.reduce_mean(tf.reshape(found, (-1, views, found.shape[-1])), axis=1)
+
+
+def answers_of_records(network: Network, builder: Any, rows: np.ndarray, view: ViewConfig) -> np.ndarray:
+    """Standardized outputs (n, Z) for stored records, in the order of `rows` (ascending)."""
+
+    def answer_one(_: tf.Tensor, waves: render.Spectrum) -> tf.Tensor:
+        return answers(network, render.render_fixed(waves, view)[None], tf.cast(waves.lattice[None], tf.float32))[0]
+
+    found = spectra(builder, rows, view).map(answer_one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return np.stack(list(found.as_numpy_iterator()))

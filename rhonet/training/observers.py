@@ -15,9 +15,10 @@ from tensorboard.plugins.hparams import api as hparams
 from tqdm import tqdm
 
 from rhonet.core.config import Config
+from rhonet.core.errors import RunError
 from rhonet.evaluation.metrics import Evaluation
 from rhonet.reports.plots.parity import figure_to_image, overview_figure
-from rhonet.training.runs import Run, RunError
+from rhonet.training.runs import Run
 from rhonet.training.trainer import Epoch, Trainer
 
 log = logging.getLogger(__name__)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import json
 import math
 import os
 import platform
-import shlex
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +14,10 @@ from typing import Any
 
 from rhonet import __version__
 from rhonet.core.config import Config, load_resolved_config
+from rhonet.core.errors import RunError
+from rhonet.core.files import explain_disk, write_text
+from rhonet.core.provenance import command_line, git_commit, package_versions
 from rhonet.uncertainty.calibration import Calibration
-
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "tensorflow-datasets", "numpy", "scipy", "ase", "pymatgen-core")
-
-
-class RunError(ValueError):
-    """A run folder that exists, is missing, or does not fit."""
 
 
 @dataclass(frozen=True)
@@ -219,61 +211,6 @@ def write_history(run: Run, epochs: Sequence[dict[str, Any]]) -> None:
     """
     with explain_disk(run.history_file, "free some space"):
         write_text(run.history_file, "".join(json.dumps(_without_nan(epoch)) + "\n" for epoch in epochs))
-
-
-def command_line() -> str:
-    """The command that runs, as one would type it."""
-    return shlex.join(["python", "-m", f"rhonet.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that matter for a result."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def git_commit() -> str:
-    """Commit of the rhonet checkout, with "+changes" when it is not clean; "" outside of a checkout."""
-    try:
-        # Installed into an environment inside of somebody's repository, rhonet is not what that repository tracks.
-        _git("ls-files", "--error-unmatch", Path(__file__).name)
-        commit, changes = _git("rev-parse", "--short=12", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return commit + ("+changes" if changes else "")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        OSError: it cannot be written; an earlier one is as it was.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def explain_disk(path: Path, remedy: str) -> Iterator[None]:
-    """Errors of the file system inside of it as a RunError: where, what, and the remedy."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}; {remedy}") from error
-
-
-def _git(*arguments: str) -> str:
-    here = str(Path(__file__).parent)
-    return subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _without_nan(value: Any) -> Any:

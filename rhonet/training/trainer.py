@@ -14,7 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rhonet.core.config import Config, ConfigError, TrainConfig
+from rhonet.core.config import Config, TrainConfig
+from rhonet.core.errors import ConfigError, RunError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Standardizer
@@ -25,7 +26,7 @@ from rhonet.models.network import Network, build_network
 from rhonet.models.value_distribution import fit_to_cubes
 from rhonet.training.checkpoint import load_checkpoint, save_checkpoint
 from rhonet.training.inference import average_views, to_predictions
-from rhonet.training.runs import Run, RunError, write_history
+from rhonet.training.runs import Run, write_history
 from rhonet.views.pipeline import TrainingData, fixed_views
 
 log = logging.getLogger(__name__)

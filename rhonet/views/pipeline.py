@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from rhonet.core.config import Config, ConfigError, ViewConfig
+from rhonet.core.config import Config, ViewConfig
+from rhonet.core.errors import ConfigError
 from rhonet.data.index import Index, as_records
 from rhonet.views import render
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 
 from rhonet.attribution.differentiable_model import DifferentiableModel
-from rhonet.attribution.grad_cam import grad_cam, spread_maps
 from rhonet.attribution.integrated_gradients import integrate_gradients
-from rhonet.core.config import ViewConfig
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import RunError
 from rhonet.core.properties import PROPERTIES, Property
 from rhonet.formats import read_density
-from rhonet.predict import released_model
 from rhonet.serving.exported_model import Predictor
-from rhonet.training.runs import RunError
+from rhonet.serving.model_card import released_model
 from tests.crystals import REPOSITORY, smooth_density
-from tests.synthetic import LEFT_HANDED, SKEWED
 from tests.tiny_model import ITEMS
 
 pytest_plugins = ("tests.fixtures",)
@@ -96,50 +91,3 @@ def test_model_without_the_property_is_refused(differentiable):
 def test_missing_model_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"cannot be loaded: .*; export the model again"):
         DifferentiableModel(tmp_path)
-
-
-def waves_at(places: np.ndarray) -> np.ndarray:
-    """A periodic field at fractional places (..., 3)."""
-    turns = 2 * np.pi * places
-    return np.sin(turns[..., 0]) + np.cos(turns[..., 1]) * np.sin(turns[..., 2])
-
-
-@pytest.mark.parametrize("kind", ["cartesian", "cell"])
-@pytest.mark.parametrize("lattice", [SKEWED, LEFT_HANDED])
-def test_maps_of_the_views_come_back_to_their_places(kind, lattice):
-    rng = np.random.default_rng(0)
-    lattice = lattice * 5 / np.linalg.norm(lattice, axis=1).mean()
-    view, cells, count = ViewConfig(kind=kind, size=16, edge=4.0), 8, 12
-    rotations = np.linalg.qr(rng.normal(size=(count, 3, 3)))[0]
-    origins = rng.random((count, 3))
-    points = (np.arange(cells) + 0.5) * (view.size / cells) - 0.5
-    points = np.stack(np.meshgrid(points, points, points, indexing="ij"), axis=-1)
-    if kind == "cartesian":
-        steps = rotations * view.spacing @ np.linalg.inv(lattice)
-    else:
-        steps = np.broadcast_to(np.eye(3) / view.size, (count, 3, 3))
-    maps = np.stack([waves_at(origin + points @ step) for origin, step in zip(origins, steps, strict=True)])
-    shape = (20, 22, 24)
-    found = spread_maps(maps, rotations, origins, ChargeDensity(np.ones(shape), lattice), view)
-    places = np.stack(np.meshgrid(*[np.arange(n) / n for n in shape], indexing="ij"), axis=-1)
-    expected = waves_at(places)
-    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.97
-    # Linear interpolation between cells of 0.5 to 0.6 Å in waves of 5 Å.
-    assert np.abs(found - expected).mean() < 0.1
-
-
-@pytest.mark.parametrize("item", [ITEMS[1], ITEMS[-1]], ids=lambda item: item.name)
-def test_grad_cam_maps_a_prediction_on_the_native_grid(tiny_model, item):
-    density = smooth_density(62, (11, 10, 13), spin=True)
-    found = grad_cam(tiny_model, density, properties=ITEMS, item=item)
-    assert found.shape == density.shape
-    assert np.abs(found).max() == pytest.approx(1)
-    assert np.ptp(found) > 0
-
-
-def test_grad_cam_of_another_network_is_refused(tiny_model, tmp_path):
-    folder = shutil.copytree(tiny_model, tmp_path / "other")
-    config = folder / "config.toml"
-    config.write_text(config.read_text().replace('size = "tiny"', 'size = "base"'))
-    with pytest.raises(RunError, match=r"do not fit the network .*integrated-gradients"):
-        grad_cam(folder, smooth_density(0), properties=ITEMS, item=ITEMS[0])

@@ -8,13 +8,15 @@ import sys
 import pytest
 
 from rhonet.cli import command
-from rhonet.cli.command import new_parser, prepare_logging, run_command, user_errors
+from rhonet.cli.command import new_parser, run_command
+from rhonet.core.errors import UserError
+from rhonet.core.startup import prepare_logging
 from tests.crystals import REPOSITORY, run_module
 
 COMMANDS = ("train", "evaluate", "predict", "export", "explain", "inspect", "prepare")
 
 
-@pytest.mark.parametrize("error", user_errors())
+@pytest.mark.parametrize("error", [UserError, *UserError.__subclasses__()])
 def test_mistakes_of_users_are_one_line_and_code_two(error, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["x"])
 
@@ -59,13 +61,13 @@ def test_help_ends_with_an_example(name):
 def test_starting_tensorflow_hides_its_notes_and_nothing_else():
     code = """
 import os, sys, types
-from rhonet import cli
+from rhonet.core import startup
 
 def noisy(name):
     os.write(2, b"oneDNN custom operations are on. You may see\\nsomething real\\n")
 
-cli.importlib = types.SimpleNamespace(import_module=noisy)
-cli.start_tensorflow()
+startup.importlib = types.SimpleNamespace(import_module=noisy)
+startup.start_tensorflow()
 print("later", file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)

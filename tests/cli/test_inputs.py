@@ -7,7 +7,8 @@ import pytest
 from rhonet import inspect, predict
 from rhonet.cli.inputs import add_file_arguments, reader_for, report_failures
 from rhonet.core.density import ChargeDensity
-from rhonet.formats import FORMATS, FormatError
+from rhonet.core.errors import FormatError
+from rhonet.formats import FORMATS
 from tests.synthetic import atoms_of, chgcar_text, cube_text, random_density
 
 DENSITY = random_density()

@@ -7,7 +7,6 @@ import pytest
 
 from rhonet.core.config import (
     Config,
-    ConfigError,
     DataConfig,
     TrainConfig,
     ViewConfig,
@@ -16,6 +15,7 @@ from rhonet.core.config import (
     load_config,
     load_resolved_config,
 )
+from rhonet.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", config_names())

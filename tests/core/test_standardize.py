@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rhonet.core.config import ConfigError
+from rhonet.core.errors import ConfigError
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Scale, Standardizer, least_standardized
 

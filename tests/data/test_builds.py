@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from rhonet.core.config import DataConfig
-from rhonet.data.builds import SPLIT, BuildError, bundled_folder, open_or_build, stored_properties
-from rhonet.data.folder import FolderError, read_folder
-from rhonet.data.records import make_record
+from rhonet.core.errors import BuildError, FolderError
+from rhonet.data.builds import bundled_folder, open_or_build, stored_properties
+from rhonet.data.folder import read_folder
+from rhonet.data.records import SPLIT, make_record
 from rhonet.formats import read_density
 from tests.synthetic import chgcar_text, cube_text, density_of, random_density
 

@@ -6,10 +6,11 @@ import shutil
 
 import pytest
 
+from rhonet.core.errors import FolderError
 from rhonet.core.properties import parse_declaration
 from rhonet.data.checks.labels import suggest_declarations
 from rhonet.data.dataset_toml import canonical_unit
-from rhonet.data.folder import FolderError, check_folder, read_folder
+from rhonet.data.folder import check_folder, read_folder
 from tests.conftest import REPOSITORY
 from tests.synthetic import random_density, write_archive
 

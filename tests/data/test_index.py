@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rhonet.core.config import ConfigError, DataConfig
+from rhonet.core.config import DataConfig
+from rhonet.core.errors import ConfigError
 from rhonet.core.properties import PROPERTIES, Property
 from rhonet.data.folder import read_folder
 from rhonet.data.index import Index, read_index, select_properties, shared_properties

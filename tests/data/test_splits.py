@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rhonet.data.splits import (
-    SPLITS,
-    assign_by_element,
-    assign_fold,
-    assign_split,
-    chemical_system,
-    position,
-    reduced_formula,
-)
+from rhonet.data.groups import chemical_system, reduced_formula
+from rhonet.data.splits import SPLITS, assign_by_element, assign_fold, assign_split, position
 
 SYMBOLS = st.lists(st.sampled_from(["H", "C", "Cl", "Na", "Fe", "O"]), min_size=1, max_size=12)
 

@@ -11,8 +11,8 @@ from scipy.stats import mannwhitneyu
 
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
+from rhonet.evaluation.bootstrap import wilson_interval
 from rhonet.evaluation.metrics import Evaluation, Metric, averaged_properties, evaluate, property_scores
-from rhonet.evaluation.scores import wilson_interval
 
 MODULUS = Property("modulus", unit="GPa", transform="log")
 VOLUME = Property("volume", unit="Å³", volume_like=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rhonet.data.dataset_toml import FolderError
+from rhonet.core.errors import FolderError
 from rhonet.data.folder import read_folder
 from rhonet.serving.model_card import read_card
 from tests.conftest import REPOSITORY

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from rhonet.core.config import ConfigError
+from rhonet.core.errors import ConfigError
 from rhonet.core.predictions import Predictions
 from rhonet.experiments.fold_coverage import format_fold_coverage, measure_fold_coverage
 from tests.evaluation.test_metrics import ALL, GAP, MODULUS, simulate, single

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from rhonet.core.config import ConfigError
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import ConfigError
 from rhonet.experiments.leaks import (
     STRAIN,
     LeakAudit,

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rhonet.core.config import Config, ConfigError
+from rhonet.core.config import Config
+from rhonet.core.errors import ConfigError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.experiments.learning_curve import MEAN, format_growth, measure_growth

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from rhonet.core.config import load_config
-from rhonet.experiments.report_facts import describe_evaluation, histories_of
+from rhonet.experiments.evaluate_model import describe_evaluation, histories_of
 from rhonet.serving.model_card import Card
 from rhonet.training.ensemble import members_of
 from rhonet.training.runs import Run, make_run, write_history

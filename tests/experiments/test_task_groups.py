@@ -7,7 +7,7 @@ import pytest
 from matplotlib.patches import Rectangle
 from scipy.stats import rankdata
 
-from rhonet.core.config import ConfigError
+from rhonet.core.errors import ConfigError
 from rhonet.core.properties import Property
 from rhonet.experiments.task_groups import (
     CUT_DISTANCE,

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import chgcar_text, random_density
 
 CORE = random_density(symbols="NaCl", n_electrons=20)

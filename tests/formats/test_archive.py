@@ -4,7 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import atoms_of, random_density, spin_of, write_archive
 
 # Values are stored with 11 bits.

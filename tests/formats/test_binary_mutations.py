@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhonet.core.density import ChargeDensity
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import random_density, write_archive
 from tests.synthetic_binary import (
     replace_dataset,

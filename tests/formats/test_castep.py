@@ -7,7 +7,8 @@ import pytest
 
 import rhonet.formats.castep as castep_module
 from rhonet.core.density import ElectronCount
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import (
     CUBIC,
     LEFT_HANDED,

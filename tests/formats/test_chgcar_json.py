@@ -13,7 +13,8 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.outputs import Chgcar, Elfcar, Locpot
 
 import rhonet.formats.parsing.json_numbers as json_numbers
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import LEFT_HANDED, atoms_of, chgcar_json, chgcar_text, density_of, random_density, spin_of
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import rhonet.formats.parsing.source as source_module
-from rhonet.formats import FORMATS, FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import FORMATS, read_density
 from rhonet.formats.parsing.source import open_source
 from rhonet.formats.table import Format, choose_format
 from tests.synthetic import chgcar_text, cube_text, random_density, write_archive

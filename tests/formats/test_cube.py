@@ -8,7 +8,8 @@ from ase.units import Bohr
 
 import rhonet.formats.cube as cube_module
 from rhonet.core.density import ElectronCount
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED, atoms_of, cube_text, density_of, random_density
 
 # Files hold 11 digits.

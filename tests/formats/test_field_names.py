@@ -2,7 +2,8 @@
 
 import pytest
 
-from rhonet.formats.field_names import other_field, stated_unit, with_article
+from rhonet.formats.field_names import other_field, with_article
+from rhonet.formats.units import stated_unit
 
 
 @pytest.mark.parametrize(

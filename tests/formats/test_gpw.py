@@ -7,7 +7,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import atoms_of, random_density, spin_of
 
 HEAD = b"- of Ulmgpaw            " + bytes(64)

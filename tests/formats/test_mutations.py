@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhonet.core.density import ChargeDensity
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import castep_text, chgcar_json, chgcar_text, cube_text, random_density, xsf_text
 
 

@@ -5,7 +5,8 @@ import gzip
 
 import pytest
 
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import atoms_of
 from tools.compare_manifest import compare
 

@@ -7,7 +7,8 @@ import pytest
 from ase.units import Bohr
 
 from rhonet.core.density import ChargeDensity
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import SKEWED, random_density, spin_of
 
 # Values are single precision.

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rhonet.core.density import ElectronCount
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from rhonet.formats.check import build_density
 from rhonet.formats.parsing.source import open_source
 from tests.synthetic import atoms_of, chgcar_text, random_density

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from ase.units import Bohr
 
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import CUBIC, chgcar_text, cube_text, density_of, random_density
 
 DENSITY = random_density()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import rhonet.formats.parsing.text as text_module
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import (
     CUBIC,
     LEFT_HANDED,

@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import LEFT_HANDED, SKEWED, atoms_of, random_density, spin_of
 from tests.synthetic_binary import replace_dataset, write_vasp_structure, write_vaspout, write_vaspwave
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rhonet.formats import FormatError, read_density
-from rhonet.formats.digits import rows_of_numbers
-from rhonet.formats.writers import WriteError, write_density
+from rhonet.core.errors import FormatError, WriteError
+from rhonet.formats import read_density
+from rhonet.formats.writers import rows_of_numbers, write_density
 from tests.synthetic import LEFT_HANDED, SKEWED, atoms_of, random_density, spin_of
 
 with warnings.catch_warnings():

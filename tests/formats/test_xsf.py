@@ -13,7 +13,8 @@ from ase.io.xsf import read_xsf, write_xsf
 from ase.units import Bohr
 from pymatgen.io.xcrysden import XSF
 
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from tests.synthetic import (
     CUBIC,
     LEFT_HANDED,

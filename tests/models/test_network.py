@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from rhonet.core.config import MODELS, SIZES, VIEW_KINDS, ConfigError, ModelConfig, ViewConfig
+from rhonet.core.config import MODELS, SIZES, VIEW_KINDS, ModelConfig, ViewConfig
+from rhonet.core.errors import ConfigError
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Scale, Standardizer
 from rhonet.models.network import Network, build_network

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from rhonet.core.properties import PROPERTIES, Property
-from rhonet.serving.answer_table import Answer, Row, csv_rows, format_rows, half_width_text, json_rows
+from rhonet.reports.wording import half_width_text
+from rhonet.serving.answer import Answer
+from rhonet.serving.answer_table import Row, csv_rows, format_rows, json_rows
 from rhonet.serving.model_card import Card
 from rhonet.uncertainty.calibration import Calibration, Spread
 

@@ -16,18 +16,19 @@ import tensorflow as tf
 
 from rhonet.core.config import ModelConfig, ViewConfig
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import RunError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import PROPERTIES, Property
 from rhonet.core.standardize import Scale, Standardizer
 from rhonet.data.index import as_records
 from rhonet.data.records import decode_record
 from rhonet.experiments.evaluate_model import predict_records
-from rhonet.export import model_of_run, network_of_run
 from rhonet.formats import read_density
 from rhonet.models.network import build_network
+from rhonet.serving.export import model_of_run
 from rhonet.serving.exported_model import DensityModel, Predictor, ServedMember, save_model
+from rhonet.training.ensemble import network_of_run
 from rhonet.training.inference import average_views, to_predictions
-from rhonet.training.runs import RunError
 from rhonet.uncertainty.calibration import Calibration, Spread
 from rhonet.uncertainty.difficulty import Difficulty, answer_columns
 from rhonet.views.pipeline import fixed_views

@@ -7,9 +7,10 @@ import pytest
 import tomli_w
 
 from rhonet.core.config import load_config
+from rhonet.core.errors import RunError
 from rhonet.core.properties import PROPERTIES, Property
 from rhonet.serving.model_card import CARD_VERSION, Card, read_card, write_card
-from rhonet.training.runs import Run, RunError
+from rhonet.training.runs import Run
 
 ITEMS = (PROPERTIES["bulk_modulus"], Property("phase", kind="multiclass", classes=3))
 

@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import RunError
 from rhonet.core.standardize import Standardizer
 from rhonet.formats import read_density
 from rhonet.models.network import build_network
 from rhonet.serving.exported_model import DensityModel, ServedMember, save_model
-from rhonet.training.runs import RunError
 from rhonet.uncertainty.calibration import Calibration, Spread
 from rhonet.uncertainty.difficulty import Difficulty
 from rhonet.uncertainty.training_peaks import WIDTHS, Surroundings

@@ -30,7 +30,7 @@ def test_reader_that_crashes_or_forgets_the_file_is_a_finding(tmp_path, monkeypa
     read_input(b"", tmp_path)
 
     def forget(*_: object) -> None:
-        from rhonet.formats import FormatError
+        from rhonet.core.errors import FormatError
 
         raise FormatError("something is wrong")
 

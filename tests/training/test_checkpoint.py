@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
+from rhonet.core.errors import RunError
 from rhonet.training import checkpoint
 from rhonet.training.checkpoint import STATE, has_checkpoint, load_checkpoint, save_checkpoint, weights_hash
-from rhonet.training.runs import RunError
 
 
 def variables(*shapes: tuple[int, ...], seed: int = 0) -> list[keras.Variable]:

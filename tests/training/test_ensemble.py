@@ -18,14 +18,15 @@ from rhonet.core.density import ChargeDensity
 from rhonet.data.index import as_records, read_index
 from rhonet.data.records import decode_record
 from rhonet.experiments.calibrate import judge
-from rhonet.export import model_of_run, network_of_run
 from rhonet.models.layers import PhysicalUnits
 from rhonet.models.network import Network
-from rhonet.serving.answer_table import inputs_of
+from rhonet.serving.answer import inputs_of
+from rhonet.serving.export import model_of_run
 from rhonet.serving.exported_model import Predictor
-from rhonet.training.ensemble import members_of
+from rhonet.training.ensemble import members_of, network_of_run
+from rhonet.training.inference import answers_of_records
 from rhonet.training.runs import Run, note_scales
-from rhonet.uncertainty.novelty import answers_of_records, distances_of, sites_of_records
+from rhonet.uncertainty.novelty import distances_of, sites_of_records
 from rhonet.uncertainty.temperature import fit_temperature
 from rhonet.uncertainty.training_peaks import Surroundings
 from tests.crystals import smooth_density

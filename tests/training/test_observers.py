@@ -14,12 +14,13 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rhonet.core.config import load_config
+from rhonet.core.errors import RunError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import PROPERTIES
 from rhonet.evaluation.metrics import evaluate
 from rhonet.training import observers
 from rhonet.training.observers import ConsoleObserver, TensorBoardObserver
-from rhonet.training.runs import Run, RunError
+from rhonet.training.runs import Run
 from rhonet.training.trainer import Epoch
 
 pytest_plugins = ("tests.fixtures",)

@@ -11,19 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from rhonet.core.config import Config, ConfigError, load_config
+from rhonet.core.config import Config, load_config
+from rhonet.core.errors import ConfigError, RunError
+from rhonet.core.files import write_text
+from rhonet.core.provenance import git_commit
 from rhonet.training import runs
-from rhonet.training.runs import (
-    Run,
-    RunError,
-    git_commit,
-    make_run,
-    open_run,
-    plan_run,
-    write_history,
-    write_record,
-    write_text,
-)
+from rhonet.training.runs import Run, make_run, open_run, plan_run, write_history, write_record
 
 
 @pytest.fixture

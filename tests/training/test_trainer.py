@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rhonet.core.config import ConfigError, TrainConfig
+from rhonet.core.config import TrainConfig
+from rhonet.core.errors import ConfigError, RunError
 from rhonet.core.properties import Property
 from rhonet.models import network
 from rhonet.models.losses import task_losses
 from rhonet.training.checkpoint import weights_hash
-from rhonet.training.runs import Run, RunError
+from rhonet.training.runs import Run
 from rhonet.training.trainer import Epoch, Trainer, _optimizer, _task_weights
 from tests.crystals import weights_in
 

@@ -11,7 +11,7 @@ from scipy.special import expit, softmax
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Scale, Standardizer
-from rhonet.experiments.fold_probabilities import format_fold_probabilities, measure_fold_probabilities
+from rhonet.experiments.fold_coverage import format_fold_probabilities, measure_fold_probabilities
 from rhonet.uncertainty.temperature import FEWEST, HOTTEST, fit_temperature, log_losses, logits_of, temper
 from tests.evaluation.test_metrics import GAP, single
 

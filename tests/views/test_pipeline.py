@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rhonet.core.config import ConfigError
+from rhonet.core.errors import ConfigError
 from rhonet.core.standardize import Standardizer
 from rhonet.data.index import Index, as_records
 from rhonet.data.records import decode_record

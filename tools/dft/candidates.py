@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from rhonet.data.splits import chemical_system
+from rhonet.data.groups import chemical_system
 from tools.dft.elements import find_element, valence_electrons
 from tools.dft.errors import GenerateError
 from tools.dft.families import SHARES, families

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rhonet.data.splits import chemical_system
+from rhonet.data.groups import chemical_system
 from tools.dft.formation import SETTINGS, formation_energy
 from tools.dft.records import CrystalRecord
 from tools.dft.references import ReferenceEnergies

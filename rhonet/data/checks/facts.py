@@ -15,8 +15,8 @@ import numpy as np
 
 from rhonet.core.config import DEFAULT_SPACING
 from rhonet.core.density import ChargeDensity
+from rhonet.core.errors import FolderError
 from rhonet.data.checks.summary import Sheet, make_sheet
-from rhonet.data.dataset_toml import FolderError
 from rhonet.data.folder import Sample
 from rhonet.data.records import decode_record, make_record
 from rhonet.formats import read_density

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import rhonet
+from rhonet.core.errors import FolderError
 from rhonet.core.text import counted, printable
 from rhonet.data.checks.densities import (
     check_duplicates,
@@ -23,7 +24,7 @@ from rhonet.data.checks.facts import DensityFacts
 from rhonet.data.checks.finding import ERROR, LEVELS, NOTE, WARNING, Finding, some_of
 from rhonet.data.checks.labels import LabelSummary, check_labels, default_split, suggest_declarations, summarise_labels
 from rhonet.data.checks.search import Search, other_parts
-from rhonet.data.dataset_toml import SETTINGS_NAME, FolderError, read_settings
+from rhonet.data.dataset_toml import SETTINGS_NAME, read_settings
 from rhonet.data.folder import CheckedFolder, Folder, Sample
 from rhonet.data.properties_csv import TABLE_NAME
 from rhonet.data.splits import SPLITS

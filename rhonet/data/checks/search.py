@@ -12,13 +12,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rhonet.core.errors import FolderError, FormatError
 from rhonet.core.properties import PROPERTIES
 from rhonet.core.text import is_printable, printable
 from rhonet.data.checks.finding import NOTE, WARNING, Finding, some_of
-from rhonet.data.dataset_toml import SETTINGS_NAME, FolderError
+from rhonet.data.dataset_toml import SETTINGS_NAME
 from rhonet.data.folder import ENTRY_MARK, Sample
 from rhonet.data.properties_csv import TABLE_NAME
-from rhonet.formats import FormatError, named_files
+from rhonet.formats import named_files
 from rhonet.formats.addition import PLUS
 from rhonet.formats.archive import crystal_names
 from rhonet.formats.parsing.source import open_source, unpacked_name

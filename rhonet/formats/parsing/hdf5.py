@@ -12,9 +12,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from rhonet.formats.check import check_magnitude
+from rhonet.core.errors import FormatError
 from rhonet.formats.parsing.numerals import shown
-from rhonet.formats.parsing.source import FormatError, Source, unpacked_limit
+from rhonet.formats.parsing.source import Source, check_magnitude, unpacked_limit
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _COPY_BYTES = 1 << 20

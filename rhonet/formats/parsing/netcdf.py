@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rhonet.formats.check import check_magnitude
 from rhonet.formats.parsing.hdf5 import HDF5_MAGIC, open_hdf5
-from rhonet.formats.parsing.source import ContentStream, Source
+from rhonet.formats.parsing.source import ContentStream, Source, check_magnitude
 
 CLASSIC_MAGICS = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 MAX_HEADER_BYTES = 16 << 20

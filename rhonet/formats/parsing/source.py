@@ -13,6 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
+import numpy as np
+
+from rhonet.core.errors import FormatError
+
 if TYPE_CHECKING:
     import ase
 
@@ -31,10 +35,6 @@ PACKED_SUFFIXES = (".gz", ".gzip", ".bz2", ".xz", ".zip")
 def unpacked_name(name: str) -> str:
     """File name without the suffix of the packer."""
     return next((name[: -len(one)] for one in PACKED_SUFFIXES if name.lower().endswith(one)), name)
-
-
-class FormatError(ValueError):
-    """A file that gives no electron density; the message starts with its path."""
 
 
 def _open_zip(path: Path, mode: str) -> IO[bytes]:
@@ -188,3 +188,23 @@ def unpacked_limit(packed_bytes: int) -> int:
 
 def _unreadable(path: Path, error: Exception) -> FormatError:
     return FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+LARGEST_MAGNITUDE = 1e30
+
+
+def check_magnitude(source: Source, values: np.ndarray, *, what: str) -> None:
+    """Error where binary data hold what no quantity of a crystal can be: damage, or a fill value (1e36 and more).
+
+    Args:
+        source: the file.
+        values: numbers, any shape.
+        what: their name in the file.
+    """
+    if not values.size:
+        return
+    lowest, highest = float(values.min()), float(values.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        raise source.error(f"{what} holds values that are not finite")
+    if max(-lowest, highest) > LARGEST_MAGNITUDE:
+        raise source.error(f"{what} holds values up to {max(-lowest, highest):.3g}; it is damaged or was never written")

@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 from pymatgen.optimization.fast_parser import parse_n_doubles
 
+from rhonet.core.errors import FormatError
 from rhonet.formats.parsing.numerals import parse_float, shown
-from rhonet.formats.parsing.source import FormatError, Source
+from rhonet.formats.parsing.source import Source
 
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 16

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from rhonet.core.density import ChargeDensity
-from rhonet.serving.answer_table import Answer, answer_of, inputs_of
+from rhonet.core.errors import RefusedError, ServerError
+from rhonet.serving.answer import Answer, answer_of, inputs_of
 from rhonet.serving.model_card import Card, parse_card
 from rhonet.serving.triton.config import DENSITY_MODEL
-from rhonet.serving.triton.server import ServerError
 
 PORTS = {"grpc": 8001, "grpcs": 8001, "http": 8000, "https": 8000}
 TIMEOUT_SECONDS = 120.0
@@ -24,10 +24,6 @@ TIMEOUT_SECONDS = 120.0
 _REFUSED = ("StatusCode.INVALID_ARGUMENT", "400")
 # Over gRPC with the status of a server that cannot be reached.
 _QUEUE_IS_FULL = "Exceeds maximum queue size"
-
-
-class RefusedError(ValueError):
-    """A density that the server refuses."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rhonet import __version__
+from rhonet.core.errors import RunError
 from rhonet.serving.model_card import Card
 from rhonet.serving.triton.tensors import FEEDS, GRID_INPUTS, Graphs, Tensor
-from rhonet.training.runs import RunError
 
 if TYPE_CHECKING:
     from tritonclient.grpc import model_config_pb2

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rhonet.cli.command import start_tensorflow
+from rhonet.core.startup import start_tensorflow
 from rhonet.serving.model_card import NETWORK, SAVED_MODEL, VIEWS, read_card
 from rhonet.serving.triton.config import Settings
 from rhonet.serving.triton.repository import check_destination, write_repository

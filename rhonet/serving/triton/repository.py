@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rhonet.core.errors import RunError
+from rhonet.core.files import explain_disk, write_text
 from rhonet.serving.model_card import CARD, NETWORK, SAVED_MODEL, VIEWS, read_card
 from rhonet.serving.triton.config import (
     CONFIG,
@@ -27,7 +29,6 @@ from rhonet.serving.triton.config import (
     read_config,
 )
 from rhonet.serving.triton.tensors import read_graphs
-from rhonet.training.runs import RunError, explain_disk, write_text
 
 BACKEND = Path(__file__).with_name("backend.py")
 _SWEPT_AFTER_SECONDS = 86400.0

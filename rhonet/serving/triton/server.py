@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rhonet.training.runs import RunError
+from rhonet.core.errors import ServerError
 
 PROGRAM = "tritonserver"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -30,10 +30,6 @@ STOP_SECONDS = 15.0
 POLL_SECONDS = 0.1
 LOG_LINES = 15
 NOISE = ("Cuda", "CUDA", "NVML")  # said on every machine without a GPU
-
-
-class ServerError(RunError):
-    """A server that is missing, does not start, does not answer, or lacks the model."""
 
 
 @dataclass(frozen=True)

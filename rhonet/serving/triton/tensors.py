@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rhonet.core.errors import RunError
 from rhonet.serving.model_card import NETWORK, VIEWS
-from rhonet.training.runs import RunError
 
 if TYPE_CHECKING:
     import onnx

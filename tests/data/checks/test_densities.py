@@ -20,7 +20,7 @@ from rhonet.data.checks.densities import (
 from rhonet.data.checks.facts import DensityFacts, gather_facts, radial_spectrum
 from rhonet.data.checks.summary import make_sheet
 from rhonet.data.folder import Sample, read_folder
-from rhonet.data.splits import chemical_system, reduced_formula
+from rhonet.data.groups import chemical_system, reduced_formula
 from tests.conftest import REPOSITORY
 from tests.crystals import smooth_density
 from tests.synthetic import atoms_of, chgcar_text, cube_text, random_density, write_archive

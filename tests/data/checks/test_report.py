@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from rhonet.core.errors import FolderError
 from rhonet.data.checks.facts import gather_facts
 from rhonet.data.checks.finding import Finding, some_of
 from rhonet.data.checks.report import FolderReport, check_report_path, report_on_table
 from rhonet.data.checks.search import Search
-from rhonet.data.dataset_toml import FolderError
 from rhonet.data.folder import check_folder
 from tests.synthetic import cube_text, random_density
 

@@ -6,11 +6,10 @@ import zipfile
 
 import pytest
 
+from rhonet.core.errors import FolderError, FormatError
 from rhonet.data.checks import search
 from rhonet.data.checks.search import find_densities, other_parts, write_table
-from rhonet.data.dataset_toml import FolderError
 from rhonet.data.folder import check_folder
-from rhonet.formats import FormatError
 from tests.synthetic import chgcar_text, cube_text, poscar_text, random_density, write_archive
 
 CHGCAR = chgcar_text(random_density((3, 3, 3)))

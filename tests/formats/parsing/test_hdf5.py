@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import rhonet.formats.parsing.source as source_module
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from rhonet.formats.parsing.hdf5 import open_hdf5, root_names
 from rhonet.formats.parsing.source import open_source
 from tests.synthetic import random_density

@@ -6,7 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from rhonet.formats import FormatError, read_density
+from rhonet.core.errors import FormatError
+from rhonet.formats import read_density
 from rhonet.formats.parsing.netcdf import read_header, read_variables
 from rhonet.formats.parsing.source import open_source
 from tests.synthetic import LEFT_HANDED, SKEWED, atoms_of, random_density, spin_of

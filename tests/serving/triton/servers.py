@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from rhonet.core.errors import ServerError
 from rhonet.serving.triton.config import Settings
 from rhonet.serving.triton.repository import write_repository
-from rhonet.serving.triton.server import RunningServer, ServerError, find_server, start_server
+from rhonet.serving.triton.server import RunningServer, find_server, start_server
 from tests.serving.triton.handmade import write_model_folder, write_onnx
 
 MAX_GRID_POINTS = 4096

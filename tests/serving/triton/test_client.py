@@ -18,11 +18,12 @@ import pytest
 
 from rhonet import predict
 from rhonet.core.density import ChargeDensity
-from rhonet.serving.answer_table import Answer
+from rhonet.core.errors import ServerError
+from rhonet.serving.answer import Answer
 from rhonet.serving.triton.client import Address, ServerPredictor, address_argument
 from rhonet.serving.triton.config import Settings
 from rhonet.serving.triton.repository import write_repository
-from rhonet.serving.triton.server import RunningServer, ServerError, start_server
+from rhonet.serving.triton.server import RunningServer, start_server
 from tests.crystals import REPOSITORY, smooth_density
 from tests.serving.triton.handmade import expected
 from tests.synthetic import chgcar_text, cube_text

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from tritonclient.grpc import model_config_pb2
 
-from rhonet.serving.answer_table import Answer
+from rhonet.serving.answer import Answer
 from rhonet.serving.exported_model import Predictor
 from rhonet.serving.triton.client import ServerPredictor, address_argument
 from rhonet.serving.triton.config import Settings, read_config

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from rhonet.serving.answer_table import Answer, inputs_of
+from rhonet.serving.answer import Answer, inputs_of
 from rhonet.serving.triton.client import ServerPredictor, address_argument
 from rhonet.serving.triton.server import RunningServer
 from tools import soak_serving

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rhonet import export
-from rhonet.cli.command import CallError
+from rhonet.core.errors import CallError
+from rhonet.export import add_triton_options, triton_settings
 from rhonet.serving.triton.config import Settings
-from rhonet.serving.triton.options import add_triton_options, triton_settings
 from tests.serving.triton.handmade import write_model_folder, write_onnx
 
 pytest_plugins = ("tests.fixtures",)

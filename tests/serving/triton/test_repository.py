@@ -11,11 +11,11 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from rhonet.core.errors import RunError
 from rhonet.serving.model_card import read_card
 from rhonet.serving.triton.config import Settings, read_config, served_card
 from rhonet.serving.triton.repository import write_repository
 from rhonet.serving.triton.tensors import read_graphs
-from rhonet.training.runs import RunError
 from tests.serving.triton.handmade import LIMITS, write_model_folder, write_onnx
 
 MODELS = ("rhonet", "rhonet_density", "rhonet_views")

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rhonet.core.errors import ServerError
 from rhonet.serve import example_request, is_current
 from rhonet.serving.triton.config import Settings
 from rhonet.serving.triton.export import export_repository
-from rhonet.serving.triton.server import ServerError, find_server, start_server
+from rhonet.serving.triton.server import find_server, start_server
 from tests.crystals import REPOSITORY
 from tests.serving.triton.handmade import write_model_folder, write_onnx
 

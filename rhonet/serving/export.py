@@ -1,0 +1,110 @@
+"""From a run to the folder of an exported model."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rhonet.core.errors import RunError
+from rhonet.core.files import explain_disk
+from rhonet.training.ensemble import members_of, network_of_run
+from rhonet.training.runs import Run
+
+if TYPE_CHECKING:
+    from rhonet.serving.exported_model import DensityModel
+
+log = logging.getLogger(__name__)
+
+
+def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
+    """Writes the model folder of a run: saved_model/, card.toml, config.toml, records.csv; whole or not at all.
+
+    Args:
+        onnx: also the files of `rhonet.serving.onnx_export`.
+
+    Raises:
+        RunError: the folder exists, the run has no checkpoint yet, or the model cannot be converted or written.
+    """
+    from rhonet.serving.exported_model import save_model
+    from rhonet.serving.model_card import write_card
+
+    with _new_folder(folder) as partial:
+        save_model(model_of_run(run), partial)
+        for file in (run.config_file, run.trained_records_file):
+            if file.is_file():  # an earlier rhonet did not list the records
+                shutil.copy(file, partial / file.name)
+        write_card(run, partial)
+        if onnx:
+            _add_onnx(partial)
+
+
+def export_model(model: Path, folder: Path, *, onnx: bool) -> None:
+    """Copies a model folder; whole or not at all.
+
+    Args:
+        onnx: with the files of `rhonet.serving.onnx_export`, made from its SavedModel.
+
+    Raises:
+        RunError: the folder exists, or the model cannot be read, converted or written.
+    """
+    with _new_folder(folder) as partial:
+        shutil.copytree(model, partial, dirs_exist_ok=True)
+        if onnx:
+            _add_onnx(partial)
+
+
+def _add_onnx(folder: Path) -> None:
+    from rhonet.serving.onnx_export import write_onnx
+
+    write_onnx(folder)
+
+
+@contextlib.contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name when all went well and vanishes otherwise.
+
+    Raises:
+        RunError: the folder exists, or something cannot be written.
+    """
+    if folder.exists():
+        raise RunError(f"{folder}: exists already; delete it or give another folder")
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with explain_disk(folder, "free some space or give another folder"):
+            partial.mkdir(parents=True)
+            yield partial
+            os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def model_of_run(run: Run) -> DensityModel:
+    """What is exported: the trained weights of each member, with error bars where the training was finished.
+
+    Raises:
+        RunError: a member has no checkpoint yet.
+    """
+    from rhonet.core.standardize import Standardizer
+    from rhonet.serving.exported_model import DensityModel, ServedMember
+    from rhonet.uncertainty.training_peaks import Surroundings
+
+    config = run.config()
+    calibration = run.calibration()
+    if calibration is None:
+        log.warning("%s: the training is not finished, so the model gives neither intervals nor novelty", run.path)
+    gives_novelty = calibration is not None and calibration.distance_scale is not None
+    members = [
+        ServedMember(
+            network_of_run(member.run),
+            Standardizer.from_dict(member.run.record()["standardizer"]),
+            Surroundings.load(member.run.surroundings_file) if gives_novelty else None,
+        )
+        for member in members_of(run, config)
+    ]
+    return DensityModel(members, config.view, calibration)
