@@ -11,7 +11,7 @@ from rhonet.cli.command import OK, new_parser, run_command
 from rhonet.core.errors import CallError
 from rhonet.core.startup import start_tensorflow
 from rhonet.serving.export import export_model, export_run
-from rhonet.serving.triton.config import DEVICES, TENSORFLOW_MODEL, Settings
+from rhonet.serving.triton.config import DEVICES, TENSORFLOW_MODEL, TritonSettings
 from rhonet.serving.triton.export import export_repository
 from rhonet.serving.triton.repository import check_destination
 from rhonet.training.runs import open_run
@@ -76,7 +76,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def add_triton_options(parser: argparse.ArgumentParser) -> None:
     """Adds --triton DIR, its settings, and --force."""
-    default = Settings()
+    default = TritonSettings()
     group = parser.add_argument_group("Triton")
     group.add_argument(
         "--triton",
@@ -111,14 +111,14 @@ def add_triton_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def triton_settings(arguments: argparse.Namespace) -> Settings:
+def triton_settings(arguments: argparse.Namespace) -> TritonSettings:
     """Settings from the options of `add_triton_options`.
 
     Raises:
         CallError: a number that makes no sense, or options without --triton.
     """
     try:
-        settings = Settings(
+        settings = TritonSettings(
             backend="python" if arguments.triton_python else "onnxruntime",
             max_batch=arguments.triton_max_batch,
             max_grid_points=arguments.triton_max_grid_points,
@@ -128,7 +128,7 @@ def triton_settings(arguments: argparse.Namespace) -> Settings:
         )
     except ValueError as error:
         raise CallError(f"--triton-...: {error}") from error
-    if arguments.triton is None and (settings != Settings() or arguments.triton_tensorflow or arguments.force):
+    if arguments.triton is None and (settings != TritonSettings() or arguments.triton_tensorflow or arguments.force):
         raise CallError("--force and all options that begin with --triton- need --triton DIR")
     return settings
 

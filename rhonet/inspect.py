@@ -1,4 +1,4 @@
-"""Command: what density files hold, as a sheet each; also draws them and writes them in other formats."""
+"""Command: what density files hold, as a summary each; also draws them and writes them in other formats."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> int:
     _check_call(arguments)
-    from rhonet.data.checks.summary import make_sheet
+    from rhonet.data.checks.summary import summarize_density
 
     reader, view = reader_for(arguments), _released_view()
     reasons = []
@@ -55,8 +55,8 @@ def main(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 print(json.dumps({"file": file, "error": density}), flush=True)
             continue
-        sheet = make_sheet(file, density, view=view)
-        print(sheet.to_json() if arguments.json else sheet.to_text(), flush=True)
+        summary = summarize_density(file, density, view=view)
+        print(summary.to_json() if arguments.json else summary.to_text(), flush=True)
         _draw_and_save(density, file, arguments)
         del density  # the next file must not be read beside this one
     return report_failures(reasons, n_files=len(arguments.files))

@@ -17,7 +17,7 @@ from rhonet.core.startup import start_tensorflow
 from rhonet.core.text import counted
 from rhonet.data.checks.summary import doubts_of
 from rhonet.serving.answer import Answer
-from rhonet.serving.answer_table import NOVEL, Row, csv_rows, format_rows, json_rows
+from rhonet.serving.answer_table import NOVEL, FileAnswer, csv_rows, format_rows, json_rows
 from rhonet.serving.model_card import RELEASED, Card, model_folder, read_card
 from rhonet.serving.triton.client import TIMEOUT_SECONDS, ServerPredictor, address_argument, seconds_argument
 from rhonet.serving.triton.config import DENSITY_MODEL
@@ -81,28 +81,30 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> int:
     reader = reader_for(arguments)
     card, predict = _model(arguments)
-    rows: list[Row] = []
+    rows: list[FileAnswer] = []
     notes: dict[str, list[str]] = {}
     for file in arguments.files:
         density = reader.read(file)
         if isinstance(density, str):
-            rows.append(Row(file, error=density))
+            rows.append(FileAnswer(file, error=density))
             continue
         formula = density.atoms.get_chemical_formula(mode="metal") if density.atoms is not None else ""
         try:
             answer = predict(density)
         except RefusedError as error:
-            rows.append(Row(file, formula, error=f"{file}: refused by the server: {error}"))
+            rows.append(FileAnswer(file, formula, error=f"{file}: refused by the server: {error}"))
             continue
         except ServerError as error:  # what was answered before is not lost, and the next file may be answered again
-            rows.append(Row(file, formula, error=f"{file}: {error}"))
+            rows.append(FileAnswer(file, formula, error=f"{file}: {error}"))
             continue
         doubts = doubts_of(density, card.view) if card.view is not None else ()
         warnings = (*density.warnings, *doubts, *_novelty_note(answer))
         common = (*_spin_note(density, card), *_code_note(density, card))
         for note in common:
             notes.setdefault(note, []).append(file)
-        rows.append(Row(file, formula, density.n_electrons, answer, "", (*warnings, *common), density.total_moment))
+        rows.append(
+            FileAnswer(file, formula, density.n_electrons, answer, "", (*warnings, *common), density.total_moment)
+        )
     write = {"table": format_rows, "csv": csv_rows, "json": json_rows}[arguments.format]
     sys.stdout.write(write(rows, card))
     for row in rows:

@@ -20,7 +20,7 @@ from rhonet.serving.triton.config import (
     DENSITY_MODEL,
     FINGERPRINT,
     NETWORK_MODEL,
-    Settings,
+    TritonSettings,
     read_config,
 )
 from rhonet.serving.triton.export import export_repository
@@ -72,7 +72,7 @@ def main(arguments: argparse.Namespace) -> int:
     if is_current(repository, folder, backend):
         log.info("%s: holds this model already", repository)
     else:
-        export_repository(folder, repository, settings=Settings(backend=backend))
+        export_repository(folder, repository, settings=TritonSettings(backend=backend))
     request = repository.with_name(f"{repository.name}-request.json")
     with explain_disk(request, "free some space or give another --repository"):
         write_text(request, json.dumps(example_request()))

@@ -181,10 +181,12 @@ def _describe_tasks(groups: TaskGroups, results: dict[str, list[Result]], out: P
 
 def _read_on(results: dict[str, list[Result]]) -> _Section:
     """Where the learning curve leads."""
-    from rhonet.experiments.learning_curve import format_growth, measure_growth
+    from rhonet.experiments.learning_curve import fit_learning_curves, format_learning_curves
 
-    found = measure_growth(results)
-    return _Section(f"## With more data\n\n{format_growth(found)}", {"growth": [one.to_dict() for one in found]})
+    found = fit_learning_curves(results)
+    return _Section(
+        f"## With more data\n\n{format_learning_curves(found)}", {"growth": [one.to_dict() for one in found]}
+    )
 
 
 def _cover(config: Config, source: str, results: Sequence[Result]) -> _Section:

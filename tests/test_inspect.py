@@ -1,4 +1,4 @@
-"""The command: sheets on stdout, reasons on stderr, pictures and conversions on request."""
+"""The command: summaries on stdout, reasons on stderr, pictures and conversions on request."""
 
 import gzip
 import json
@@ -40,12 +40,12 @@ def test_good_files_get_their_sheets_and_bad_ones_their_reasons(command, folder)
     names = ["CHGCAR", "cut.cube", "si.cube.gz", "LOCPOT", "nowhere"]
     answer = command("inspect", *(folder / name for name in names))
     assert answer.code == 1
-    sheets = answer.stdout.strip().split("\n\n")
-    assert [sheet.splitlines()[0] for sheet in sheets] == [str(folder / "CHGCAR"), str(folder / "si.cube.gz")]
-    assert "vasp (VASP CHGCAR" in sheets[0]
-    assert "NaCl, 2 atoms" in sheets[0]
-    assert "6 x 5 x 7 points" in sheets[0]
-    assert "cube (Gaussian cube)" in sheets[1]
+    summaries = answer.stdout.strip().split("\n\n")
+    assert [summary.splitlines()[0] for summary in summaries] == [str(folder / "CHGCAR"), str(folder / "si.cube.gz")]
+    assert "vasp (VASP CHGCAR" in summaries[0]
+    assert "NaCl, 2 atoms" in summaries[0]
+    assert "6 x 5 x 7 points" in summaries[0]
+    assert "cube (Gaussian cube)" in summaries[1]
     *errors, total = answer.stderr.splitlines()
     assert [error.split(":")[1].strip() for error in errors] == [
         str(folder / n) for n in ("cut.cube", "LOCPOT", "nowhere")
@@ -173,8 +173,11 @@ def test_file_names_of_any_bytes_are_shown_on_one_line(command, folder):
     for name in names:
         (folder / name).write_text(cube_text(PLAIN))
     answer = command("inspect", *(folder / name for name in names))
-    sheets = answer.stdout.strip().split("\n\n")
-    assert [sheet.splitlines()[0] for sheet in sheets] == [f"{folder}/bad\\xff.cube", f"{folder}/new\\nline.cube"]
+    summaries = answer.stdout.strip().split("\n\n")
+    assert [summary.splitlines()[0] for summary in summaries] == [
+        f"{folder}/bad\\xff.cube",
+        f"{folder}/new\\nline.cube",
+    ]
     answer = command("inspect", "--json", folder / names[0], os.fsdecode(b"gone\xff"))
     assert [json.loads(line)["file"] for line in answer.stdout.splitlines()] == [
         str(folder / names[0]),
@@ -183,12 +186,12 @@ def test_file_names_of_any_bytes_are_shown_on_one_line(command, folder):
 
 
 def test_terminal_without_unicode_gets_escapes(folder):
-    surroundings = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    training_peaks = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
         [sys.executable, "-m", "rhonet.inspect", folder / "si.cube.gz"],
         capture_output=True,
         cwd=REPOSITORY,
-        env=surroundings,
+        env=training_peaks,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert rb"\xc5 apart" in done.stdout

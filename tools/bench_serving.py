@@ -37,7 +37,7 @@ from rhonet.formats.writers import write_density
 from rhonet.serving.answer import inputs_of
 from rhonet.serving.model_card import NETWORK, VIEWS
 from rhonet.serving.triton.client import ServerPredictor, address_argument
-from rhonet.serving.triton.config import NETWORK_MODEL, Settings
+from rhonet.serving.triton.config import NETWORK_MODEL, TritonSettings
 from rhonet.serving.triton.repository import write_repository
 from rhonet.serving.triton.server import RunningServer, find_server, start_server
 from rhonet.serving.triton.tensors import FEEDS
@@ -104,7 +104,7 @@ def report(options: argparse.Namespace, scratch: Path) -> str:
         f"`{command}`, commit {git_commit() or 'unknown'}, {os.cpu_count()} CPU cores ({platform.machine()}), Triton's "
         f"{backend} backend\n"
     ]
-    with served(onnx, options.model, scratch / "batching", Settings(backend=backend)) as server:
+    with served(onnx, options.model, scratch / "batching", TritonSettings(backend=backend)) as server:
         ways = [
             *local,
             *(Way(f"Triton, {name}", asker_of(server, scheme)) for name, scheme in SCHEMES.items()),
@@ -114,7 +114,7 @@ def report(options: argparse.Namespace, scratch: Path) -> str:
         parts.append(throughput(ways, crystal(24, 5.0), seconds=options.seconds))
         parts.append(overhead(sessions, server, seconds=options.seconds))
         together = [ask_together(sessions, server, seconds=options.seconds)]
-    with served(onnx, options.model, scratch / "alone", Settings(backend=backend, max_batch=1)) as server:
+    with served(onnx, options.model, scratch / "alone", TritonSettings(backend=backend, max_batch=1)) as server:
         together.append(ask_together(sessions, server, seconds=options.seconds))
     parts.append(batching(sessions, *together, seconds=options.seconds))
     return "\n".join(parts)
@@ -156,7 +156,7 @@ def network_inputs(rendered: dict[str, np.ndarray], times: int) -> dict[str, np.
 
 
 @contextlib.contextmanager
-def served(onnx: Path, model: Path, repository: Path, settings: Settings) -> Iterator[RunningServer]:
+def served(onnx: Path, model: Path, repository: Path, settings: TritonSettings) -> Iterator[RunningServer]:
     """A server of the model on free ports."""
     write_repository(onnx, model, repository, settings=settings)
     with start_server(repository) as server:

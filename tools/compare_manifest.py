@@ -109,11 +109,11 @@ def compare(manifest: Path) -> list[Comparison]:
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     found = inspect([manifest.parent / row["file"] for row in rows])
-    return [compare_row(row, sheet) for row, sheet in zip(rows, found, strict=True)]
+    return [compare_row(row, summary) for row, summary in zip(rows, found, strict=True)]
 
 
 def inspect(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """What the command says about each file: a sheet, or an error."""
+    """What the command says about each file: a summary, or an error."""
     command = [sys.executable, "-m", "rhonet.inspect", "--json", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     if done.returncode not in (0, 1) or "Traceback" in done.stderr:
@@ -121,53 +121,55 @@ def inspect(files: Sequence[Path]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def compare_row(row: Mapping[str, str], sheet: Mapping[str, Any]) -> Comparison:
+def compare_row(row: Mapping[str, str], summary: Mapping[str, Any]) -> Comparison:
     """Comparison of one row of the manifest with what was said about its file."""
     trap = next((trap for trap in TRAPS if re.search(trap.pattern, row[trap.column])), None)
-    error = sheet.get("error", "")
+    error = summary.get("error", "")
     if error:
-        found = error.removeprefix(sheet["file"]).lstrip(":0123456789 ")
+        found = error.removeprefix(summary["file"]).lstrip(":0123456789 ")
         right = trap is not None and re.search(trap.said, error)
         expected = "it is a density" if trap is None else f"for {trap.what} the reason should be {trap.said!r}"
         return Comparison(row["file"], found, trap, () if right else (f"refused, but {expected}",))
-    found = f"{sheet['format']}, {_times(sheet['grid'])}, {sheet['blocks']} block(s), {sheet['n_electrons']:.6g} e"
+    found = (
+        f"{summary['format']}, {_times(summary['grid'])}, {summary['blocks']} block(s), {summary['n_electrons']:.6g} e"
+    )
     if trap is not None:
         return Comparison(row["file"], found, trap, (f"read, but {trap.what} should be refused",))
-    return Comparison(row["file"], found, None, tuple(_differences(row, sheet)))
+    return Comparison(row["file"], found, None, tuple(_differences(row, summary)))
 
 
-def _differences(row: Mapping[str, str], sheet: Mapping[str, Any]) -> Iterator[str]:
-    """Every column that says something else than the sheet; an empty column says nothing."""
+def _differences(row: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator[str]:
+    """Every column that says something else than the summary; an empty column says nothing."""
     name = next((name for pattern, name in FORMATS.items() if re.fullmatch(pattern, row["format"])), None)
-    if sheet["format"] != name:
-        yield f"format {sheet['format']}, expected {name} for {row['format']}"
-    if row["grid_shape"] and not _is_grid(sheet["grid"], row):
-        yield f"grid {_times(sheet['grid'])}, expected {row['grid_shape']}"
-    if row["n_blocks"] and sheet["blocks"] != int(row["n_blocks"]):
-        yield f"{sheet['blocks']} blocks, expected {row['n_blocks']}"
-    if row["n_atoms"] and sheet["n_atoms"] != int(row["n_atoms"]):
-        yield f"{sheet['n_atoms']} atoms, expected {row['n_atoms']}"
-    if row["formula"] and Formula(row["formula"]).count() != Formula(sheet["formula"] or "").count():
-        yield f"formula {sheet['formula']}, expected {row['formula']}"
-    for column, value, tolerance in _numbers(row, sheet):
+    if summary["format"] != name:
+        yield f"format {summary['format']}, expected {name} for {row['format']}"
+    if row["grid_shape"] and not _is_grid(summary["grid"], row):
+        yield f"grid {_times(summary['grid'])}, expected {row['grid_shape']}"
+    if row["n_blocks"] and summary["blocks"] != int(row["n_blocks"]):
+        yield f"{summary['blocks']} blocks, expected {row['n_blocks']}"
+    if row["n_atoms"] and summary["n_atoms"] != int(row["n_atoms"]):
+        yield f"{summary['n_atoms']} atoms, expected {row['n_atoms']}"
+    if row["formula"] and Formula(row["formula"]).count() != Formula(summary["formula"] or "").count():
+        yield f"formula {summary['formula']}, expected {row['formula']}"
+    for column, value, tolerance in _numbers(row, summary):
         if row[column] and not math.isclose(value, float(row[column]), **tolerance):
             yield f"{column} {value:.6g}, expected {row[column]}"
 
 
-def _numbers(row: Mapping[str, str], sheet: Mapping[str, Any]) -> Iterator[tuple[str, float, dict[str, float]]]:
-    """Columns with the sheet's value in their unit, and how close the two must be."""
-    yield "integral_block1", sheet["n_electrons"], {"rel_tol": INTEGRAL_TOLERANCE}
-    if sheet["blocks"] > 1:
+def _numbers(row: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator[tuple[str, float, dict[str, float]]]:
+    """Columns with the summary's value in their unit, and how close the two must be."""
+    yield "integral_block1", summary["n_electrons"], {"rel_tol": INTEGRAL_TOLERANCE}
+    if summary["blocks"] > 1:
         # The second block of a non-collinear density is mx.
-        moment = sheet["total_moment"] if sheet["blocks"] == 2 else sheet["moment_vector"][0]
+        moment = summary["total_moment"] if summary["blocks"] == 2 else summary["moment_vector"][0]
         tolerance = {"rel_tol": INTEGRAL_TOLERANCE, "abs_tol": MOMENT_TOLERANCE}
         yield "integral_block2_or_moment", moment, tolerance
-    times_volume, per_bohr = sheet["format"] in TIMES_VOLUME, sheet["format"] in PER_CUBIC_BOHR
+    times_volume, per_bohr = summary["format"] in TIMES_VOLUME, summary["format"] in PER_CUBIC_BOHR
     # With spin ABINIT stores up beside the total, and the manifest's extremes are those of both.
-    if times_volume or (per_bohr and sheet["blocks"] == 1):
-        unit = sheet["volume"] if times_volume else Bohr**3
-        yield "min", sheet["minimum"] * unit, {"rel_tol": EXTREME_TOLERANCE}
-        yield "max", sheet["maximum"] * unit, {"rel_tol": EXTREME_TOLERANCE}
+    if times_volume or (per_bohr and summary["blocks"] == 1):
+        unit = summary["volume"] if times_volume else Bohr**3
+        yield "min", summary["minimum"] * unit, {"rel_tol": EXTREME_TOLERANCE}
+        yield "max", summary["maximum"] * unit, {"rel_tol": EXTREME_TOLERANCE}
 
 
 def _is_grid(grid: Sequence[int], row: Mapping[str, str]) -> bool:

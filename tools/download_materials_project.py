@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tools.materials_project_client import Connection, Query
-    from tools.materials_project_folder import DownloadFolder, Row
+    from tools.materials_project_folder import DownloadFolder, FetchedMaterial
     from tools.materials_project_labels import Material, Task
 
 KEY_VARIABLE = "MP_API_KEY"
@@ -211,13 +211,13 @@ def _find_density(connection: Connection, material: Material) -> tuple[Task, int
     )
 
 
-def _fetch(connection: Connection, material: Material, folder: DownloadFolder, *, phonons: bool) -> Row:
+def _fetch(connection: Connection, material: Material, folder: DownloadFolder, *, phonons: bool) -> FetchedMaterial:
     """Fetch one density, see that rhonet reads it, and move it to its place."""
     from ase.data import atomic_numbers
 
     from rhonet.core.errors import FormatError
     from rhonet.formats import read_density
-    from tools.materials_project_folder import Row
+    from tools.materials_project_folder import FetchedMaterial
     from tools.materials_project_labels import labels_of_cell
 
     strange = [symbol for symbol in material.chemical_system.split("-") if symbol not in atomic_numbers]
@@ -242,7 +242,7 @@ def _fetch(connection: Connection, material: Material, folder: DownloadFolder, *
     stable = connection.dynamical_stability(material) if phonons else None
     labels = fitted.labels if stable is None else {**fitted.labels, "dynamically_stable": float(stable)}
     file, n_bytes, digest = folder.keep(path)
-    return Row(
+    return FetchedMaterial(
         material.id,
         file,
         n_bytes,

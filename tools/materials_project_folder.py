@@ -40,7 +40,7 @@ class DownloadError(ValueError):
 
 
 @dataclass(frozen=True)
-class Row:
+class FetchedMaterial:
     """One fetched material.
 
     id, formula, chemical_system, spacegroup: as the Materials Project has them; n_atoms: in the density's cell.
@@ -90,7 +90,7 @@ class DownloadFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.calls: list[Call] = []
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, FetchedMaterial] = {}
         if (path / MANIFEST_NAME).exists():
             self._read_manifest()
         elif (path / TABLE_NAME).exists():
@@ -99,7 +99,7 @@ class DownloadFolder:
             )
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[FetchedMaterial, ...]:
         """What has been fetched and is there, whole."""
         return tuple(row for row in self._rows.values() if self.holds(row.id))
 
@@ -146,7 +146,7 @@ class DownloadFolder:
         self.calls.append(call)
         self._write()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: FetchedMaterial) -> None:
         """Record a fetched material."""
         self._rows[row.id] = row
         self._write()
@@ -166,7 +166,7 @@ class DownloadFolder:
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
             self.calls = [Call(**call) for call in tree["calls"]]
-            rows = [Row(**{**row, "flags": tuple(row["flags"])}) for row in tree["materials"]]
+            rows = [FetchedMaterial(**{**row, "flags": tuple(row["flags"])}) for row in tree["materials"]]
         except (ValueError, KeyError, TypeError) as error:
             raise DownloadError(f"{path}: is no manifest of this tool ({error}); choose a new folder") from error
         self._rows = {row.id: row for row in rows}
@@ -185,7 +185,7 @@ class DownloadFolder:
             _replace(self.path / TABLE_NAME, _table_text(rows, labels))
             _replace(self.path / SETTINGS_NAME, self._settings_text(rows, labels))
 
-    def _settings_text(self, rows: Iterable[Row], labels: Iterable[str]) -> str:
+    def _settings_text(self, rows: Iterable[FetchedMaterial], labels: Iterable[str]) -> str:
         versions = ", ".join(sorted({row.db_version for row in rows}))
         tree = {
             "name": "materials_project",
@@ -199,7 +199,7 @@ class DownloadFolder:
         return HEADER + tomli_w.dumps(tree)
 
 
-def _table_text(rows: Iterable[Row], labels: list[str]) -> str:
+def _table_text(rows: Iterable[FetchedMaterial], labels: list[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *labels])

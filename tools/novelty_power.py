@@ -39,7 +39,7 @@ from rhonet.evaluation.bootstrap import Metric, share_of
 from rhonet.evaluation.scores import auc
 from rhonet.formats import read_density
 from rhonet.uncertainty.calibration import NOVEL_SHARE, conformal_quantile
-from rhonet.uncertainty.training_peaks import Surroundings
+from rhonet.uncertainty.training_peaks import TrainingPeaks
 from tools.field_damage import DAMAGES, HARMLESS, Damage
 
 log = logging.getLogger("rhonet.novelty_power")
@@ -65,30 +65,30 @@ class Crystal:
 
 @dataclass(frozen=True, eq=False)
 class Flag:
-    """What an ensemble finds novel: surroundings of its members, and the distance that becomes a novelty of 1."""
+    """What an ensemble finds novel: training_peaks of its members, and the distance that becomes a novelty of 1."""
 
-    members: tuple[Surroundings, ...]
+    members: tuple[TrainingPeaks, ...]
     scale: float
 
     @classmethod
-    def fit(cls, sites: Sequence[np.ndarray], systems: Sequence[str]) -> Flag:
+    def fit(cls, peaks: Sequence[np.ndarray], systems: Sequence[str]) -> Flag:
         """Calibrated as a trained ensemble is: each crystal is judged by the member that left its fold out."""
         from rhonet.uncertainty.novelty import distances_of
 
         folds = np.array([assign_fold(system, folds=PARTS) for system in systems])
         members, distances = [], []
         for fold in range(PARTS):
-            member = Surroundings.fit([one for one, at in zip(sites, folds, strict=True) if at != fold])
-            left_out = [one for one, at in zip(sites, folds, strict=True) if at == fold]
+            member = TrainingPeaks.fit([one for one, at in zip(peaks, folds, strict=True) if at != fold])
+            left_out = [one for one, at in zip(peaks, folds, strict=True) if at == fold]
             members.append(member)
             distances.append(distances_of(member, left_out))
         return cls(tuple(members), conformal_quantile(np.concatenate(distances), 1 - NOVEL_SHARE))
 
-    def novelty(self, sites: Sequence[np.ndarray]) -> np.ndarray:
+    def novelty(self, peaks: Sequence[np.ndarray]) -> np.ndarray:
         """Novelties (n,) of n densities."""
         from rhonet.uncertainty.novelty import distances_of
 
-        return np.mean([distances_of(member, sites) for member in self.members], axis=0) / self.scale
+        return np.mean([distances_of(member, peaks) for member in self.members], axis=0) / self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +145,12 @@ def _check_manifest(manifest: Path, parser: argparse.ArgumentParser) -> None:
 def report(config: Config, *, manifest: Path | None) -> str:
     """The tables as markdown, with the command and the commit that wrote them."""
     crystals = read_crystals(config)
-    sites = find_all_sites([crystal.density for crystal in crystals], config.view)
+    peaks = find_all_peaks([crystal.density for crystal in crystals], config.view)
     parts = np.array([assign_fold(crystal.system, folds=PARTS, seed=1) for crystal in crystals])
-    flags = [_fit(crystals, sites, parts != part) for part in range(PARTS)]
+    flags = [_fit(crystals, peaks, parts != part) for part in range(PARTS)]
     ordinary = np.empty(len(crystals))
     for part, flag in enumerate(flags):
-        ordinary[parts == part] = flag.novelty(_chosen(sites, parts == part))
+        ordinary[parts == part] = flag.novelty(_chosen(peaks, parts == part))
     all_elements = [_elements_besides(crystals, parts == part) for part in range(PARTS)]
     is_known = np.array(
         [set(one.system.split("-")) <= all_elements[part] for one, part in zip(crystals, parts, strict=True)]
@@ -159,7 +159,7 @@ def report(config: Config, *, manifest: Path | None) -> str:
         Power("**ordinary crystals, unseen**", ordinary),
         Power("of these, all elements seen in training", ordinary[is_known]),
         Power("of these, some element not seen", ordinary[~is_known]),
-        Power("**crystals with elements held out**", new_elements(crystals, sites)),
+        Power("**crystals with elements held out**", new_elements(crystals, peaks)),
     ]
     damaged = [row for row, crystal in enumerate(crystals) if position(f"{CHOICE} {crystal.system}") >= 0.5]
     for heading, kinds in (("harmless: ", HARMLESS), ("", DAMAGES)):
@@ -169,7 +169,7 @@ def report(config: Config, *, manifest: Path | None) -> str:
             rows.append(Power(heading + kind.name, found))
     tables = []
     if manifest is not None:
-        files = judge_files(manifest, _fit(crystals, sites, np.ones(len(crystals), bool)), config.view)
+        files = judge_files(manifest, _fit(crystals, peaks, np.ones(len(crystals), bool)), config.view)
         rows += group_files(files)
         tables = [_file_table(files)]
     command = shlex.join(["python", "tools/novelty_power.py", *sys.argv[1:]])
@@ -179,7 +179,7 @@ def report(config: Config, *, manifest: Path | None) -> str:
 
 
 def read_crystals(config: Config) -> list[Crystal]:
-    """The bundled crystals, as stored; without magnetization, which no site shows."""
+    """The bundled crystals, as stored; without magnetization, which no peak shows."""
     from rhonet.data.builds import open_or_build
     from rhonet.data.index import as_records
     from rhonet.data.records import decode_record
@@ -194,8 +194,8 @@ def read_crystals(config: Config) -> list[Crystal]:
     ]
 
 
-def find_all_sites(densities: Sequence[ChargeDensity], view: ViewConfig) -> list[np.ndarray]:
-    """Sites (sites, widths) of each density, as the model's view sees it."""
+def find_all_peaks(densities: Sequence[ChargeDensity], view: ViewConfig) -> list[np.ndarray]:
+    """Peaks (peaks, widths) of each density, as the model's view sees it."""
     import tensorflow as tf
 
     find = _finder(view)
@@ -207,22 +207,22 @@ def find_all_sites(densities: Sequence[ChargeDensity], view: ViewConfig) -> list
 
 @functools.cache
 def _finder(view: ViewConfig) -> Any:
-    """Graph from a grid and its lattice to sites."""
+    """Graph from a grid and its lattice to peaks."""
     import tensorflow as tf
 
-    from rhonet.uncertainty.density_peaks import find_sites
+    from rhonet.uncertainty.density_peaks import find_peaks
     from rhonet.views import render
 
     @tf.function(
         input_signature=[tf.TensorSpec((None, None, None), tf.float32), tf.TensorSpec((3, 3), tf.float64)],
     )
     def find(values: tf.Tensor, lattice: tf.Tensor) -> tf.Tensor:
-        return find_sites(render.spectrum(values, tf.zeros((0, 0, 0)), lattice, view))
+        return find_peaks(render.spectrum(values, tf.zeros((0, 0, 0)), lattice, view))
 
     return find
 
 
-def new_elements(crystals: Sequence[Crystal], sites: Sequence[np.ndarray]) -> np.ndarray:
+def new_elements(crystals: Sequence[Crystal], peaks: Sequence[np.ndarray]) -> np.ndarray:
     """Novelties of crystals with held-out elements, over several choices of the elements."""
     found = []
     for seed in ELEMENT_SEEDS:
@@ -230,7 +230,7 @@ def new_elements(crystals: Sequence[Crystal], sites: Sequence[np.ndarray]) -> np
             assign_by_element(crystal.system.split("-"), fractions=ELEMENT_FRACTIONS, seed=seed) for crystal in crystals
         ]
         is_new = np.array(splits) == "test"
-        found.append(_fit(crystals, sites, ~is_new).novelty(_chosen(sites, is_new)))
+        found.append(_fit(crystals, peaks, ~is_new).novelty(_chosen(peaks, is_new)))
     return np.concatenate(found)
 
 
@@ -239,10 +239,10 @@ def damage_power(
 ) -> np.ndarray:
     """Novelties of damaged crystals, each judged by the flag of its part, which has not seen it whole either."""
     rng = np.random.default_rng(0)
-    sites = find_all_sites([kind.apply(crystal.density, rng) for crystal in crystals], view)
+    peaks = find_all_peaks([kind.apply(crystal.density, rng) for crystal in crystals], view)
     found = np.empty(len(crystals))
     for part, flag in enumerate(flags):
-        found[parts == part] = flag.novelty(_chosen(sites, parts == part))
+        found[parts == part] = flag.novelty(_chosen(peaks, parts == part))
     return found
 
 
@@ -263,7 +263,7 @@ def judge_files(manifest: Path, flag: Flag, view: ViewConfig) -> list[JudgedFile
     for row, density in _readable(manifest):
         if row["group"] in judged:
             continue
-        (novelty,) = flag.novelty(find_all_sites([density], view))
+        (novelty,) = flag.novelty(find_all_peaks([density], view))
         is_nonsense = re.search(NONSENSE, row["odd_features"]) is not None
         judged[row["group"]] = JudgedFile(row["group"], row["formula"], density.format, is_nonsense, float(novelty))
     return list(judged.values())
@@ -296,12 +296,12 @@ def _file_table(files: Sequence[JudgedFile]) -> str:
     return "\n| density | formula | format | novelty |\n|---|---|---|---|\n" + "".join(rows)
 
 
-def _fit(crystals: Sequence[Crystal], sites: Sequence[np.ndarray], chosen: np.ndarray) -> Flag:
-    return Flag.fit(_chosen(sites, chosen), [crystals[row].system for row in np.flatnonzero(chosen).tolist()])
+def _fit(crystals: Sequence[Crystal], peaks: Sequence[np.ndarray], chosen: np.ndarray) -> Flag:
+    return Flag.fit(_chosen(peaks, chosen), [crystals[row].system for row in np.flatnonzero(chosen).tolist()])
 
 
-def _chosen(sites: Sequence[np.ndarray], chosen: np.ndarray) -> list[np.ndarray]:
-    return [sites[row] for row in np.flatnonzero(chosen).tolist()]
+def _chosen(peaks: Sequence[np.ndarray], chosen: np.ndarray) -> list[np.ndarray]:
+    return [peaks[row] for row in np.flatnonzero(chosen).tolist()]
 
 
 def _elements_besides(crystals: Sequence[Crystal], left_out: np.ndarray) -> set[str]:

@@ -32,7 +32,7 @@ from rhonet.core.errors import RefusedError
 from rhonet.core.startup import start_tensorflow
 from rhonet.serving.answer import Answer
 from rhonet.serving.triton.client import ServerPredictor, address_argument
-from rhonet.serving.triton.config import DENSITY_MODEL, NETWORK_MODEL, Settings
+from rhonet.serving.triton.config import DENSITY_MODEL, NETWORK_MODEL, TritonSettings
 from rhonet.serving.triton.repository import write_repository
 from rhonet.serving.triton.server import RunningServer, find_server, start_server
 from tools.serving_load import crystal
@@ -85,11 +85,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-serving-") as scratch:
         onnx, repository = Path(scratch) / "onnx", Path(scratch) / "repository"
         export_model(options.model, onnx, onnx=True)
-        settings = Settings(backend=find_server().backend, max_grid_points=MAX_GRID_POINTS)
+        settings = TritonSettings(backend=find_server().backend, max_grid_points=MAX_GRID_POINTS)
         write_repository(onnx, options.model, repository, settings=settings)
         with start_server(repository) as server:
             tally, memory = soak(server, good, expected, seconds=60 * options.minutes, n_clients=options.clients)
-            return judge(tally, memory, alive=server.is_ready())
+            return predict_validation(tally, memory, alive=server.is_ready())
 
 
 def soak(
@@ -175,7 +175,7 @@ def growth(memory: np.ndarray) -> float:
     return float(np.median(later[-part:]) / np.median(later[:part]) - 1)
 
 
-def judge(tally: Tally, memory: np.ndarray, *, alive: bool) -> int:
+def predict_validation(tally: Tally, memory: np.ndarray, *, alive: bool) -> int:
     """Prints what happened; 1 if anything was wrong."""
     rows = "\n".join(f"| {kind} | {count} |" for kind, count in tally.asked.most_common())
     print(f"| question | asked |\n| --- | --- |\n{rows}\n")

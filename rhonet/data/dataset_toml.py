@@ -20,7 +20,7 @@ ABOUT_KEYS = ("name", "version", "functional", "code", "density", "source", "not
 
 
 @dataclass(frozen=True)
-class Settings:
+class DatasetSettings:
     """What dataset.toml holds.
 
     about: `ABOUT_KEYS` that are given.
@@ -33,14 +33,14 @@ class Settings:
     properties: Mapping[str, Mapping[str, Any]]
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> DatasetSettings:
     """Content of dataset.toml; all empty where there is no such file.
 
     Raises:
         FolderError: not TOML, or a key outside the property tables that does not exist or is no text.
     """
     if not path.exists():
-        return Settings({}, (), {})
+        return DatasetSettings({}, (), {})
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -59,7 +59,7 @@ def read_settings(path: Path) -> Settings:
             raise FolderError(f"{path}: unknown setting {key!r}; there are: {known}")
         if not isinstance(value, str):
             raise FolderError(f'{path}: {key} must be text in quotes ({key} = "..."), found {value!r}')
-    return Settings(tree, tuple(bookkeeping), tables)
+    return DatasetSettings(tree, tuple(bookkeeping), tables)
 
 
 _PROPERTY_KEYS: dict[str, type] = {

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from rhonet.core.errors import FolderError, FormatError
 from rhonet.core.properties import PROPERTIES, Property, find_property
-from rhonet.data.dataset_toml import ABOUT_KEYS, SETTINGS_NAME, Settings, declared_properties, read_settings
+from rhonet.data.dataset_toml import ABOUT_KEYS, SETTINGS_NAME, DatasetSettings, declared_properties, read_settings
 from rhonet.data.properties_csv import (
     KEYS,
     TABLE_NAME,
     Mistakes,
-    Row,
     Table,
+    TableRow,
     are_numbers,
     naming_hint,
     plain_name,
@@ -240,7 +240,7 @@ def check_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Chec
     return CheckedFolder(verified, tuple(mistakes.texts), mistakes.count, texts)
 
 
-def _respelled(table: Table, settings: Settings, declared: Sequence[Property], mistakes: Mistakes) -> Table:
+def _respelled(table: Table, settings: DatasetSettings, declared: Sequence[Property], mistakes: Mistakes) -> Table:
     """The table with known properties under their own names; those in another spelling are noted."""
     names = {}
     own = {*settings.bookkeeping, *(one.name for one in declared)}
@@ -268,7 +268,7 @@ def _note_odd_cells(table: Table, name: str, mistakes: Mistakes) -> None:
 
 
 def _find_columns(
-    table: Table, settings: Settings, declared: Sequence[Property], mistakes: Mistakes
+    table: Table, settings: DatasetSettings, declared: Sequence[Property], mistakes: Mistakes
 ) -> tuple[list[Property], list[str]]:
     """Properties among the columns, and the names of columns that are neither property nor bookkeeping."""
     # What somebody declares is a property, whatever such columns mostly are.
@@ -330,7 +330,7 @@ def _read_samples(folder: Path, table: Table, properties: Sequence[Property], mi
 
 
 def _read_sample(
-    folder: Path, row: Row, path: Path, *, entry: str | None, properties: Sequence[Property], mistakes: Mistakes
+    folder: Path, row: TableRow, path: Path, *, entry: str | None, properties: Sequence[Property], mistakes: Mistakes
 ) -> Sample:
     """The row; cells that are wrong are noted and left out."""
     labels = dict.fromkeys((declared.name for declared in properties), math.nan)

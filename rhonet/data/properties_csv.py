@@ -57,7 +57,7 @@ class Mistakes:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line of the table.
 
     at: file and line, to start a message with.
@@ -76,7 +76,7 @@ class Table:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
 
 def read_table(path: Path, mistakes: Mistakes) -> Table:
@@ -112,7 +112,7 @@ def read_table(path: Path, mistakes: Mistakes) -> Table:
         if len(cells) != len(header):
             mistakes.add(f"{at}: {len(cells)} cells under {len(header)} columns; quote cells that contain commas")
             continue
-        rows.append(Row(at, line, {name: cells[place] for name, place in first.items()}))
+        rows.append(TableRow(at, line, {name: cells[place] for name, place in first.items()}))
     return Table(path, tuple(first), tuple(rows))
 
 

@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 # With a larger share of resamples left out, the rest says little about the spread: no interval.
 _MOST_LEFT_OUT = 0.5
 # Resamples are scored in blocks of at most this many weights, to bound the memory.
@@ -21,7 +21,7 @@ class Metric:
     """A score and its interval: percentiles of the bootstrap, Wilson's for a share of samples.
 
     value: NaN where undefined; `reason` then says why.
-    lower, upper: interval at `LEVEL`; NaN where undefined or over half of the resamples were left out.
+    lower, upper: interval at `PREDICTION_LEVEL`; NaN where undefined or over half of the resamples were left out.
         Measured coverage for normal errors: 93 to 95 % with 150 samples, 92 to 94 % with 50, 88 to 90 % with 20.
     left_out: resamples where the score is undefined (one class only, equal labels); the interval ignores them.
     """
@@ -60,7 +60,7 @@ def metric_of(scores: np.ndarray, reason: str) -> Metric:
     left_out = len(resampled) - len(usable)
     if not len(usable) or left_out > _MOST_LEFT_OUT * len(resampled):
         return Metric(value, left_out=left_out)
-    lower, upper = np.quantile(usable, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    lower, upper = np.quantile(usable, [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
     return Metric(value, float(lower), float(upper), left_out)
 
 
@@ -74,7 +74,7 @@ def share_of(hits: np.ndarray, reason: str, units: np.ndarray | None = None) -> 
     if not len(hits):
         return Metric(math.nan, reason=reason)
     share, n = float(hits.mean()), len(hits) if units is None else len(np.unique(units))
-    return Metric(share, *wilson_interval(share * n, n, LEVEL))
+    return Metric(share, *wilson_interval(share * n, n, CONFIDENCE_LEVEL))
 
 
 def wilson_interval(hits: float, n: int, level: float) -> tuple[float, float]:

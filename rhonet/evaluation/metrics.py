@@ -13,9 +13,9 @@ import numpy as np
 
 from rhonet.core.predictions import NOVEL, Predictions
 from rhonet.core.properties import Property
-from rhonet.evaluation.bootstrap import LEVEL, Metric, metric_of, resamples_of, share_of
-from rhonet.evaluation.scores import Labelled
-from rhonet.uncertainty.calibration import LEVEL as PREDICTION_LEVEL
+from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL, Metric, metric_of, resamples_of, share_of
+from rhonet.evaluation.scores import ScoredProperty
+from rhonet.uncertainty.calibration import PREDICTION_LEVEL as PREDICTION_LEVEL
 
 # Fewer groups than this have too few different resamples for an interval.
 FEWEST_GROUPS = 5
@@ -159,7 +159,7 @@ class Evaluation:
             "n": self.n,
             "groups": self.n_groups,
             "interval": {
-                "level": LEVEL,
+                "level": CONFIDENCE_LEVEL,
                 "method": "percentile bootstrap",
                 "resamples": self.resamples,
                 "seed": self.seed,
@@ -189,7 +189,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
         resamples: bootstrap resamples; 0 for none, and intervals that are NaN.
     """
     predictions = predictions.sorted_by_id()
-    tasks = [Labelled.of(item, predictions) for item in predictions.properties]
+    tasks = [ScoredProperty.of(item, predictions) for item in predictions.properties]
     parts = {task: part for task in tasks if (part := task.where_not_zero()) is not None}
     drawn = _draw([*tasks, *parts.values()], predictions, resamples, seed)
     regression, classes = [], []
@@ -227,7 +227,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
 
 def averaged_properties(predictions: Predictions) -> tuple[str, ...]:
     """Regression properties with enough labels for averages over properties, of enough groups if there are as many."""
-    tasks = [Labelled.of(item, predictions) for item in predictions.properties]
+    tasks = [ScoredProperty.of(item, predictions) for item in predictions.properties]
     return tuple(task.target.name for task in _enough_labelled(tasks, len(np.unique(predictions.units))))
 
 
@@ -237,7 +237,7 @@ def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) 
     Resamples are NaN for a property whose labels are of too few groups, and b is 0 where all samples are.
     """
     predictions = predictions.sorted_by_id()
-    tasks = [Labelled.of(item, predictions) for item in predictions.properties]
+    tasks = [ScoredProperty.of(item, predictions) for item in predictions.properties]
     drawn = _draw(tasks, predictions, resamples, seed)
     scores = {task.target.name: drawn[task][task.main_name] for task in tasks}
     for task in tasks:
@@ -246,15 +246,15 @@ def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) 
     return scores
 
 
-def _enough_labelled(tasks: Sequence[Labelled], n_groups: int) -> list[Labelled]:
+def _enough_labelled(tasks: Sequence[ScoredProperty], n_groups: int) -> list[ScoredProperty]:
     """Those that count in averages over properties of samples of so many groups."""
     fewest = min(FEWEST_GROUPS, n_groups)
     return [task for task in tasks if task.counts_in_averages and task.n_groups >= fewest]
 
 
 def _draw(
-    tasks: Sequence[Labelled], predictions: Predictions, resamples: int, seed: int
-) -> dict[Labelled, dict[str, np.ndarray]]:
+    tasks: Sequence[ScoredProperty], predictions: Predictions, resamples: int, seed: int
+) -> dict[ScoredProperty, dict[str, np.ndarray]]:
     """Every score of each task: that of the samples themselves, then those of the resamples, (1 + b,)."""
     units = predictions.units
     resamples = resamples if len(np.unique(units)) >= FEWEST_GROUPS else 0
@@ -266,13 +266,13 @@ def _draw(
     }
 
 
-def _metrics_of(task: Labelled, scores: dict[str, np.ndarray]) -> dict[str, typing.Any]:
+def _metrics_of(task: ScoredProperty, scores: dict[str, np.ndarray]) -> dict[str, typing.Any]:
     """Metrics by name; without intervals where the samples are of too few groups."""
     wanted = slice(None) if task.n_groups >= FEWEST_GROUPS else slice(1)
     return {name: metric_of(scores[name][wanted], task.reason(name)) for name in task.names}
 
 
-def _score_intervals(predictions: Predictions, parts: Mapping[str, Labelled]) -> tuple[IntervalMetrics, ...]:
+def _score_intervals(predictions: Predictions, parts: Mapping[str, ScoredProperty]) -> tuple[IntervalMetrics, ...]:
     """Of each property that has intervals; `parts` are the labels that are not zero, where they are scored alone."""
     scored = []
     for item in predictions.properties:

@@ -110,7 +110,7 @@ ENOUGH = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class ScoredProperty:
     """One property's labelled samples: `rows` of all samples, `labels` and `values` there.
 
     above: size that the labels have at least, where those that are zero are left out.
@@ -125,13 +125,13 @@ class Labelled:
     above: float = math.nan
 
     @classmethod
-    def of(cls, item: Property, predictions: Predictions) -> Labelled:
+    def of(cls, item: Property, predictions: Predictions) -> ScoredProperty:
         labels = np.asarray(predictions.labels[item.name], dtype=np.float64)
         values = np.asarray(predictions.values[item.name], dtype=np.float64)
         rows = np.flatnonzero(~np.isnan(labels))
         return cls(item, rows, labels[rows], values[rows], predictions.units[rows])
 
-    def where_not_zero(self) -> Labelled | None:
+    def where_not_zero(self) -> ScoredProperty | None:
         """The samples whose label is not zero; None where too few labels are zero for them to matter."""
         if self.target.is_class or self.target.transform == "log" or not self.n:
             return None
@@ -140,7 +140,9 @@ class Labelled:
         kept = sizes > above
         if np.mean(~kept) < FEWEST_ZEROS:
             return None
-        return Labelled(self.target, self.rows[kept], self.labels[kept], self.values[kept], self.units[kept], above)
+        return ScoredProperty(
+            self.target, self.rows[kept], self.labels[kept], self.values[kept], self.units[kept], above
+        )
 
     @property
     def n(self) -> int:

@@ -16,18 +16,18 @@ from rhonet.core.predictions import Predictions, merge_predictions
 from rhonet.core.standardize import Standardizer
 from rhonet.data.index import Index
 from rhonet.training.ensemble import network_of_run
-from rhonet.training.inference import answers_of_records, to_predictions
+from rhonet.training.inference import standardized_outputs_of_records, to_predictions
 from rhonet.training.runs import Run, note_scales
 from rhonet.uncertainty.calibration import fit_calibration
-from rhonet.uncertainty.novelty import distances_of, sites_of_records
+from rhonet.uncertainty.novelty import distances_of, peaks_of_records
 from rhonet.uncertainty.temperature import temper
-from rhonet.uncertainty.training_peaks import Surroundings
+from rhonet.uncertainty.training_peaks import TrainingPeaks
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class CalibrationSet:
     """Of one network, about the n records that it validated on.
 
     predictions: of them. volumes: (n,) Å³. distances: (n,) to its training crystals.
@@ -38,8 +38,8 @@ class Judgement:
     distances: np.ndarray
 
 
-def judge(run: Run, config: Config, builder: Any, index: Index) -> Judgement | None:
-    """Judgement of the network whose weights lie in `run`; saves its surroundings there.
+def predict_validation(run: Run, config: Config, builder: Any, index: Index) -> CalibrationSet | None:
+    """CalibrationSet of the network whose weights lie in `run`; saves its training_peaks there.
 
     Returns:
         None where it has no validation records.
@@ -53,28 +53,28 @@ def judge(run: Run, config: Config, builder: Any, index: Index) -> Judgement | N
     rows = index.rows("validation")
     if not len(rows):
         return None
-    surroundings = Surroundings.fit(sites_of_records(builder, index.rows("train"), config.view))
-    with explain_disk(run.surroundings_file, "free some space"):
-        surroundings.save(run.surroundings_file)
-    answers = answers_of_records(network, builder, rows, config.view)
+    training_peaks = TrainingPeaks.fit(peaks_of_records(builder, index.rows("train"), config.view))
+    with explain_disk(run.training_peaks_file, "free some space"):
+        training_peaks.save(run.training_peaks_file)
+    answers = standardized_outputs_of_records(network, builder, rows, config.view)
     standardizer = temper(Standardizer.from_dict(run.record()["standardizer"]), answers, index.labels[rows])
     note_scales(run, standardizer.to_dict())
     for item, scale in zip(standardizer.properties, standardizer.scales, strict=True):
         if item.is_class and scale.std < 1:
             log.info("%s: probabilities toned down, temperature %.1f", item.name, 1 / scale.std)
     predictions = to_predictions(network_of_run(run), answers, index, rows)
-    distances = distances_of(surroundings, sites_of_records(builder, rows, config.view))
-    return Judgement(predictions, index.volumes[rows], distances)
+    distances = distances_of(training_peaks, peaks_of_records(builder, rows, config.view))
+    return CalibrationSet(predictions, index.volumes[rows], distances)
 
 
-def calibrate(run: Run, judgements: Sequence[Judgement | None]) -> None:
-    """Writes the run's calibration from the judgements of all its networks; nothing where one is missing.
+def calibrate(run: Run, calibration_sets: Sequence[CalibrationSet | None]) -> None:
+    """Writes the run's calibration from the calibration_sets of all its networks; nothing where one is missing.
 
     Raises:
         RunError: it cannot be written.
     """
-    known = [one for one in judgements if one is not None]
-    if len(known) < len(judgements):
+    known = [one for one in calibration_sets if one is not None]
+    if len(known) < len(calibration_sets):
         log.warning(
             "no validation records: the model gives neither intervals nor novelty; see data.split_by and "
             "data.split_seed"

@@ -23,7 +23,7 @@ from rhonet.data.splits import ALL, SPLITS
 from rhonet.evaluation.baselines.on_records import predict_baselines
 from rhonet.evaluation.baselines.trees import QUICK_BASELINES
 from rhonet.evaluation.metrics import Evaluation, evaluate
-from rhonet.reports.html_report import REPORT, Findings, write_report
+from rhonet.reports.html_report import REPORT, ReportContent, write_report
 from rhonet.reports.plots.parity import save_figures
 from rhonet.reports.predictions_csv import PREDICTIONS, write_predictions
 from rhonet.reports.terminal import SplitSummary, format_report, write_metrics
@@ -92,7 +92,7 @@ def evaluate_model(
         formulas = read_formulas(builder)
         write_predictions(out / PREDICTIONS, predictions, baselines=compared, formulas=formulas)
         save_figures(out / "plots", predictions, evaluation, split=split)
-        findings = Findings(
+        findings = ReportContent(
             model=(folder if run is None else run.path).resolve().name,
             facts=describe_evaluation(folder, card, data_name=builder.info.full_name, fingerprint=index.fingerprint()),
             split=summary,

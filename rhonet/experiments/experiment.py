@@ -16,7 +16,7 @@ from rhonet.data.builds import open_or_build, stored_properties
 from rhonet.data.index import Index, read_index, select_properties, shared_properties
 from rhonet.data.records_csv import write_trained_records
 from rhonet.data.splits import SPLITS
-from rhonet.experiments.calibrate import calibrate, judge
+from rhonet.experiments.calibrate import calibrate, predict_validation
 from rhonet.experiments.evaluate_model import evaluate_model
 from rhonet.reports.plots.history import history_figure
 from rhonet.reports.plots.parity import save_figure
@@ -140,14 +140,14 @@ def _train_members(
         log.warning(
             "no record falls into the test split: the model will not be scored; see data.split_by and data.split_seed"
         )
-    members, judgements = members_of(run, config), []
+    members, calibration_sets = members_of(run, config), []
     for number, member in enumerate(members, start=1):
         if len(members) > 1:
             log.info("network %d of %d", number, len(members))
         trainer, first = first or _open_trainer(member, builder=builder, index=index, strategy=strategy), None
         _fit(trainer, member)
-        judgements.append(judge(member.run, member.config, builder, trainer.index))
-    calibrate(run, judgements)
+        calibration_sets.append(predict_validation(member.run, member.config, builder, trainer.index))
+    calibrate(run, calibration_sets)
     if not run.model.exists():
         export_run(run, run.model)
     if len(index.rows("test")):

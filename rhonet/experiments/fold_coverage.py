@@ -13,9 +13,9 @@ from rhonet.core.errors import ConfigError
 from rhonet.core.predictions import Predictions, merge_predictions
 from rhonet.core.properties import Property
 from rhonet.evaluation.bootstrap import Metric, metric_of, resamples_of, share_of
-from rhonet.evaluation.scores import Labelled
+from rhonet.evaluation.scores import ScoredProperty
 from rhonet.experiments.comparison import with_interval
-from rhonet.uncertainty.calibration import LEVEL, conformal_quantile, fit_spreads, learned_errors
+from rhonet.uncertainty.calibration import PREDICTION_LEVEL, conformal_quantile, fit_conformal_widths, learned_errors
 from rhonet.uncertainty.difficulty import answer_columns
 from rhonet.uncertainty.temperature import fit_temperature, log_losses, logits_of
 
@@ -27,7 +27,7 @@ class FoldCoverage:
     """Intervals of one property over all folds.
 
     coverage: share of the n labelled samples inside, with Wilson's interval. not_zero: of those whose label is not
-        zero, as `rhonet.evaluation.labelled` tells them; None where too few are zero.
+        zero, as `rhonet.evaluation.scores` tells them; None where too few are zero.
     half_widths: 10th, 50th and 90th percentile, on the learned scale; for a class what its probability may miss to 1
         and the class still belongs to the set.
     score: mean interval score (width, and 20 times what a label lies outside; Gneiting & Raftery, J. Am. Stat. Assoc.
@@ -43,7 +43,11 @@ class FoldCoverage:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values, ready for JSON."""
-        return {"property": self.item.name, "level": LEVEL, **{k: v for k, v in asdict(self).items() if k != "item"}}
+        return {
+            "property": self.item.name,
+            "level": PREDICTION_LEVEL,
+            **{k: v for k, v in asdict(self).items() if k != "item"},
+        }
 
 
 def measure_fold_coverage(folds: Sequence[Predictions], volumes: Mapping[str, float]) -> tuple[FoldCoverage, ...]:
@@ -71,7 +75,7 @@ def measure_fold_coverage(folds: Sequence[Predictions], volumes: Mapping[str, fl
             continue
         units, hits, not_zero, score = whole.units[known], errors[known] <= widths[known], None, None
         if not item.is_class:
-            other = Labelled.of(item, whole).where_not_zero()
+            other = ScoredProperty.of(item, whole).where_not_zero()
             if other is not None and other.n:
                 not_zero = share_of((errors <= widths)[other.rows], "no labels", other.units)
             scores, others = (_interval_scores(errors[known], one[known]) for one in (widths, equal))
@@ -88,18 +92,18 @@ def _judge(
     """Half widths (n,) of every property for the samples of one fold, from the others; the same if equal for all."""
     others = merge_predictions([fold for k, fold in enumerate(folds) if k != at])
     their_volumes = np.concatenate([one for k, one in enumerate(volumes) if k != at])
-    spreads, difficulty = fit_spreads(others, their_volumes)
+    widths, difficulty = fit_conformal_widths(others, their_volumes)
     columns, own, equal = answer_columns(folds[at], volumes[at]), {}, {}
     for item in others.properties:
         factors = np.asarray(difficulty.factors(columns, [item.name])[:, 0], np.float64)
-        own[item.name] = np.full(len(columns), spreads[item.name].half_width * factors)
+        own[item.name] = np.full(len(columns), widths[item.name].half_width * factors)
         errors = learned_errors(item, others, their_volumes)
-        equal[item.name] = np.full(len(columns), conformal_quantile(errors[~np.isnan(errors)], LEVEL))
+        equal[item.name] = np.full(len(columns), conformal_quantile(errors[~np.isnan(errors)], PREDICTION_LEVEL))
     return own, equal
 
 
 def _interval_scores(errors: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
-    return 2 * half_widths + 2 / (1 - LEVEL) * np.maximum(errors - half_widths, 0)
+    return 2 * half_widths + 2 / (1 - PREDICTION_LEVEL) * np.maximum(errors - half_widths, 0)
 
 
 def _ratio(scores: np.ndarray, others: np.ndarray, units: np.ndarray) -> Metric:
@@ -115,7 +119,7 @@ def _ratio(scores: np.ndarray, others: np.ndarray, units: np.ndarray) -> Metric:
 def format_fold_coverage(found: Sequence[FoldCoverage]) -> str:
     """Markdown: the table, and how it was measured."""
     if not found:
-        return f"Too few labelled samples for {LEVEL:.0%} intervals.\n"
+        return f"Too few labelled samples for {PREDICTION_LEVEL:.0%} intervals.\n"
     lines = [["property", "coverage", "where not 0", "n", "half width", "interval score"], ["---"] * 6]
     lines += [
         [
@@ -131,8 +135,8 @@ def format_fold_coverage(found: Sequence[FoldCoverage]) -> str:
     mean = np.mean([one.coverage.value for one in found])
     table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     return (
-        f"{LEVEL:.0%} intervals of each fold, and sets of classes, come from the errors on the others. Share of the "
-        "labels inside, with Wilson's 95 % interval of as many as there are groups; "
+        f"{PREDICTION_LEVEL:.0%} intervals of each fold, and sets of classes, come from the errors on the others. "
+        "Share of the labels inside, with Wilson's 95 % interval of as many as there are groups; "
         f"{mean:.1%} on average. Half widths of the median sample and, in brackets, the 10th and 90th percentile. "
         "Interval score, the smaller the better, over that of intervals equally wide for all samples, groups "
         f"resampled.\n\n{table}"
@@ -148,9 +152,6 @@ def _shown(item: Property, widths: tuple[float, float, float]) -> str:
     unit = item.unit if item.intensive else f"{item.unit} per Å³"
     low, median, high = (f"{float(f'{width:.2g}'):g}" for width in widths)
     return f"± {median} [{low}, {high}] {unit}".rstrip()
-
-
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class FoldProbabilities:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values, ready for JSON."""
-        return {"property": self.item.name, **{k: v for k, v in asdict(self).items() if k != "item"}}
+        return {"property": self.item.name, **{name: value for name, value in asdict(self).items() if name != "item"}}
 
 
 def measure_fold_probabilities(folds: Sequence[Predictions]) -> tuple[FoldProbabilities, ...]:

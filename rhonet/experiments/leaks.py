@@ -47,7 +47,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Spread:
+class DistanceQuantiles:
     """Distances from n records to something: smallest, 5, 25, 50, 75 % and largest; NaN where there are none.
 
     duplicates: how many are at most `LeakAudit.duplicate`.
@@ -65,14 +65,14 @@ class LeakAudit:
 
     duplicate: 95 % of the strained copies of training records are nearer to the record: two densities that near are
         the same but for a strain.
-    spreads: distances to the nearest training record from each other split; as yardsticks, from each training record
-        to the nearest other one, and to the nearest of another group, which is what the split promises; and from
+    distances: to the nearest training record from each other split; as yardsticks, from each training record to
+        the nearest other one, and to the nearest of another group, which is what the split promises; and from
         training records to strained copies of themselves.
     pairs: every record of another split with its nearest training record, nearest first.
     """
 
     duplicate: float
-    spreads: tuple[Spread, ...]
+    distances: tuple[DistanceQuantiles, ...]
     pairs: tuple[Pair, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def audit_leaks(
     distances[f"train to copies strained by {STRAIN:.0%}"] = strained
     return LeakAudit(
         duplicate,
-        tuple(_spread(name, found, duplicate) for name, found in distances.items()),
+        tuple(_quantiles(name, found, duplicate) for name, found in distances.items()),
         tuple(sorted(pairs, key=lambda pair: pair.distance)),
     )
 
@@ -177,7 +177,7 @@ def format_audit(audit: LeakAudit) -> str:
     """Markdown: the distances' table, and the nearest pairs."""
     head = ["from", "records", *(f"{share:.0%}" for share in _QUANTILES), "near-duplicates"]
     lines = [head, ["---"] * len(head)]
-    for spread in audit.spreads:
+    for spread in audit.distances:
         cells = ("" if np.isnan(value) else f"{value:.3f}" for value in spread.quantiles)
         lines.append([spread.name, str(spread.n), *cells, str(spread.duplicates)])
     pairs = [["distance", "split", "record", "nearest training record"], ["---"] * 4]
@@ -217,10 +217,10 @@ def _nearest(
     return nearest, distances
 
 
-def _spread(name: str, distances: np.ndarray, duplicate: float) -> Spread:
+def _quantiles(name: str, distances: np.ndarray, duplicate: float) -> DistanceQuantiles:
     known = distances[np.isfinite(distances)]
     quantiles = np.quantile(known, _QUANTILES) if len(known) else np.full(len(_QUANTILES), np.nan)
-    return Spread(name, len(known), tuple(quantiles.tolist()), int(np.count_nonzero(known <= duplicate)))
+    return DistanceQuantiles(name, len(known), tuple(quantiles.tolist()), int(np.count_nonzero(known <= duplicate)))
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

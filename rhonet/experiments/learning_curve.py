@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rhonet.core.errors import ConfigError
-from rhonet.evaluation.bootstrap import LEVEL, Metric, metric_of
+from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL, Metric, metric_of
 from rhonet.evaluation.metrics import averaged_properties, property_scores
 from rhonet.experiments.comparison import RESAMPLES, require_same_samples, with_interval
 from rhonet.experiments.trials import Result, pool_results
@@ -26,7 +26,7 @@ MEAN = "mean"
 
 
 @dataclass(frozen=True)
-class Growth:
+class LearningCurve:
     """The learning curve of one property, or of the mean of all: 1 - R² = a · n^(-exponent).
 
     now: R² on the learned scale with all training crystals. ahead: with `FACTORS` times as many. aim: how many times
@@ -44,8 +44,8 @@ class Growth:
         return asdict(self)
 
 
-def measure_growth(results: Mapping[str, Sequence[Result]]) -> tuple[Growth, ...]:
-    """Growth of the mean over properties with enough labels, then of every regression property.
+def fit_learning_curves(results: Mapping[str, Sequence[Result]]) -> tuple[LearningCurve, ...]:
+    """LearningCurve of the mean over properties with enough labels, then of every regression property.
 
     Args:
         results: finished trials per variant, each with another share of the training crystals.
@@ -68,7 +68,7 @@ def measure_growth(results: Mapping[str, Sequence[Result]]) -> tuple[Growth, ...
     return tuple(_fit(name, shares, curve) for name, curve in known.items())
 
 
-def format_growth(found: Sequence[Growth]) -> str:
+def format_learning_curves(found: Sequence[LearningCurve]) -> str:
     """Markdown: the table, and what it means."""
     head = ["property", "R² now", "exponent", *(f"x {factor:g}" for factor in FACTORS), f"data for R² {AIM:.2f}"]
     lines = [head, ["---"] * len(head)]
@@ -86,12 +86,13 @@ def format_growth(found: Sequence[Growth]) -> str:
     return (
         f"1 - R² falls with the number n of training crystals about as n^(-exponent). Read on beyond the set at hand, "
         f"this gives R² with {', '.join(f'{factor:g}' for factor in FACTORS)} times as many, and how many it takes. "
-        f"{LEVEL:.0%} intervals from resampling groups of crystals; whether the law goes on they do not know.\n\n"
+        f"{CONFIDENCE_LEVEL:.0%} intervals from resampling groups of crystals; they do not say whether the law goes on."
+        "\n\n"
         f"{table}"
     )
 
 
-def _fit(name: str, shares: np.ndarray, curve: np.ndarray) -> Growth:
+def _fit(name: str, shares: np.ndarray, curve: np.ndarray) -> LearningCurve:
     """Straight line through log(1 - R²) against log(share), for R² (shares, 1 + b) of the samples and resamples."""
     unexplained = np.log(np.maximum(1 - curve, 1 - MOST_EXPLAINED))
     x = np.log(shares)
@@ -100,7 +101,7 @@ def _fit(name: str, shares: np.ndarray, curve: np.ndarray) -> Growth:
     at_one = unexplained.mean(axis=0) - slope * x.mean()
     with np.errstate(divide="ignore", over="ignore"):
         needed = np.where(slope < 0, np.exp((np.log(1 - AIM) - at_one) / slope), ENDLESS)
-    return Growth(
+    return LearningCurve(
         name,
         metric_of(curve[int(np.argmax(shares))], ""),
         metric_of(-slope, ""),
@@ -109,7 +110,7 @@ def _fit(name: str, shares: np.ndarray, curve: np.ndarray) -> Growth:
     )
 
 
-def _times(one: Growth) -> str:
+def _times(one: LearningCurve) -> str:
     """How many times as much data the aim takes, in two digits."""
     if one.now.value >= AIM:
         return "reached"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rhonet.core.predictions import Predictions
-from rhonet.evaluation.bootstrap import LEVEL, Metric, metric_of
+from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL, Metric, metric_of
 from rhonet.evaluation.metrics import averaged_properties, property_scores
 from rhonet.experiments.comparison import RESAMPLES, require_same_samples, with_interval
 from rhonet.experiments.studies import ALL, GROUPED, SINGLE_TASK, task_ways
@@ -117,8 +117,8 @@ def format_gains(gains: Sequence[Gain]) -> str:
         return "Not to be said: that takes the variant `all` and those that train fewer properties.\n"
     parts = [
         f"Gains are differences of R² (learned scale) or AUC on the same {gains[0].n} predictions, with "
-        f"{LEVEL:.0%} intervals from resampling groups in pairs; they are not widened for the number of properties. "
-        "Classes have no share in the mean.\n"
+        f"{CONFIDENCE_LEVEL:.0%} intervals from resampling groups in pairs; they are not widened for the number of "
+        "properties. Classes have no share in the mean.\n"
     ]
     for gain in gains:
         title = f"### `{gain.way}` over `{gain.over}`\n"

@@ -19,7 +19,7 @@ from ase.units import Bohr
 from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import FormatError
 from rhonet.formats.check import build_density, refuse_entry
-from rhonet.formats.companion_files import castep_electrons, find_neighbour
+from rhonet.formats.companion_files import castep_electrons, find_companion
 from rhonet.formats.parsing.numerals import parse_floats, shown
 from rhonet.formats.parsing.source import Source, open_source
 from rhonet.formats.parsing.text import TextScanner
@@ -161,7 +161,7 @@ def find_atoms(source: Source, lattice: np.ndarray) -> tuple[ase.Atoms | None, t
     warnings = []
     stem = Path(source.name).stem
     for name in (f"{stem}-out.cell", f"{stem}.cell"):
-        path = find_neighbour(source, name)
+        path = find_companion(source, name)
         if path is None:
             continue
         try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.formats.parsing.source import Source
-from rhonet.formats.units import Convention, check_amount
+from rhonet.formats.units import Convention, check_electron_count
 
 if TYPE_CHECKING:
     import ase
@@ -55,7 +55,7 @@ def build_density(
     Raises:
         FormatError: values that are not finite, no electrons at all, so much negative charge that it must be
             another field (potential, spin density, difference), or a number of electrons that the atoms cannot have
-            (`check_amount`).
+            (`check_electron_count`).
     """
     try:
         density = ChargeDensity(
@@ -86,7 +86,7 @@ def build_density(
     is_whole = abs(electrons - whole) <= max(WHOLE_ELECTRONS_TOLERANCE, 1e-4 * whole)
     amount = ()
     if atoms is not None:
-        amount = check_amount(
+        amount = check_electron_count(
             source,
             electrons=electrons,
             is_whole=is_whole,

@@ -45,7 +45,7 @@ def castep_electrons(source: Source) -> tuple[ElectronCount | None, tuple[str, .
     return _first_count(source, ((f"{Path(source.name).stem}.castep", _CASTEP),))
 
 
-def find_neighbour(source: Source, name: str) -> Path | None:
+def find_companion(source: Source, name: str) -> Path | None:
     """The file of that name beside the density, plain or packed, or None."""
     paths = (source.path.with_name(name + suffix) for suffix in ("", *PACKED_SUFFIXES))
     return next((path for path in paths if path.is_file() and path != source.path), None)
@@ -56,7 +56,7 @@ def _first_count(
 ) -> tuple[ElectronCount | None, tuple[str, ...]]:
     warnings = []
     for name, pattern in places:
-        path = find_neighbour(source, name)
+        path = find_companion(source, name)
         if path is None:
             continue
         try:

@@ -83,7 +83,7 @@ def is_plausible(electrons: float, atoms: ase.Atoms | None) -> bool:
     return atoms is None or len(atoms) <= whole <= atoms.numbers.sum()
 
 
-def check_amount(
+def check_electron_count(
     source: Source,
     *,
     electrons: float,

@@ -14,7 +14,7 @@ from keras import layers, ops
 from rhonet.models.layers import DROPOUT, TRUNK_WIDTHS
 
 # Shares of all points of the training cubes that lie below the thresholds of a channel.
-LEVELS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
+QUANTILE_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
 # Thresholds of a standardised channel lie at least this far apart: much of a magnetization is zero.
 LEAST_STEP = 1e-2
 # Deviations below this are not blown up: of channels, and of what is known of their distributions.
@@ -86,8 +86,8 @@ class ValueDistribution3D(keras.layers.Layer):
         super().__init__(**{**options, "dtype": "float32", "trainable": False})
 
     def build(self, input_shape: tuple) -> None:
-        shape = (len(LEVELS), input_shape[-1])
-        at = np.linspace(-2.0, 2.0, len(LEVELS), dtype=np.float32)
+        shape = (len(QUANTILE_LEVELS), input_shape[-1])
+        at = np.linspace(-2.0, 2.0, len(QUANTILE_LEVELS), dtype=np.float32)
         self.thresholds = self.add_weight(
             shape=shape,
             initializer=lambda shape, dtype: ops.convert_to_tensor(np.broadcast_to(at[:, None], shape), dtype),
@@ -99,7 +99,8 @@ class ValueDistribution3D(keras.layers.Layer):
         points = ops.reshape(cube, (-1, int(np.prod(cube.shape[1:4])), cube.shape[-1]))
         # One threshold at a time: all at once would hold the cube fourteen times.
         excess = ops.stack(
-            [ops.mean(ops.relu(points - self.thresholds[level]), axis=1) for level in range(len(LEVELS))], axis=1
+            [ops.mean(ops.relu(points - self.thresholds[level]), axis=1) for level in range(len(QUANTILE_LEVELS))],
+            axis=1,
         )
         shares = (excess[:, :-1] - excess[:, 1:]) / (self.thresholds[1:] - self.thresholds[:-1])
         extremes = ops.stack([ops.mean(points, axis=1), ops.max(points, axis=1), ops.min(points, axis=1)], axis=1)
@@ -111,11 +112,11 @@ class ValueDistribution3D(keras.layers.Layer):
 
     def fit(self, cubes: np.ndarray) -> None:
         """Takes the thresholds from cubes (N, n, n, n, C)."""
-        at = np.quantile(cubes.reshape(-1, cubes.shape[-1]), LEVELS, axis=0)
-        for level in range(1, len(LEVELS)):
+        at = np.quantile(cubes.reshape(-1, cubes.shape[-1]), QUANTILE_LEVELS, axis=0)
+        for level in range(1, len(QUANTILE_LEVELS)):
             at[level] = np.maximum(at[level], at[level - 1] + LEAST_STEP)
         self.thresholds.assign(at)
 
     @property
     def _n_numbers(self) -> int:
-        return 2 * len(LEVELS) - 1 + 3
+        return 2 * len(QUANTILE_LEVELS) - 1 + 3

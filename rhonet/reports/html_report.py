@@ -15,7 +15,8 @@ from rhonet.core.predictions import NOVEL, Predictions
 from rhonet.core.properties import Property
 from rhonet.core.text import counted
 from rhonet.data.splits import ALL
-from rhonet.evaluation.metrics import LEVEL, Evaluation
+from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL
+from rhonet.evaluation.metrics import Evaluation
 from rhonet.reports import html_markup as html
 from rhonet.reports.html_markup import Html
 from rhonet.reports.plots.errors import (
@@ -46,7 +47,7 @@ REPORT = "report.html"
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class ReportContent:
     """All that a report shows.
 
     model: name of what was evaluated. facts: what else is known about model, data and evaluation, by name.
@@ -75,7 +76,7 @@ class Findings:
         return {"model": self.evaluation, **others}
 
 
-def write_report(path: Path, findings: Findings) -> None:
+def write_report(path: Path, findings: ReportContent) -> None:
     """Writes the page; whole or not at all.
 
     Raises:
@@ -84,7 +85,7 @@ def write_report(path: Path, findings: Findings) -> None:
     write_text(path, report_page(findings))
 
 
-def report_page(findings: Findings) -> str:
+def report_page(findings: ReportContent) -> str:
     """The page; the same text for the same findings."""
     curves = {} if findings.calibration is None else _curves(findings, findings.calibration)
     sections = {
@@ -104,7 +105,7 @@ def report_page(findings: Findings) -> str:
     )
 
 
-def _summary(findings: Findings) -> str:
+def _summary(findings: ReportContent) -> str:
     """The evaluation in a few sentences."""
     evaluation = findings.evaluation
     key = "without_volume_like" if evaluation.averages["without_volume_like"].properties else "all"
@@ -119,12 +120,12 @@ def _summary(findings: Findings) -> str:
         sentences.append(f"AUC of classes: {', '.join(map(decimals, defined))}.")
     shares = [item.coverage.value for item in (*evaluation.intervals, *evaluation.sets) if item.n]
     if shares and findings.calibration is not None:
-        spread = f"{min(shares):.0%}" if min(shares) == max(shares) else f"{min(shares):.0%} to {max(shares):.0%}"
-        sentences.append(f"Intervals meant to hold {findings.calibration.level:.0%} of the labels hold {spread}.")
+        widths = f"{min(shares):.0%}" if min(shares) == max(shares) else f"{min(shares):.0%} to {max(shares):.0%}"
+        sentences.append(f"Intervals meant to hold {findings.calibration.level:.0%} of the labels hold {widths}.")
     return " ".join(sentences)
 
 
-def _facts(findings: Findings) -> list[Html]:
+def _facts(findings: ReportContent) -> list[Html]:
     split = findings.split
     scored = f"{split.title}, {counted(findings.evaluation.n, 'sample')}"
     if split.name == ALL:
@@ -135,7 +136,7 @@ def _facts(findings: Findings) -> list[Html]:
     return [html.terms({**findings.facts, "Scored": f"{scored} ({counts})", "Split by": by})]
 
 
-def _scores(findings: Findings) -> list[Html]:
+def _scores(findings: ReportContent) -> list[Html]:
     evaluations = findings.evaluations
     tables = [
         regression_table(findings.evaluation),
@@ -147,14 +148,14 @@ def _scores(findings: Findings) -> list[Html]:
     return [one for one in tables if one] + ([html.items(meanings)] if meanings else [])
 
 
-def _properties(findings: Findings) -> list[Html]:
+def _properties(findings: ReportContent) -> list[Html]:
     return [
         html.section(display_name(item.name), *_property(findings, item), anchor=f"property-{item.name}", level=3)
         for item in findings.predictions.properties
     ]
 
 
-def _property(findings: Findings, item: Property) -> list[Html]:
+def _property(findings: ReportContent, item: Property) -> list[Html]:
     """Scores, figures and worst cases of one property."""
     predictions, split = findings.predictions, findings.split.name
     labels, values = predictions.labels[item.name], predictions.values[item.name]
@@ -198,7 +199,7 @@ def _error_caption(item: Property) -> str:
     return "Signed errors (outer bins: all beyond), and the share of samples below an absolute error, with baselines."
 
 
-def _trust(findings: Findings, curves: Mapping[str, CoverageCurve]) -> list[Html]:
+def _trust(findings: ReportContent, curves: Mapping[str, CoverageCurve]) -> list[Html]:
     parts, figures = [], []
     if findings.evaluation.intervals or findings.evaluation.sets:
         widths = {item.target.name: _half_width(findings, item.target) for item in findings.evaluation.intervals}
@@ -243,7 +244,7 @@ def _novel_errors(novelty: np.ndarray, errors: np.ndarray) -> str:
     )
 
 
-def _learning(findings: Findings) -> list[Html]:
+def _learning(findings: ReportContent) -> list[Html]:
     histories = [epochs for epochs in findings.histories if epochs]
     if not histories:
         return [html.paragraph("The training's history does not lie beside the model.")]
@@ -268,13 +269,13 @@ def _learning(findings: Findings) -> list[Html]:
     return [html.gallery(*figures)]
 
 
-def _notes(findings: Findings, curves: Mapping[str, CoverageCurve]) -> list[str]:
+def _notes(findings: ReportContent, curves: Mapping[str, CoverageCurve]) -> list[str]:
     """How intervals of scores are made, and what is not available."""
     evaluation = findings.evaluation
     notes = []
     if evaluation.resamples:
         notes.append(
-            f"[{LEVEL:.0%}] intervals of scores: {evaluation.resamples} bootstrap resamples of the "
+            f"[{CONFIDENCE_LEVEL:.0%}] intervals of scores: {evaluation.resamples} bootstrap resamples of the "
             f"{evaluation.n_groups} groups of the split, the training fixed; they say nothing about another training "
             "or other crystals."
         )
@@ -289,15 +290,15 @@ def _notes(findings: Findings, curves: Mapping[str, CoverageCurve]) -> list[str]
     return notes + notes_on(evaluation)
 
 
-def _half_width(findings: Findings, item: Property) -> str:
+def _half_width(findings: ReportContent, item: Property) -> str:
     """What is added to the prediction for the median crystal: "±0.4 eV", "×÷1.3"; "" where it is not known."""
-    spread = None if findings.calibration is None else findings.calibration.spreads.get(item.name)
-    width = "" if spread is None else half_width_text(item, spread.half_width)
+    widths = None if findings.calibration is None else findings.calibration.widths.get(item.name)
+    width = "" if widths is None else half_width_text(item, widths.half_width)
     if not item.unit or not width.startswith("±"):
         return width
     number, per, volume = width.partition("/")
     return f"{number} {item.unit}{per}{volume}"
 
 
-def _curves(findings: Findings, calibration: Calibration) -> dict[str, CoverageCurve]:
+def _curves(findings: ReportContent, calibration: Calibration) -> dict[str, CoverageCurve]:
     return coverage_curves(calibration, findings.predictions, findings.volumes)

@@ -10,7 +10,7 @@ import numpy as np
 from rhonet.core.predictions import NOVEL, Predictions
 from rhonet.core.properties import Property
 from rhonet.core.text import counted
-from rhonet.evaluation.bootstrap import LEVEL, Metric
+from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL, Metric
 from rhonet.evaluation.metrics import (
     ClassMetrics,
     Evaluation,
@@ -30,10 +30,10 @@ from rhonet.reports.wording import (
     significant_with_interval,
     with_interval,
 )
-from rhonet.uncertainty.calibration import LEVEL as PREDICTION_LEVEL
+from rhonet.uncertainty.calibration import PREDICTION_LEVEL as PREDICTION_LEVEL
 from rhonet.uncertainty.calibration import learned_errors
 
-_INTERVAL = f"[{LEVEL:.0%}]"
+_INTERVAL = f"[{CONFIDENCE_LEVEL:.0%}]"
 _WORST = 5
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rhonet.core.files import write_text
 from rhonet.core.text import counted
 from rhonet.data.splits import ALL
-from rhonet.evaluation.bootstrap import LEVEL
+from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL
 from rhonet.evaluation.metrics import ClassMetrics, Evaluation, IntervalMetrics, NonZeroMetrics, RegressionMetrics
 from rhonet.reports.wording import (
     MEANINGS,
@@ -25,11 +25,11 @@ from rhonet.reports.wording import (
     significant,
     with_interval,
 )
-from rhonet.uncertainty.calibration import LEVEL as PREDICTION_LEVEL
+from rhonet.uncertainty.calibration import PREDICTION_LEVEL as PREDICTION_LEVEL
 
 WIDTH = 100
 _NAME_WIDTH = 30
-_INTERVAL = f"[{LEVEL:.0%}]"
+_INTERVAL = f"[{CONFIDENCE_LEVEL:.0%}]"
 _HEADINGS = 2
 _INDENTED = f"  {WHERE_NOT_ZERO}"
 

@@ -7,7 +7,7 @@ import math
 from rhonet.core.predictions import NOVEL
 from rhonet.core.properties import Property
 from rhonet.core.text import counted
-from rhonet.evaluation.bootstrap import LEVEL, Metric
+from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL, Metric
 from rhonet.evaluation.metrics import (
     FEWEST_GROUPS,
     Average,
@@ -70,7 +70,9 @@ def notes_on(evaluation: Evaluation) -> list[str]:
             counts = (f"{name} {count}" for name, count in zip(item.target.class_names, item.counts, strict=True))
             lines.append(f"classes of {item.target.name}: {', '.join(counts)}")
     if evaluation.intervals or evaluation.sets or evaluation.novel is not None:
-        lines.append(f"[{LEVEL:.0%}] of a share of the samples: Wilson's interval of as many as there are groups")
+        lines.append(
+            f"[{CONFIDENCE_LEVEL:.0%}] of a share of the samples: Wilson's interval of as many as there are groups"
+        )
     if evaluation.novel is not None:
         lines.append(f"novelty above {NOVEL:g}: {with_interval(evaluation.novel)} of the samples")
     return lines

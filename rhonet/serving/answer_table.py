@@ -22,7 +22,7 @@ from rhonet.uncertainty.prediction_sets import prediction_sets
 
 
 @dataclass(frozen=True)
-class Row:
+class FileAnswer:
     """Answer for one file, or the reason why there is none."""
 
     file: str
@@ -34,7 +34,7 @@ class Row:
     total_moment: float | None = None
 
 
-def format_rows(rows: Sequence[Row], card: Card) -> str:
+def format_rows(rows: Sequence[FileAnswer], card: Card) -> str:
     """Aligned table: a line per file that could be read and, where the model says so, one of how far off it may be."""
     done = [(row, row.answer) for row in rows if row.answer is not None]
     if not done:
@@ -66,7 +66,7 @@ def format_rows(rows: Sequence[Row], card: Card) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def csv_rows(rows: Sequence[Row], card: Card) -> str:
+def csv_rows(rows: Sequence[FileAnswer], card: Card) -> str:
     """CSV with a column `property [unit]` each (a class each), ends of its interval, novelty, warnings and error.
 
     `property_set` names the classes of the prediction set, most probable first. Full precision.
@@ -94,7 +94,7 @@ def csv_rows(rows: Sequence[Row], card: Card) -> str:
     return text.getvalue()
 
 
-def json_rows(rows: Sequence[Row], card: Card) -> str:
+def json_rows(rows: Sequence[FileAnswer], card: Card) -> str:
     """JSON: units and the mean absolute errors on test crystals once, then one object per file."""
     answers = []
     for row in rows:
@@ -146,7 +146,7 @@ def _margins(answer: Answer, card: Card) -> list[str]:
     return cells
 
 
-def _bounded(rows: Sequence[Row], properties: Sequence[Property]) -> list[Property]:
+def _bounded(rows: Sequence[FileAnswer], properties: Sequence[Property]) -> list[Property]:
     """Properties for which some answer has an interval."""
     named = {name for row in rows if row.answer is not None for name in row.answer.lower}
     return [item for item in properties if item.name in named]
@@ -179,7 +179,7 @@ def _columns(item: Property) -> list[str]:
 def _set_width(card: Card, item: Property) -> float:
     """What the probability of a class in the prediction set may miss to 1; infinite where nobody knows."""
     calibration = card.calibration
-    return math.inf if calibration is None else calibration.spreads[item.name].half_width
+    return math.inf if calibration is None else calibration.widths[item.name].half_width
 
 
 def _set(answer: Answer, card: Card, item: Property) -> list[str]:

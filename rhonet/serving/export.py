@@ -92,7 +92,7 @@ def model_of_run(run: Run) -> DensityModel:
     """
     from rhonet.core.standardize import Standardizer
     from rhonet.serving.exported_model import DensityModel, ServedMember
-    from rhonet.uncertainty.training_peaks import Surroundings
+    from rhonet.uncertainty.training_peaks import TrainingPeaks
 
     config = run.config()
     calibration = run.calibration()
@@ -103,7 +103,7 @@ def model_of_run(run: Run) -> DensityModel:
         ServedMember(
             network_of_run(member.run),
             Standardizer.from_dict(member.run.record()["standardizer"]),
-            Surroundings.load(member.run.surroundings_file) if gives_novelty else None,
+            TrainingPeaks.load(member.run.training_peaks_file) if gives_novelty else None,
         )
         for member in members_of(run, config)
     ]

@@ -18,12 +18,12 @@ from rhonet.core.standardize import Standardizer, least_standardized
 from rhonet.models.network import Network
 from rhonet.serving.answer import Answer, answer_of, inputs_of
 from rhonet.serving.model_card import CARD, SAVED_MODEL, read_card
-from rhonet.training.inference import answers
+from rhonet.training.inference import standardized_outputs
 from rhonet.uncertainty.calibration import Calibration
-from rhonet.uncertainty.density_peaks import find_sites
+from rhonet.uncertainty.density_peaks import find_peaks
 from rhonet.uncertainty.difficulty import SURE
 from rhonet.uncertainty.novelty import distance, novelty
-from rhonet.uncertainty.training_peaks import Surroundings
+from rhonet.uncertainty.training_peaks import TrainingPeaks
 from rhonet.views import render
 
 ENDS = {"lower": -1.0, "upper": 1.0}
@@ -41,12 +41,12 @@ class ServedMember:
     """One network of a model, with the crystals it was trained on.
 
     standardizer: of its own training split; only the scales may differ between members.
-    surroundings: None where the model gives no novelty.
+    training_peaks: None where the model gives no novelty.
     """
 
     network: Network
     standardizer: Standardizer
-    surroundings: Surroundings | None
+    training_peaks: TrainingPeaks | None
 
 
 class DensityModel(tf.Module):
@@ -129,13 +129,15 @@ class DensityModel(tf.Module):
         assert self._calibration is not None
         scale = self._calibration.distance_scale
         assert scale is not None
-        sites = find_sites(waves)
-        found = [distance(member.surroundings, sites) for member in self._members if member.surroundings is not None]
+        peaks = find_peaks(waves)
+        found = [
+            distance(member.training_peaks, peaks) for member in self._members if member.training_peaks is not None
+        ]
         return {**seen, NOVELTY: novelty(found, scale)[None]}
 
     def _answer(self, cubes: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
         """The networks averaged over the views of each density, in physical units."""
-        found = [answers(member.network, cubes, lattice) for member in self._members]
+        found = [standardized_outputs(member.network, cubes, lattice) for member in self._members]
         # On the learned scale, which members share although each has standardised it by its own training split.
         (mean, deviation), *_ = self._scales
         learned = [one * std + at for one, (at, std) in zip(found, self._scales, strict=True)]
@@ -208,7 +210,7 @@ def _bounded(standardizer: Standardizer, calibration: Calibration) -> tuple[str,
     return tuple(
         item.name
         for item in standardizer.properties
-        if not item.is_class and math.isfinite(calibration.spreads[item.name].half_width)
+        if not item.is_class and math.isfinite(calibration.widths[item.name].half_width)
     )
 
 
@@ -218,7 +220,7 @@ def _half_widths(standardizer: Standardizer, calibration: Calibration | None) ->
         return np.zeros(sum(item.size for item in standardizer.properties), np.float32)
     bounded = _bounded(standardizer, calibration)
     widths = [
-        [calibration.spreads[item.name].half_width / scale.std if item.name in bounded else 0.0] * item.size
+        [calibration.widths[item.name].half_width / scale.std if item.name in bounded else 0.0] * item.size
         for item, scale in zip(standardizer.properties, standardizer.scales, strict=True)
     ]
     return np.concatenate(widths).astype(np.float32)

@@ -51,7 +51,7 @@ def _forward(model: keras.Model, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
     return model(inputs, training=False)
 
 
-def answers(network: Network, cubes: tf.Tensor, lattices: tf.Tensor) -> tf.Tensor:
+def standardized_outputs(network: Network, cubes: tf.Tensor, lattices: tf.Tensor) -> tf.Tensor:
     """Standardized outputs (B, Z) of a network, averaged over the views of each density.
 
     Args:
@@ -68,11 +68,13 @@ def answers(network: Network, cubes: tf.Tensor, lattices: tf.Tensor) -> tf.Tenso
     return tf.reduce_mean(tf.reshape(found, (-1, views, found.shape[-1])), axis=1)
 
 
-def answers_of_records(network: Network, builder: Any, rows: np.ndarray, view: ViewConfig) -> np.ndarray:
+def standardized_outputs_of_records(network: Network, builder: Any, rows: np.ndarray, view: ViewConfig) -> np.ndarray:
     """Standardized outputs (n, Z) for stored records, in the order of `rows` (ascending)."""
 
     def answer_one(_: tf.Tensor, waves: render.Spectrum) -> tf.Tensor:
-        return answers(network, render.render_fixed(waves, view)[None], tf.cast(waves.lattice[None], tf.float32))[0]
+        return standardized_outputs(
+            network, render.render_fixed(waves, view)[None], tf.cast(waves.lattice[None], tf.float32)
+        )[0]
 
     found = spectra(builder, rows, view).map(answer_one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return np.stack(list(found.as_numpy_iterator()))

@@ -51,8 +51,8 @@ class Run:
         return self.path / "records.csv"
 
     @property
-    def surroundings_file(self) -> Path:
-        return self.path / "surroundings.npz"
+    def training_peaks_file(self) -> Path:
+        return self.path / "training_peaks.npz"
 
     @property
     def checkpoint(self) -> Path:

@@ -22,20 +22,20 @@ from rhonet.core.properties import Property
 from rhonet.core.standardize import learned_scale
 from rhonet.uncertainty.difficulty import Difficulty, answer_columns, fit_difficulty
 
-LEVEL = 0.9
+PREDICTION_LEVEL = 0.9
 # Where calibration curves have their points.
-LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+CURVE_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 NOVEL_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class Spread:
+class ConformalWidths:
     """Errors of one property on its n calibration crystals.
 
     half_width: of the interval of the median crystal, on the learned scale of a regression property; for a class, what
         its probability may miss to 1 and the class still belongs to the set. Infinite where n is too small for the
         level.
-    half_widths: the same at each of `LEVELS`; () where nobody kept them.
+    half_widths: the same at each of `CURVE_LEVELS`; () where nobody kept them.
     """
 
     n: int
@@ -48,15 +48,15 @@ class Spread:
         if math.isfinite(self.half_width):
             kept["half_width"] = self.half_width
         if self.half_widths:
-            pairs = zip(LEVELS, self.half_widths, strict=True)
+            pairs = zip(CURVE_LEVELS, self.half_widths, strict=True)
             kept["half_widths"] = {f"{level:g}": width for level, width in pairs if math.isfinite(width)}
         return kept
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Spread:
+    def from_dict(cls, values: dict[str, Any]) -> ConformalWidths:
         """Spread from what `to_dict` gave."""
         kept = values.get("half_widths")
-        widths = () if kept is None else tuple(kept.get(f"{level:g}", math.inf) for level in LEVELS)
+        widths = () if kept is None else tuple(kept.get(f"{level:g}", math.inf) for level in CURVE_LEVELS)
         return cls(values["n"], values.get("half_width", math.inf), widths)
 
 
@@ -71,23 +71,23 @@ class Calibration:
     """
 
     level: float
-    spreads: dict[str, Spread]
+    widths: dict[str, ConformalWidths]
     distance_scale: float | None
     n: int
     difficulty: Difficulty = field(default_factory=Difficulty)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values without infinities; `from_dict` reads them back."""
-        spreads = {name: spread.to_dict() for name, spread in self.spreads.items()}
-        kept = {"level": self.level, "spreads": spreads, "distance_scale": self.distance_scale, "n": self.n}
+        widths = {name: item.to_dict() for name, item in self.widths.items()}
+        kept = {"level": self.level, "spreads": widths, "distance_scale": self.distance_scale, "n": self.n}
         return kept | ({"difficulty": self.difficulty.to_dict()} if self.difficulty.terms else {})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
         """Calibration from what `to_dict` gave."""
-        spreads = {name: Spread.from_dict(item) for name, item in values["spreads"].items()}
+        widths = {name: ConformalWidths.from_dict(item) for name, item in values["spreads"].items()}
         difficulty = Difficulty.from_dict(values["difficulty"]) if "difficulty" in values else Difficulty()
-        return cls(values["level"], spreads, values.get("distance_scale"), values["n"], difficulty)
+        return cls(values["level"], widths, values.get("distance_scale"), values["n"], difficulty)
 
 
 def fit_calibration(predictions: Predictions, volumes: np.ndarray, distances: np.ndarray) -> Calibration:
@@ -98,23 +98,25 @@ def fit_calibration(predictions: Predictions, volumes: np.ndarray, distances: np
         volumes: (n,) cell volumes, Å³.
         distances: (n,) to the training crystals (`rhonet.uncertainty.novelty`).
     """
-    spreads, difficulty = fit_spreads(predictions, volumes)
+    widths, difficulty = fit_conformal_widths(predictions, volumes)
     scale = conformal_quantile(distances, 1 - NOVEL_SHARE)
-    return Calibration(LEVEL, spreads, scale if math.isfinite(scale) else None, len(distances), difficulty)
+    return Calibration(PREDICTION_LEVEL, widths, scale if math.isfinite(scale) else None, len(distances), difficulty)
 
 
-def fit_spreads(predictions: Predictions, volumes: np.ndarray) -> tuple[dict[str, Spread], Difficulty]:
+def fit_conformal_widths(
+    predictions: Predictions, volumes: np.ndarray
+) -> tuple[dict[str, ConformalWidths], Difficulty]:
     """Spread of each property and how hard crystals are, from crystals that the network has not trained on."""
     errors = {item.name: learned_errors(item, predictions, volumes) for item in predictions.properties}
     judged = {item.name: errors[item.name] for item in predictions.properties if not item.is_class}
     difficulty, own = fit_difficulty(answer_columns(predictions, volumes), judged, predictions.units)
-    spreads = {}
+    widths = {}
     for name, values in errors.items():
         ratios = values / own.get(name, 1.0)
         ratios = ratios[~np.isnan(ratios)]
-        widths = tuple(conformal_quantile(ratios, level) for level in LEVELS)
-        spreads[name] = Spread(len(ratios), conformal_quantile(ratios, LEVEL), widths)
-    return spreads, difficulty
+        curve = tuple(conformal_quantile(ratios, level) for level in CURVE_LEVELS)
+        widths[name] = ConformalWidths(len(ratios), conformal_quantile(ratios, PREDICTION_LEVEL), curve)
+    return widths, difficulty
 
 
 def calibration_errors(item: Property, labels: np.ndarray, values: np.ndarray, volumes: np.ndarray) -> np.ndarray:

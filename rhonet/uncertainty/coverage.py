@@ -14,7 +14,7 @@ from rhonet.uncertainty.calibration import Calibration, half_widths, learned_err
 
 @dataclass(frozen=True)
 class CoverageCurve:
-    """Share of the labelled samples of one property within its interval, or in its set of classes, at each of `LEVELS`.
+    """Share of one property's labelled samples within their intervals, or sets of classes, at each of `CURVE_LEVELS`.
 
     NaN where the half width is infinite. n: groups of the samples; n_calibration: samples that the half widths come
     from, counted as groups, too, if they have as many relatives.
@@ -36,19 +36,19 @@ def coverage_curves(
     """
     curves = {}
     for item in predictions.properties:
-        spread = calibration.spreads.get(item.name)
+        widths = calibration.widths.get(item.name)
         errors = learned_errors(item, predictions, volumes)
         n_groups = len(np.unique(predictions.units[~np.isnan(errors)]))
-        if spread is not None and spread.half_width > 0 and item.name in predictions.upper:
+        if widths is not None and widths.half_width > 0 and item.name in predictions.upper:
             # As many times wider or narrower at all levels.
             own = half_widths(item, predictions.values[item.name], predictions.upper[item.name])
-            errors = errors * spread.half_width / (own if item.intensive else own / volumes)
+            errors = errors * widths.half_width / (own if item.intensive else own / volumes)
         errors = errors[~np.isnan(errors)]
-        if spread is not None and spread.half_widths and len(errors):
+        if widths is not None and widths.half_widths and len(errors):
             shares = [
-                float((errors <= width).mean()) if math.isfinite(width) else math.nan for width in spread.half_widths
+                float((errors <= width).mean()) if math.isfinite(width) else math.nan for width in widths.half_widths
             ]
-            n_calibration = max(1, round(spread.n * n_groups / len(errors)))
+            n_calibration = max(1, round(widths.n * n_groups / len(errors)))
             curves[item.name] = CoverageCurve(n_groups, n_calibration, tuple(shares))
     return curves
 

@@ -1,4 +1,4 @@
-"""Sites of a density: its maxima, each with a fingerprint of what surrounds it.
+"""Peaks of a density: its maxima, each with a fingerprint of what surrounds it.
 
 Around an atom the density hardly knows the neighbours: oxygen has nearly the same peak in every oxide, as long as
 the same pseudopotential made it, and nearly no other element has. So a peak like none of those trained on gives away
@@ -28,14 +28,14 @@ REACH = 2
 # ripples of up to 3e-6; the flattest maximum of the bundled crystals rises by 8e-4.
 LEAST_RISE = 1e-5
 # Of a larger cell the strongest count.
-MOST_SITES = 128
-# Symmetry repeats sites; those that differ by less (2 % of a density) are one.
+MOST_PEAKS = 128
+# Symmetry repeats peaks; those that differ by less (2 % of a density) are one.
 SAME = 0.02
 
 
 @as_written
-def find_sites(waves: Spectrum) -> tf.Tensor:
-    """Fingerprints of the distinct maxima of a density, strongest first, (sites, widths), at least one.
+def find_peaks(waves: Spectrum) -> tf.Tensor:
+    """Fingerprints of the distinct maxima of a density, strongest first, (peaks, widths), at least one.
 
     A fingerprint holds asinh(ρ/ρ0) at the maximum, with ρ smoothed by Gaussians of `WIDTHS`. Both do not depend on
     origin, orientation or choice of the cell. No gradient flows through them: which places are maxima does not
@@ -64,25 +64,25 @@ def _blur(g_squared: tf.Tensor, width: float) -> tf.Tensor:
 
 
 def _values_at(places: tf.Tensor, waves: tf.Tensor, axes: list[tf.Tensor]) -> tf.Tensor:
-    """Fields at fractional places (sites, 3), float64: (sites, fields).
+    """Fields at fractional places (peaks, 3), float64: (peaks, fields).
 
     Args:
         waves: (fields, 2, P, Q, R).
         axes: their Miller indices along each axis, (P,), (Q,) and (R,).
     """
-    fields, sites = tf.shape(waves)[0], tf.shape(places)[0]
+    fields, peaks = tf.shape(waves)[0], tf.shape(places)[0]
     x, y, z = (tf.cast(axis, tf.float64) for axis in axes)
     cos, sin = phases(places[:, 2] * z[:, None])
     rotation = tf.concat([tf.concat([cos, sin], axis=1), tf.concat([-sin, cos], axis=1)], axis=0)
     rows = tf.reshape(tf.transpose(waves, (0, 2, 3, 1, 4)), (-1, 2 * tf.size(z)))
-    columns = tf.reshape(tf.matmul(rows, rotation), (fields, -1, 2, sites))
+    columns = tf.reshape(tf.matmul(rows, rotation), (fields, -1, 2, peaks))
     cos, sin = phases(x[:, None, None] * places[:, 0] + y[:, None] * places[:, 1])
-    cos, sin = (tf.reshape(part, (-1, sites)) for part in (cos, sin))
+    cos, sin = (tf.reshape(part, (-1, peaks)) for part in (cos, sin))
     return tf.transpose(tf.reduce_sum(columns[:, :, 0] * cos - columns[:, :, 1] * sin, axis=1))
 
 
 def _maxima(waves: tf.Tensor, axes: list[tf.Tensor], lattice: tf.Tensor) -> tf.Tensor:
-    """Places of the maxima of the field of plane waves (2, P, Q, R), (sites, 3) fractional float64, strongest first.
+    """Places of the maxima of the field of plane waves (2, P, Q, R), (peaks, 3) fractional float64, strongest first.
 
     Each is refined by the parabola through its neighbours along every axis: on the grid alone a sharp peak would seem
     lower the farther it lies from a point.
@@ -97,7 +97,7 @@ def _maxima(waves: tf.Tensor, axes: list[tf.Tensor], lattice: tf.Tensor) -> tf.T
     found = tf.cast(tf.where(tf.equal(field, highest)), tf.int32)
     found = tf.boolean_mask(found, _rises(field, found, points))
     heights = tf.gather_nd(field, found)
-    heights, strongest = tf.math.top_k(heights, tf.minimum(tf.size(heights), MOST_SITES))
+    heights, strongest = tf.math.top_k(heights, tf.minimum(tf.size(heights), MOST_PEAKS))
     found = tf.gather(found, strongest)
     steps = []
     for after, before in _along_axes(field, found, points, 1):
@@ -107,7 +107,7 @@ def _maxima(waves: tf.Tensor, axes: list[tf.Tensor], lattice: tf.Tensor) -> tf.T
 
 
 def _rises(field: tf.Tensor, found: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
-    """Which of the points found, (sites, 3), are no rounding of the field (nx, ny, nz); its largest value never is."""
+    """Which of the points found, (peaks, 3), are no rounding of the field (nx, ny, nz); its largest value never is."""
     heights = tf.gather_nd(field, found)
     around = tf.stack([value for pair in _along_axes(field, found, points, REACH) for value in pair])
     rise = heights - tf.reduce_min(around, axis=0)
@@ -118,7 +118,7 @@ def _rises(field: tf.Tensor, found: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
 def _along_axes(
     field: tf.Tensor, found: tf.Tensor, points: tf.Tensor, distance: int
 ) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Values of a periodic field so many points after and before the points found, (sites,) each, per axis."""
+    """Values of a periodic field so many points after and before the points found, (peaks,) each, per axis."""
     return [
         (
             tf.gather_nd(field, tf.math.floormod(found + distance * step, points)),
@@ -128,8 +128,8 @@ def _along_axes(
     ]
 
 
-def _distinct(sites: tf.Tensor) -> tf.Tensor:
+def _distinct(peaks: tf.Tensor) -> tf.Tensor:
     """Those unlike all before them."""
-    apart = tf.reduce_max(tf.abs(sites[:, None] - sites[None]), axis=-1)
-    is_earlier = tf.range(tf.shape(sites)[0])[None] < tf.range(tf.shape(sites)[0])[:, None]
-    return tf.boolean_mask(sites, ~tf.reduce_any(is_earlier & (apart < SAME), axis=1))
+    apart = tf.reduce_max(tf.abs(peaks[:, None] - peaks[None]), axis=-1)
+    is_earlier = tf.range(tf.shape(peaks)[0])[None] < tf.range(tf.shape(peaks)[0])[:, None]
+    return tf.boolean_mask(peaks, ~tf.reduce_any(is_earlier & (apart < SAME), axis=1))

@@ -9,36 +9,36 @@ import numpy as np
 import tensorflow as tf
 
 from rhonet.core.config import ViewConfig
-from rhonet.uncertainty.density_peaks import find_sites
-from rhonet.uncertainty.training_peaks import WIDTHS, Surroundings
+from rhonet.uncertainty.density_peaks import find_peaks
+from rhonet.uncertainty.training_peaks import WIDTHS, TrainingPeaks
 from rhonet.views import render
 from rhonet.views.pipeline import spectra
 
 
-def sites_of_records(builder: Any, rows: np.ndarray, view: ViewConfig) -> list[np.ndarray]:
-    """Sites (sites, S) of every stored record, in the order of `rows` (ascending)."""
+def peaks_of_records(builder: Any, rows: np.ndarray, view: ViewConfig) -> list[np.ndarray]:
+    """Peaks (peaks, S) of every stored record, in the order of `rows` (ascending)."""
 
-    def sites_of(_: tf.Tensor, waves: render.Spectrum) -> tf.Tensor:
-        return find_sites(waves)
+    def peaks_of(_: tf.Tensor, waves: render.Spectrum) -> tf.Tensor:
+        return find_peaks(waves)
 
-    found = spectra(builder, rows, view).map(sites_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    found = spectra(builder, rows, view).map(peaks_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return list(found.as_numpy_iterator())
 
 
-def distance(surroundings: Surroundings, sites: tf.Tensor) -> tf.Tensor:
-    """How far the sites (sites, S) of one density are from those of the training crystals, a scalar.
+def distance(training_peaks: TrainingPeaks, peaks: tf.Tensor) -> tf.Tensor:
+    """How far the peaks (peaks, S) of one density are from those of the training crystals, a scalar.
 
-    Each site's distance d to the nearest one counts as log(1 + d), so that one monstrous site is not all that counts;
-    the mean over the sites and the largest are then averaged: either many sites are a little strange or one is very.
+    Each peak's distance d to the nearest one counts as log(1 + d), so that one monstrous peak is not all that counts;
+    the mean over the peaks and the largest are then averaged: either many peaks are a little strange or one is very.
     """
-    whitening, points = (tf.constant(array, tf.float32) for array in (surroundings.whitening, surroundings.points))
-    return _distance(whitening, points, sites)
+    whitening, points = (tf.constant(array, tf.float32) for array in (training_peaks.whitening, training_peaks.points))
+    return _distance(whitening, points, peaks)
 
 
-def distances_of(surroundings: Surroundings, sites: Sequence[np.ndarray]) -> np.ndarray:
+def distances_of(training_peaks: TrainingPeaks, peaks: Sequence[np.ndarray]) -> np.ndarray:
     """Distances (n,) of n densities."""
-    whitening, points = (tf.constant(array, tf.float32) for array in (surroundings.whitening, surroundings.points))
-    return np.array([_distance_in_graph(whitening, points, tf.constant(one, tf.float32)).numpy() for one in sites])
+    whitening, points = (tf.constant(array, tf.float32) for array in (training_peaks.whitening, training_peaks.points))
+    return np.array([_distance_in_graph(whitening, points, tf.constant(one, tf.float32)).numpy() for one in peaks])
 
 
 def novelty(found: Sequence[tf.Tensor], scale: float) -> tf.Tensor:
@@ -46,8 +46,8 @@ def novelty(found: Sequence[tf.Tensor], scale: float) -> tf.Tensor:
     return tf.reduce_mean(tf.stack(found)) / scale
 
 
-def _distance(whitening: tf.Tensor, points: tf.Tensor, sites: tf.Tensor) -> tf.Tensor:
-    places = tf.matmul(sites, whitening)
+def _distance(whitening: tf.Tensor, points: tf.Tensor, peaks: tf.Tensor) -> tf.Tensor:
+    places = tf.matmul(peaks, whitening)
     squares = [(places[:, axis, None] - points[:, axis]) ** 2 for axis in range(len(WIDTHS))]
     nearest = tf.sqrt(tf.reduce_min(tf.add_n(squares), axis=1))
     strangeness = tf.math.log(1 + nearest)

@@ -26,10 +26,10 @@ def prediction_sets(item: Property, values: np.ndarray, half_width: float) -> np
 
 def with_sets(predictions: Predictions, calibration: Calibration | None) -> Predictions:
     """The predictions with prediction sets of the class properties, where the calibration gives some."""
-    spreads = {} if calibration is None else calibration.spreads
+    widths = {} if calibration is None else calibration.widths
     sets = {
-        item.name: prediction_sets(item, predictions.values[item.name], spreads[item.name].half_width)
+        item.name: prediction_sets(item, predictions.values[item.name], widths[item.name].half_width)
         for item in predictions.properties
-        if item.is_class and item.name in spreads and math.isfinite(spreads[item.name].half_width)
+        if item.is_class and item.name in widths and math.isfinite(widths[item.name].half_width)
     }
     return replace(predictions, sets=sets)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from scipy.spatial import KDTree
 
-# Gaussians that smooth the density for a site's fingerprint, Å: from as sharp as a view sees it to half a bond.
+# Gaussians that smooth the density for a peak's fingerprint, Å: from as sharp as a view sees it to half a bond.
 WIDTHS = (0.0, 0.15, 0.35, 0.6)
 # Neighbours among which one of another crystal is looked for.
 NEIGHBOURS = 16
-# Of the sites, those near enough to another crystal's to be its relatives; the others have none.
+# Of the peaks, those near enough to another crystal's to be its relatives; the others have none.
 WITH_RELATIVES = 0.8
 # No direction counts more than so many times another, however exact the training crystals seem in it.
 MOST_UNEVEN = 10.0
@@ -23,24 +23,24 @@ LEAST_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Surroundings:
-    """The sites of all training crystals, in a space where sites of the same kind are about one apart.
+class TrainingPeaks:
+    """The peaks of all training crystals, in a space where peaks of the same kind are about one apart.
 
-    whitening: (S, S) from fingerprints (`rhonet.uncertainty.density_peaks`) to that space. points: (n, S) sites there.
+    whitening: (S, S) from fingerprints (`rhonet.uncertainty.density_peaks`) to that space. points: (n, S) peaks there.
     """
 
     whitening: np.ndarray
     points: np.ndarray
 
     @classmethod
-    def fit(cls, sites: Sequence[np.ndarray]) -> Surroundings:
-        """Space of the sites of the training crystals, (sites, S) each.
+    def fit(cls, peaks: Sequence[np.ndarray]) -> TrainingPeaks:
+        """Space of the peaks of the training crystals, (peaks, S) each.
 
-        The differences between sites and the nearest ones of other crystals are made white: a direction counts the
-        more, the less sites of one kind differ in it.
+        The differences between peaks and the nearest ones of other crystals are made white: a direction counts the
+        more, the less peaks of one kind differ in it.
         """
-        fingerprints = np.concatenate(sites).astype(np.float64)
-        crystal = np.repeat(np.arange(len(sites)), [len(one) for one in sites])
+        fingerprints = np.concatenate(peaks).astype(np.float64)
+        crystal = np.repeat(np.arange(len(peaks)), [len(one) for one in peaks])
         differences = _differences(fingerprints, crystal)
         variance, directions = np.linalg.eigh(differences.T @ differences / max(len(differences), 1))
         least = max(variance[-1] / MOST_UNEVEN**2, LEAST_VARIANCE)
@@ -58,14 +58,14 @@ class Surroundings:
         os.replace(partial, path)
 
     @classmethod
-    def load(cls, path: Path) -> Surroundings:
+    def load(cls, path: Path) -> TrainingPeaks:
         """What `save` wrote."""
         with np.load(path, allow_pickle=False) as stored:
             return cls(stored["whitening"], stored["points"])
 
 
 def _differences(fingerprints: np.ndarray, crystal: np.ndarray) -> np.ndarray:
-    """What separates sites from their nearest relatives in other crystals, (m, S)."""
+    """What separates peaks from their nearest relatives in other crystals, (m, S)."""
     ranks = np.arange(1, min(NEIGHBOURS, len(fingerprints)) + 1)
     tree: Any = KDTree(fingerprints)  # typed as if it answered one question at a time
     distances, neighbours = tree.query(fingerprints, k=ranks)

@@ -98,7 +98,7 @@ def test_a_duplicate_across_splits_is_the_first_of_the_pairs():
     assert (first.split, first.id, first.train_id) == ("test", "k", "d")
     assert first.distance < 1e-5
     assert len(found.pairs) == 4
-    assert {spread.name: spread.duplicates for spread in found.spreads}["test to train"] == 1
+    assert {spread.name: spread.duplicates for spread in found.distances}["test to train"] == 1
     assert "| test | k | d |" in format_audit(found)
     assert json.loads(json.dumps(found.to_dict()))["pairs"][0]["id"] == "k"
 
@@ -106,7 +106,7 @@ def test_a_duplicate_across_splits_is_the_first_of_the_pairs():
 def test_one_is_the_root_mean_square_distance_of_training_records():
     descriptors = np.random.default_rng(0).normal(size=(40, 62)) * np.geomspace(1, 1e3, 62)
     found = audit(np.concatenate([descriptors, descriptors]), "t" * 40 + "e" * 40, groups="a" * 80)
-    largest = {spread.name: spread for spread in found.spreads}["train to train"].quantiles[-1]
+    largest = {spread.name: spread for spread in found.distances}["train to train"].quantiles[-1]
     assert 0.2 < largest < 1.5
     # Every test record is a copy of a training record: nothing is between them.
     assert max(pair.distance for pair in found.pairs) == 0
@@ -115,7 +115,7 @@ def test_one_is_the_root_mean_square_distance_of_training_records():
 def test_relatives_within_a_group_do_not_count_for_the_yardstick_of_other_groups():
     descriptors = np.random.default_rng(0).normal(size=(6, 62))
     descriptors[1] = descriptors[0] + 1e-6
-    spreads = {spread.name: spread for spread in audit(descriptors, "ttttee", groups="aabcde").spreads}
+    spreads = {spread.name: spread for spread in audit(descriptors, "ttttee", groups="aabcde").distances}
     assert spreads["train to train"].quantiles[0] < 1e-5
     assert spreads["train to train, other groups"].quantiles[0] > 0.1
 
@@ -123,7 +123,7 @@ def test_relatives_within_a_group_do_not_count_for_the_yardstick_of_other_groups
 def test_an_empty_split_and_a_lonely_group_leave_a_gap_in_the_table():
     descriptors = np.random.default_rng(0).normal(size=(4, 62))
     found = audit(descriptors, "ttte", groups="aaab")
-    spreads = {spread.name: spread for spread in found.spreads}
+    spreads = {spread.name: spread for spread in found.distances}
     assert spreads["validation to train"].n == spreads["train to train, other groups"].n == 0
     assert "| validation to train | 0 |  |" in format_audit(found)
 
@@ -136,7 +136,7 @@ def test_too_few_training_records_are_refused():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 def test_audit_of_a_built_data_set_covers_all_records(builder, index):
     found = read_audit(builder, index)
-    sizes = {spread.name: spread.n for spread in found.spreads}
+    sizes = {spread.name: spread.n for spread in found.distances}
     for split in ("validation", "test"):
         assert sizes[f"{split} to train"] == len(index.rows(split))
     assert sizes["train to train"] == len(index.rows("train"))

@@ -13,7 +13,7 @@ from rhonet.core.config import Config
 from rhonet.core.errors import ConfigError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
-from rhonet.experiments.learning_curve import MEAN, format_growth, measure_growth
+from rhonet.experiments.learning_curve import MEAN, fit_learning_curves, format_learning_curves
 from rhonet.experiments.trials import Result, Trial
 
 GAP, WIDTH, METAL = Property("gap", unit="eV"), Property("width", unit="eV"), Property("metal", kind="binary")
@@ -43,7 +43,7 @@ def curve(exponents: dict[str, float], *, unexplained: float = 0.3, shares=(1.0,
 
 
 def test_power_law_is_found_and_read_on():
-    mean, gap, width = measure_growth(curve({"gap": 0.5, "width": 0.5}))
+    mean, gap, width = fit_learning_curves(curve({"gap": 0.5, "width": 0.5}))
     assert [one.name for one in (mean, gap, width)] == [MEAN, "gap", "width"]
     for one in (mean, gap, width):
         assert one.now.value == pytest.approx(0.7, abs=0.02)
@@ -56,19 +56,19 @@ def test_power_law_is_found_and_read_on():
 
 def test_order_of_the_shares_does_not_matter():
     there, back = (curve({"gap": 0.4}, shares=shares) for shares in ((1.0, 0.5, 0.1), (0.1, 0.5, 1.0)))
-    assert format_growth(measure_growth(there)) == format_growth(measure_growth(back))
+    assert format_learning_curves(fit_learning_curves(there)) == format_learning_curves(fit_learning_curves(back))
 
 
 def test_curve_that_does_not_fall_takes_endless_data():
-    _, gap = measure_growth(curve({"gap": 0.0}))
+    _, gap = fit_learning_curves(curve({"gap": 0.0}))
     assert gap.aim.value > 100
-    assert "x > 100" in format_growth([gap])
+    assert "x > 100" in format_learning_curves([gap])
 
 
 def test_aim_that_is_reached_is_said_to_be():
-    assert "reached" in format_growth(measure_growth(curve({"gap": 0.5}, unexplained=0.05)))
+    assert "reached" in format_learning_curves(fit_learning_curves(curve({"gap": 0.5}, unexplained=0.05)))
 
 
 def test_one_share_is_no_curve():
     with pytest.raises(ConfigError, match="at least two shares"):
-        measure_growth(curve({"gap": 0.5}, shares=(1.0,)))
+        fit_learning_curves(curve({"gap": 0.5}, shares=(1.0,)))

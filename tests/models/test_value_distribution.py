@@ -13,7 +13,7 @@ from rhonet.core.config import ModelConfig, ViewConfig
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Scale, Standardizer
 from rhonet.models.network import build_network
-from rhonet.models.value_distribution import LEAST_STEP, LEVELS, FittedScale, ValueDistribution3D, fit_to_cubes
+from rhonet.models.value_distribution import LEAST_STEP, QUANTILE_LEVELS, FittedScale, ValueDistribution3D, fit_to_cubes
 
 VIEW = ViewConfig(size=8, edge=4.0)
 CHANNELS = len(VIEW.fields)
@@ -55,7 +55,7 @@ def test_distribution_is_that_of_numpy():
     cubes, layer = cubes_of(), ValueDistribution3D()
     layer(cubes)
     layer.fit(cubes)
-    at = np.quantile(cubes.reshape(-1, 3).astype(np.float64), LEVELS, axis=0)
+    at = np.quantile(cubes.reshape(-1, 3).astype(np.float64), QUANTILE_LEVELS, axis=0)
     points = cubes.reshape(len(cubes), -1, 3).astype(np.float64)
     excess = np.maximum(points[:, None] - at[:, None], 0).mean(axis=2)
     shares = (excess[:, :-1] - excess[:, 1:]) / np.diff(at, axis=0)
@@ -126,7 +126,7 @@ def test_fitting_describes_the_cubes_and_touches_nothing_that_is_learned(name):
     np.testing.assert_allclose(scale.mean, cubes.mean(axis=(0, 1, 2, 3)), rtol=1e-4, atol=1e-5)
     scaled = np.asarray(scale(cubes))
     values = network.get_layer("value_distribution")
-    expected = np.quantile(scaled.reshape(-1, CHANNELS), LEVELS, axis=0)
+    expected = np.quantile(scaled.reshape(-1, CHANNELS), QUANTILE_LEVELS, axis=0)
     np.testing.assert_allclose(values.get_weights()[0], expected, atol=1e-4)
     described = np.asarray(network.get_layer("value_scale")(values(scaled)))
     np.testing.assert_allclose(described.mean(axis=0), 0, atol=1e-3)

@@ -14,7 +14,7 @@ import pytest
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.evaluation.metrics import evaluate
-from rhonet.reports.html_report import Findings, report_page, write_report
+from rhonet.reports.html_report import ReportContent, report_page, write_report
 from rhonet.reports.terminal import SplitSummary
 from rhonet.uncertainty.calibration import Calibration, fit_calibration
 from rhonet.uncertainty.prediction_sets import with_sets
@@ -66,7 +66,7 @@ def calibrated(predictions: Predictions) -> tuple[Predictions, Calibration]:
     lower, upper = {}, {}
     for item in predictions.properties:
         if not item.is_class:
-            width, value = calibration.spreads[item.name].half_width, predictions.values[item.name]
+            width, value = calibration.widths[item.name].half_width, predictions.values[item.name]
             ends = (value - width, value + width)
             lower[item.name], upper[item.name] = (
                 (value * np.exp(-width), value * np.exp(width)) if item.transform == "log" else ends
@@ -75,11 +75,11 @@ def calibrated(predictions: Predictions) -> tuple[Predictions, Calibration]:
     return dataclasses.replace(predictions, lower=lower, upper=upper, novelty=novelty), calibration
 
 
-def findings_of(predictions: Predictions, **changes: Any) -> Findings:
+def findings_of(predictions: Predictions, **changes: Any) -> ReportContent:
     names = [item.name for item in predictions.properties]
     noisy = simulate(len(predictions), noise=2.0)
     dummy = dataclasses.replace(predictions, values={name: noisy.values[name] for name in names}, lower={}, upper={})
-    found = Findings(
+    found = ReportContent(
         model="base",
         facts={"Model": "runs/base", "Evaluated": "2026-11-22 20:00 UTC", "Training data": ""},
         split=SplitSummary("test", "chemical_system", 0, (0.8, 0.1, 0.1), {"train": 80, "validation": 10, "test": 10}),

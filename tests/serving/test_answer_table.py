@@ -14,9 +14,9 @@ import pytest
 from rhonet.core.properties import PROPERTIES, Property
 from rhonet.reports.wording import half_width_text
 from rhonet.serving.answer import Answer
-from rhonet.serving.answer_table import Row, csv_rows, format_rows, json_rows
+from rhonet.serving.answer_table import FileAnswer, csv_rows, format_rows, json_rows
 from rhonet.serving.model_card import Card
-from rhonet.uncertainty.calibration import Calibration, Spread
+from rhonet.uncertainty.calibration import Calibration, ConformalWidths
 
 ITEMS = (PROPERTIES["band_gap"], PROPERTIES["is_metal"], Property("phase", kind="multiclass", classes=3))
 HARDNESS = Property("hardness", unit="GPa", transform="log")
@@ -29,11 +29,11 @@ def answer_of(gap: float, metal: float, phase: list[float]) -> Answer:
 
 
 ROWS = [
-    Row("a.cube", "NaCl", 8.0, answer_of(1.23456789, 0.25, [0.1, 0.7, 0.2]), warnings=("Odd.", "Very odd.")),
-    Row("b,c.cube", error="b,c.cube:3: is cut"),
-    Row("x/" * 30 + "d.cube", "", 4.5, answer_of(1e-7, 1.0, [1.0, 0.0, 0.0])),
+    FileAnswer("a.cube", "NaCl", 8.0, answer_of(1.23456789, 0.25, [0.1, 0.7, 0.2]), warnings=("Odd.", "Very odd.")),
+    FileAnswer("b,c.cube", error="b,c.cube:3: is cut"),
+    FileAnswer("x/" * 30 + "d.cube", "", 4.5, answer_of(1e-7, 1.0, [1.0, 0.0, 0.0])),
 ]
-CALIBRATION = Calibration(0.9, {name: Spread(30, 0.5) for name in ("band_gap", "is_metal", "phase")}, 1.0, 30)
+CALIBRATION = Calibration(0.9, {name: ConformalWidths(30, 0.5) for name in ("band_gap", "is_metal", "phase")}, 1.0, 30)
 CALIBRATED = Card(ITEMS, {"calibration": CALIBRATION.to_dict()})
 BOUNDED = [
     dataclasses.replace(
@@ -108,19 +108,19 @@ def test_table_of_a_calibrated_model_says_how_far_off_it_is_and_marks_what_is_no
 
 
 def test_logarithms_are_off_by_a_factor():
-    spreads = {"hardness": Spread(30, math.log(1.25))}
-    card = Card((HARDNESS,), {"calibration": Calibration(0.9, spreads, 1.0, 30).to_dict()})
+    widths = {"hardness": ConformalWidths(30, math.log(1.25))}
+    card = Card((HARDNESS,), {"calibration": Calibration(0.9, widths, 1.0, 30).to_dict()})
     answer = Answer({"hardness": np.array(10.0)}, {"hardness": 8.0}, {"hardness": 12.5}, 0.1)
-    assert "×÷1.25" in format_rows([Row("a", answer=answer)], card)
+    assert "×÷1.25" in format_rows([FileAnswer("a", answer=answer)], card)
 
 
 @pytest.mark.parametrize(("value", "upper"), [(0.0, 0.0), (3e38, math.inf)])
 def test_numbers_that_overflowed_have_no_width_and_cost_no_other_answer(value, upper):
-    spreads = {"hardness": Spread(30, math.log(1.25))}
-    card = Card((HARDNESS,), {"calibration": Calibration(0.9, spreads, 1.0, 30).to_dict()})
+    widths = {"hardness": ConformalWidths(30, math.log(1.25))}
+    card = Card((HARDNESS,), {"calibration": Calibration(0.9, widths, 1.0, 30).to_dict()})
     numbers = ((value, upper), (8.0, 10.0))
     answers = [Answer({"hardness": np.array(v)}, {"hardness": 0.0}, {"hardness": u}, 9.0) for v, u in numbers]
-    rows = [Row(f"{at}.cube", "", 8.0, answer, total_moment=None) for at, answer in enumerate(answers)]
+    rows = [FileAnswer(f"{at}.cube", "", 8.0, answer, total_moment=None) for at, answer in enumerate(answers)]
     _, _, broken, whole, within = format_rows(rows, card).splitlines()
     assert (broken.split()[0], whole.split()[0]) == ("0.cube", "1.cube")
     assert within.split() == ["90%", "within", "×÷1.25"]
@@ -131,11 +131,11 @@ def test_numbers_that_overflowed_have_no_width_and_cost_no_other_answer(value, u
 def test_classes_are_answered_by_name_with_the_set_that_they_belong_to():
     phase = Property("phase", kind="multiclass", classes=3, class_names=("cubic", "layered", "amorphous"))
     items = (PROPERTIES["is_metal"], phase)
-    calibration = Calibration(0.9, {"is_metal": Spread(30, 0.6), "phase": Spread(30, 0.75)}, None, 30)
+    calibration = Calibration(0.9, {"is_metal": ConformalWidths(30, 0.6), "phase": ConformalWidths(30, 0.75)}, None, 30)
     card = Card(items, {"calibration": calibration.to_dict()})
     values = [(0.45, [0.3, 0.1, 0.6]), (0.95, [0.0, 1.0, 0.0])]
     rows = [
-        Row(f"{at}.cube", "NaCl", 8.0, Answer({"is_metal": np.array(p), "phase": np.array(q)}, {}, {}, math.nan))
+        FileAnswer(f"{at}.cube", "NaCl", 8.0, Answer({"is_metal": np.array(p), "phase": np.array(q)}, {}, {}, math.nan))
         for at, (p, q) in enumerate(values)
     ]
     heads, units, *lines = format_rows(rows, card).splitlines()
@@ -167,7 +167,10 @@ def test_half_widths_are_plain_numbers(width, shown):
 
 
 def test_too_few_calibration_crystals_leave_the_errors_of_the_test():
-    spreads = {name: Spread(5, math.inf) for name in CALIBRATION.spreads}
+    widths = {name: ConformalWidths(5, math.inf) for name in CALIBRATION.widths}
     metrics = {"model": {"regression": {"band_gap": {"mae": {"value": 0.5}}}}}
-    content = {"calibration": dataclasses.replace(CALIBRATION, spreads=spreads).to_dict(), "metrics": metrics}
+    content = {
+        "calibration": dataclasses.replace(CALIBRATION, widths=widths).to_dict(),
+        "metrics": metrics,
+    }
     assert format_rows(ROWS, Card(ITEMS, content)).splitlines()[2].startswith("mean error on test crystals")

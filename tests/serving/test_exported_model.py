@@ -29,7 +29,7 @@ from rhonet.serving.export import model_of_run
 from rhonet.serving.exported_model import DensityModel, Predictor, ServedMember, save_model
 from rhonet.training.ensemble import network_of_run
 from rhonet.training.inference import average_views, to_predictions
-from rhonet.uncertainty.calibration import Calibration, Spread
+from rhonet.uncertainty.calibration import Calibration, ConformalWidths
 from rhonet.uncertainty.difficulty import Difficulty, answer_columns
 from rhonet.views.pipeline import fixed_views
 from tests.crystals import run_code, smooth_density
@@ -64,7 +64,7 @@ def batch_of(densities: list[ChargeDensity]) -> dict[str, tf.Tensor]:
 
 
 def assert_close(found: np.ndarray, expected: np.ndarray, share: float, name: str) -> None:
-    """Differences are a small share of the value or, as some moments lie close to zero, of the values' spread."""
+    """Differences are a small share of the value or, as some moments lie close to zero, of the values' widths."""
     np.testing.assert_allclose(found, expected, rtol=share, atol=share * float(np.std(expected)), err_msg=name)
 
 
@@ -266,8 +266,8 @@ def test_answers_and_intervals_stop_at_zero_where_nothing_is_below():
     network = build_network(view, ModelConfig(size="tiny"), standardizer)
     for item in items:  # far below 0
         network.standardized.get_layer(f"{item.name}_standardized").bias.assign([-50.0])
-    spreads = {item.name: Spread(20, width) for item, width in zip(items, (0.7, 0.003, 0.7), strict=True)}
-    calibration = Calibration(0.9, spreads, None, 20)
+    widths = {item.name: ConformalWidths(20, width) for item, width in zip(items, (0.7, 0.003, 0.7), strict=True)}
+    calibration = Calibration(0.9, widths, None, 20)
     model = DensityModel([ServedMember(network, standardizer, None)], view, calibration)
     density = smooth_density(80, spin=True)
     answer = {name: float(value) for name, value in model.predict_density(**inputs_of(density)).items()}
@@ -291,8 +291,8 @@ def test_served_intervals_are_as_wide_as_the_crystal_is_hard():
     network = build_network(view, ModelConfig(size="tiny"), standardizer)
     for variable in network.standardized.trainable_variables:
         variable.assign(variable + rng.normal(0, 0.1, variable.shape))
-    spreads = {item.name: Spread(20, 0.7) for item in items}
-    calibration = Calibration(0.9, spreads, None, 20, difficulty)
+    widths = {item.name: ConformalWidths(20, 0.7) for item in items}
+    calibration = Calibration(0.9, widths, None, 20, difficulty)
     model = DensityModel([ServedMember(network, standardizer, None)], view, calibration)
     seen = set()
     for seed in range(4):

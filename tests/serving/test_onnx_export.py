@@ -16,9 +16,9 @@ from rhonet.core.standardize import Standardizer
 from rhonet.formats import read_density
 from rhonet.models.network import build_network
 from rhonet.serving.exported_model import DensityModel, ServedMember, save_model
-from rhonet.uncertainty.calibration import Calibration, Spread
+from rhonet.uncertainty.calibration import Calibration, ConformalWidths
 from rhonet.uncertainty.difficulty import Difficulty
-from rhonet.uncertainty.training_peaks import WIDTHS, Surroundings
+from rhonet.uncertainty.training_peaks import WIDTHS, TrainingPeaks
 from tests.crystals import REPOSITORY, smooth_density
 from tests.synthetic import SKEWED
 from tests.tiny_model import CONFIG, ITEMS, SCALES
@@ -30,7 +30,7 @@ onnxruntime: Any = pytest.importorskip("onnxruntime")
 pytest.importorskip("tf2onnx")
 
 FILES = ["model.onnx", "network.onnx", "views.onnx"]
-# Float32 sums in another order: measured 7e-5 relative to value or spread.
+# Float32 sums in another order: measured 7e-5 relative to value or widths.
 SAME = 1e-4
 
 
@@ -50,18 +50,18 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
 
     folder = tmp_path_factory.mktemp("converted")
     standardizer, rng = Standardizer(ITEMS, SCALES), np.random.default_rng(0)
-    surroundings = Surroundings(np.eye(len(WIDTHS)), rng.normal(size=(20, len(WIDTHS))))
+    training_peaks = TrainingPeaks(np.eye(len(WIDTHS)), rng.normal(size=(20, len(WIDTHS))))
     members = [
-        ServedMember(build_network(CONFIG.view, CONFIG.model, standardizer), standardizer, surroundings)
+        ServedMember(build_network(CONFIG.view, CONFIG.model, standardizer), standardizer, training_peaks)
         for _ in range(2)
     ]
     for variable in (variable for member in members for variable in member.network.standardized.trainable_variables):
         variable.assign(variable + rng.normal(0, 0.1, variable.shape))
-    spreads = {item.name: Spread(n=50, half_width=0.7) for item in ITEMS}
+    widths = {item.name: ConformalWidths(n=50, half_width=0.7) for item in ITEMS}
     width = sum(item.size for item in ITEMS)
     terms = {item.name: tuple(rng.normal(0, 0.3, 2 * width + 1).tolist()) for item in ITEMS if not item.is_class}
     difficulty = Difficulty((0.0,) * width, (2.0,) * width, terms)
-    save_model(DensityModel(members, CONFIG.view, Calibration(0.9, spreads, 2.0, 50, difficulty)), folder)
+    save_model(DensityModel(members, CONFIG.view, Calibration(0.9, widths, 2.0, 50, difficulty)), folder)
     write_onnx(folder)
     sessions = {name: onnxruntime.InferenceSession(str(folder / name)) for name in FILES}
     return Converted(folder, tf.saved_model.load(str(folder / "saved_model")).signatures, sessions)

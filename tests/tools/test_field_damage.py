@@ -10,7 +10,7 @@ from rhonet.core.density import ChargeDensity
 from tests.synthetic import SKEWED
 from tests.uncertainty.test_density_peaks import atoms_in
 from tools.field_damage import DAMAGES, HARMLESS, Damage, blurred, stretched, truncated, with_core, with_rows_cut
-from tools.novelty_power import find_all_sites
+from tools.novelty_power import find_all_peaks
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def name_of(damage: Damage) -> str:
 @pytest.mark.parametrize("kind", HARMLESS, ids=name_of)
 def test_what_only_looks_different_has_the_same_sites(density, kind):
     changed = kind.apply(density, np.random.default_rng(0))
-    before, after = find_all_sites([density, changed], ViewConfig())
+    before, after = find_all_peaks([density, changed], ViewConfig())
     assert changed.n_electrons / changed.volume == pytest.approx(density.n_electrons / density.volume)
     # Places are found to 0.01 Å, peaks therefore to 2 %.
     np.testing.assert_allclose(after, before, atol=0.02)

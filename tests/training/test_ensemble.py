@@ -17,18 +17,18 @@ from scipy.special import expit, softmax
 from rhonet.core.density import ChargeDensity
 from rhonet.data.index import as_records, read_index
 from rhonet.data.records import decode_record
-from rhonet.experiments.calibrate import judge
+from rhonet.experiments.calibrate import predict_validation
 from rhonet.models.layers import PhysicalUnits
 from rhonet.models.network import Network
 from rhonet.serving.answer import inputs_of
 from rhonet.serving.export import model_of_run
 from rhonet.serving.exported_model import Predictor
 from rhonet.training.ensemble import members_of, network_of_run
-from rhonet.training.inference import answers_of_records
+from rhonet.training.inference import standardized_outputs_of_records
 from rhonet.training.runs import Run, note_scales
-from rhonet.uncertainty.novelty import distances_of, sites_of_records
+from rhonet.uncertainty.novelty import distances_of, peaks_of_records
 from rhonet.uncertainty.temperature import fit_temperature
-from rhonet.uncertainty.training_peaks import Surroundings
+from rhonet.uncertainty.training_peaks import TrainingPeaks
 from tests.crystals import smooth_density
 
 pytest_plugins = ("tests.fixtures",)
@@ -73,7 +73,7 @@ def test_answer_is_the_mean_of_the_members_on_the_learned_scale(ensemble, predic
     learned = []
     for member in members_of(ensemble, config):
         network = network_of_run(member.run)
-        (standardized,) = answers_of_records(network, builder, np.array([0]), config.view)
+        (standardized,) = standardized_outputs_of_records(network, builder, np.array([0]), config.view)
         scale = network.units.standardizer.scales[0]
         learned.append(standardized[0] * scale.std + scale.mean)
     item = index.properties[0]
@@ -88,7 +88,9 @@ def test_probabilities_are_the_mean_of_the_members_tempered_logits(ensemble, bui
     columns = np.cumsum([0, *(item.size for item in index.properties)])
     logits: dict[str, list[np.ndarray]] = {name: [] for name in CLASSES}
     for member, temperature in zip(members_of(run, config), (2.0, 5.0), strict=True):
-        (standardized,) = answers_of_records(network_of_run(member.run), builder, np.array([0]), config.view)
+        (standardized,) = standardized_outputs_of_records(
+            network_of_run(member.run), builder, np.array([0]), config.view
+        )
         scales = member.run.record()["standardizer"]
         for at, item in enumerate(index.properties):
             if item.name in CLASSES:
@@ -112,7 +114,7 @@ def test_network_is_judged_with_the_temperatures_that_its_crystals_gave(
     rows, column = index.rows("validation"), [item.name for item in index.properties].index("is_metal")
     network, before = network_of_run(member.run), member.run.record()["standardizer"]["scales"]
     at = sum(item.size for item in index.properties[:column])
-    logits = answers_of_records(network, builder, rows, member.config.view)[:, at : at + 1]
+    logits = standardized_outputs_of_records(network, builder, rows, member.config.view)[:, at : at + 1]
     # As sure as if it had been trained for long, and half wrong.
     head = network.standardized.get_layer("is_metal_standardized")
     monkeypatch.setattr("rhonet.uncertainty.temperature.FEWEST", 2)
@@ -121,8 +123,8 @@ def test_network_is_judged_with_the_temperatures_that_its_crystals_gave(
     kernel, bias = (np.array(weight) for weight in head.get_weights())
     head.set_weights([50 * kernel, 50 * bias])
     monkeypatch.setattr("rhonet.experiments.calibrate.network_of_run", lambda run: with_scales(network, run))
-    judgement = judge(member.run, member.config, builder, index)
-    assert judgement is not None
+    calibration_set = predict_validation(member.run, member.config, builder, index)
+    assert calibration_set is not None
     temperature = fit_temperature(index.properties[column], 50.0 * logits, labels)
     assert temperature > 1.5
     after = member.run.record()["standardizer"]["scales"]
@@ -130,7 +132,7 @@ def test_network_is_judged_with_the_temperatures_that_its_crystals_gave(
     assert [one for at, one in enumerate(after) if not index.properties[at].is_class] == [
         one for at, one in enumerate(before) if not index.properties[at].is_class
     ]
-    told = judgement.predictions.values["is_metal"]
+    told = calibration_set.predictions.values["is_metal"]
     np.testing.assert_allclose(told, expit(50.0 * logits[:, 0] / temperature), rtol=2e-3, atol=1e-6)
 
 
@@ -141,13 +143,13 @@ def with_scales(network: Network, run: Run) -> Network:
 
 def test_intervals_hold_their_half_width_around_the_value(ensemble, predictor):
     answer = predictor.predict(smooth_density(70, spin=True))
-    spreads = ensemble.calibration().spreads
+    widths = ensemble.calibration().widths
     assert set(answer.lower) == set(answer.upper)
-    assert set(answer.lower) == {name for name in spreads if math.isfinite(spreads[name].half_width)} - CLASSES
+    assert set(answer.lower) == {name for name in widths if math.isfinite(widths[name].half_width)} - CLASSES
     assert "hardness" not in answer.lower  # too few of its labels for a level of 90 %
     for name in answer.lower:
         assert answer.lower[name] <= float(answer.values[name]) < answer.upper[name]
-    gap, width = float(answer.values["band_gap"]), spreads["band_gap"].half_width
+    gap, width = float(answer.values["band_gap"]), widths["band_gap"].half_width
     assert answer.lower["band_gap"] == pytest.approx(max(gap - width, 0.0), rel=1e-4)  # never below 0
     assert answer.upper["band_gap"] == pytest.approx(gap + width, rel=1e-4)
 
@@ -164,9 +166,9 @@ def test_novelty_grows_with_damage_and_is_small_for_training_crystals(ensemble, 
 
 def test_novelty_is_the_same_in_the_graph_and_outside(ensemble, predictor, builder):
     config = ensemble.config()
-    sites = sites_of_records(builder, np.arange(4), config.view)
-    surroundings = [Surroundings.load(member.run.surroundings_file) for member in members_of(ensemble, config)]
-    expected = np.mean([distances_of(one, sites) for one in surroundings], axis=0)
+    sites = peaks_of_records(builder, np.arange(4), config.view)
+    training_peaks = [TrainingPeaks.load(member.run.training_peaks_file) for member in members_of(ensemble, config)]
+    expected = np.mean([distances_of(one, sites) for one in training_peaks], axis=0)
     expected /= ensemble.calibration().distance_scale
     served = [predictor.predict(density).novelty for density in stored_densities(builder)[:4]]
     np.testing.assert_allclose(served, expected, rtol=1e-3)

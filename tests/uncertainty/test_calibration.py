@@ -55,10 +55,10 @@ def test_calibration_knows_where_labels_are_too_few_and_survives_json():
     predictions = simulate(30, missing=0.8)
     distances = np.random.default_rng(1).random(30)
     calibration = fit_calibration(predictions, np.ones(30), distances)
-    assert {name: spread.n for name, spread in calibration.spreads.items()} == {
+    assert {name: widths.n for name, widths in calibration.widths.items()} == {
         item.name: int((~np.isnan(predictions.labels[item.name])).sum()) for item in ALL
     }
-    assert any(math.isinf(spread.half_width) for spread in calibration.spreads.values())
+    assert any(math.isinf(widths.half_width) for widths in calibration.widths.values())
     assert Calibration.from_dict(calibration.to_dict()) == calibration
 
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from rhonet.uncertainty.calibration import LEVELS, Calibration, fit_calibration
+from rhonet.uncertainty.calibration import CURVE_LEVELS, Calibration, fit_calibration
 from rhonet.uncertainty.coverage import coverage_curves
 from tests.evaluation.test_metrics import ALL, GAP, MODULUS, simulate, single
 
@@ -23,12 +23,12 @@ def test_coverage_is_nominal_at_every_level_on_crystals_drawn_like_the_calibrati
     for curve in curves.values():
         assert curve.n == 2000
         # Four standard deviations of a share of 2000, once for calibration and once for the test.
-        assert np.max(np.abs(np.array(curve.shares) - LEVELS)) < 4 * math.sqrt(2 * 0.25 / 2000)
+        assert np.max(np.abs(np.array(curve.shares) - CURVE_LEVELS)) < 4 * math.sqrt(2 * 0.25 / 2000)
 
 
 def test_worse_predictions_than_those_calibrated_on_are_covered_less():
     curve = coverage_curves(fitted(500), simulate(500, seed=1, noise=1.5), np.ones(500))["gap"]
-    assert all(share < level for share, level in zip(curve.shares, LEVELS, strict=True))
+    assert all(share < level for share, level in zip(curve.shares, CURVE_LEVELS, strict=True))
 
 
 def test_levels_that_the_calibration_crystals_were_too_few_for_have_no_coverage():
@@ -57,7 +57,7 @@ def test_prediction_without_a_logarithm_has_no_interval_to_lie_in():
 @pytest.mark.parametrize("n", [5, 30])
 def test_half_widths_grow_with_the_level_and_survive_json(n):
     calibration = fitted(n)
-    spread = calibration.spreads["gap"]
-    assert list(spread.half_widths) == sorted(spread.half_widths)
-    assert spread.half_widths[LEVELS.index(0.9)] == spread.half_width
+    widths = calibration.widths["gap"]
+    assert list(widths.half_widths) == sorted(widths.half_widths)
+    assert widths.half_widths[CURVE_LEVELS.index(0.9)] == widths.half_width
     assert Calibration.from_dict(calibration.to_dict()) == calibration

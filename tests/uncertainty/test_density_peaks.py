@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from rhonet.core.config import ViewConfig
 from rhonet.core.density import ChargeDensity
-from rhonet.uncertainty.density_peaks import find_sites
+from rhonet.uncertainty.density_peaks import find_peaks
 from rhonet.uncertainty.training_peaks import WIDTHS
 from rhonet.views import render
 from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED, density_of
@@ -34,54 +34,54 @@ def atoms_in(lattice: np.ndarray, *, scale: int = 16, shift: float = 0.0, copies
     return density_of(np.fft.ifftn(waves).real * waves.size / abs(np.linalg.det(lattice)), lattice=lattice)
 
 
-def sites_of(density: ChargeDensity, view: ViewConfig = VIEW) -> np.ndarray:
+def peaks_of(density: ChargeDensity, view: ViewConfig = VIEW) -> np.ndarray:
     nothing = tf.zeros((0, 0, 0))
     values = tf.constant(density.values, tf.float32)
-    return find_sites(render.spectrum(values, nothing, tf.constant(density.lattice), view)).numpy()
+    return find_peaks(render.spectrum(values, nothing, tf.constant(density.lattice), view)).numpy()
 
 
 @pytest.mark.parametrize("lattice", [CUBIC * 1.2, SKEWED * 1.2, LEFT_HANDED * 1.2])
 def test_fingerprint_of_an_atom_is_its_peak_at_every_width(lattice):
-    found = np.sinh(sites_of(atoms_in(lattice, scale=24))) * 0.1
+    found = np.sinh(peaks_of(atoms_in(lattice, scale=24))) * 0.1
     assert len(found) == 2
-    for site, strength in zip(found, STRENGTHS, strict=True):
+    for peak, strength in zip(found, STRENGTHS, strict=True):
         variances = WIDTH**2 + np.array(WIDTHS) ** 2
         peak = strength / (2 * np.pi * variances) ** 1.5
         # The tail of the other atom and its images adds to the widest; the place is found to 0.01 Å.
-        np.testing.assert_allclose(site[:2], peak[:2], rtol=0.02)
-        assert (site > 0.98 * peak).all()
+        np.testing.assert_allclose(peak[:2], peak[:2], rtol=0.02)
+        assert (peak > 0.98 * peak).all()
 
 
 def test_sites_do_not_depend_on_origin_and_choice_of_the_cell():
-    first = sites_of(atoms_in(SKEWED))
+    first = peaks_of(atoms_in(SKEWED))
     assert len(first) == 2
-    np.testing.assert_allclose(sites_of(atoms_in(SKEWED, shift=0.037)), first, atol=0.02)
-    np.testing.assert_allclose(sites_of(atoms_in(SKEWED, copies=3)), first, atol=0.02)
+    np.testing.assert_allclose(peaks_of(atoms_in(SKEWED, shift=0.037)), first, atol=0.02)
+    np.testing.assert_allclose(peaks_of(atoms_in(SKEWED, copies=3)), first, atol=0.02)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.02, 0.23, 0.31, 0.44])
 def test_rounding_where_the_density_vanishes_makes_no_site(shift):
-    assert len(sites_of(atoms_in(CUBIC * 2, scale=32, shift=shift))) == 2
+    assert len(peaks_of(atoms_in(CUBIC * 2, scale=32, shift=shift))) == 2
 
 
 def test_strongest_site_comes_first():
-    sites = sites_of(atoms_in(CUBIC))
-    assert sites[0, 0] > sites[1, 0]
+    peaks = peaks_of(atoms_in(CUBIC))
+    assert peaks[0, 0] > peaks[1, 0]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (4, 4, 4), (3, 1, 8)])
 def test_density_without_structure_has_one_site(shape):
-    sites = sites_of(density_of(np.full(shape, 0.2), lattice=SKEWED))
-    np.testing.assert_allclose(sites, np.full((1, len(WIDTHS)), np.arcsinh(2.0)), rtol=1e-5)
+    peaks = peaks_of(density_of(np.full(shape, 0.2), lattice=SKEWED))
+    np.testing.assert_allclose(peaks, np.full((1, len(WIDTHS)), np.arcsinh(2.0)), rtol=1e-5)
 
 
 def test_sites_of_noise_are_finite_and_limited():
     noise = density_of(np.random.default_rng(0).normal(size=(40, 40, 40)) + 1, lattice=CUBIC * 2.5)
-    sites = sites_of(noise)
-    assert np.isfinite(sites).all()
-    assert 1 < len(sites) <= 128
+    peaks = peaks_of(noise)
+    assert np.isfinite(peaks).all()
+    assert 1 < len(peaks) <= 128
 
 
 @pytest.mark.parametrize("kind", ["cell", "paper"])
 def test_sites_are_found_in_what_any_view_sees(kind):
-    assert len(sites_of(atoms_in(CUBIC), ViewConfig(kind=kind, size=16))) == 2
+    assert len(peaks_of(atoms_in(CUBIC), ViewConfig(kind=kind, size=16))) == 2

@@ -11,7 +11,7 @@ import pytest
 
 from rhonet.core.predictions import Predictions
 from rhonet.experiments.fold_coverage import format_fold_coverage, measure_fold_coverage
-from rhonet.uncertainty.calibration import Calibration, fit_calibration, fit_spreads
+from rhonet.uncertainty.calibration import Calibration, fit_calibration, fit_conformal_widths
 from rhonet.uncertainty.coverage import coverage_curves
 from rhonet.uncertainty.difficulty import FEWEST, MOST, Difficulty, answer_columns, fit_difficulty
 from tests.evaluation.test_metrics import ALL, GAP, MODULUS, simulate
@@ -27,11 +27,11 @@ def uneven(n: int, *, seed: int = 0) -> Predictions:
 
 def test_where_errors_are_larger_intervals_are_wider_and_hold_as_much():
     volumes = np.ones(2000)
-    spreads, difficulty = fit_spreads(uneven(2000), volumes)
+    widths, difficulty = fit_conformal_widths(uneven(2000), volumes)
     new = uneven(2000, seed=1)
     factors = difficulty.factors(answer_columns(new, volumes), ["gap"])[:, 0]
     assert np.median(factors) == pytest.approx(1, rel=0.1)
-    inside = np.abs(new.labels["gap"] - new.values["gap"]) <= spreads["gap"].half_width * factors
+    inside = np.abs(new.labels["gap"] - new.values["gap"]) <= widths["gap"].half_width * factors
     order = np.argsort(new.values["modulus"])
     for part in np.array_split(order, 4):
         assert inside[part].mean() == pytest.approx(0.9, abs=0.05)
@@ -39,7 +39,7 @@ def test_where_errors_are_larger_intervals_are_wider_and_hold_as_much():
 
 
 def test_what_answers_do_not_tell_is_as_hard_for_all():
-    _, difficulty = fit_spreads(simulate(1000), np.ones(1000))
+    _, difficulty = fit_conformal_widths(simulate(1000), np.ones(1000))
     names = [item.name for item in ALL if not item.is_class]
     factors = difficulty.factors(answer_columns(simulate(1000, seed=1), np.ones(1000)), names)
     np.testing.assert_allclose(factors, 1.0, atol=0.3)
@@ -48,7 +48,7 @@ def test_what_answers_do_not_tell_is_as_hard_for_all():
 @pytest.mark.parametrize("predictions", [uneven(FEWEST - 1), dataclasses.replace(uneven(300), groups=("a",) * 300)])
 def test_few_errors_and_few_groups_say_nothing(predictions):
     volumes = np.ones(len(predictions))
-    _, difficulty = fit_spreads(predictions, volumes)
+    _, difficulty = fit_conformal_widths(predictions, volumes)
     assert difficulty == Difficulty()
     assert (difficulty.factors(answer_columns(predictions, volumes), ["gap", "modulus"]) == 1).all()
 
@@ -56,8 +56,8 @@ def test_few_errors_and_few_groups_say_nothing(predictions):
 def test_errors_that_are_all_zero_are_no_reason_to_fail():
     plain = uneven(300)
     exact = dataclasses.replace(plain, labels={**plain.labels, "gap": plain.values["gap"]})
-    spreads, difficulty = fit_spreads(exact, np.ones(300))
-    assert spreads["gap"].half_width == 0
+    widths, difficulty = fit_conformal_widths(exact, np.ones(300))
+    assert widths["gap"].half_width == 0
     assert "gap" not in difficulty.terms
 
 
@@ -76,7 +76,7 @@ def test_no_crystal_has_a_part_in_what_is_said_about_it():
 
 
 def test_strange_answers_give_no_boundless_interval():
-    _, difficulty = fit_spreads(uneven(1000), np.ones(1000))
+    _, difficulty = fit_conformal_widths(uneven(1000), np.ones(1000))
     for size in (1e3, 1e9, 1e30):
         factors = difficulty.factors(np.full((1, len(difficulty.centers)), size, np.float32), ["gap", "modulus"])
         assert ((factors > MOST**-2) & (factors < MOST**2)).all()
@@ -92,8 +92,8 @@ def test_it_survives_json():
 def test_curves_count_each_label_against_its_own_interval():
     calibration = fit_calibration(uneven(2000), np.ones(2000), np.ones(2000))
     new = uneven(2000, seed=1)
-    spread = calibration.spreads["gap"]
-    widths = spread.half_width * calibration.difficulty.factors(answer_columns(new, np.ones(2000)), ["gap"])[:, 0]
+    widths = calibration.widths["gap"]
+    widths = widths.half_width * calibration.difficulty.factors(answer_columns(new, np.ones(2000)), ["gap"])[:, 0]
     with_intervals = dataclasses.replace(
         new, lower={"gap": new.values["gap"] - widths}, upper={"gap": new.values["gap"] + widths}
     )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from rhonet.core.properties import Property
-from rhonet.uncertainty.calibration import Calibration, Spread
+from rhonet.uncertainty.calibration import Calibration, ConformalWidths
 from rhonet.uncertainty.prediction_sets import prediction_sets, with_sets
 from tests.evaluation.test_metrics import simulate
 
@@ -26,7 +26,11 @@ def test_sets_hold_every_class_that_is_likely_enough_and_never_none():
 
 def test_sets_are_given_where_the_calibration_knows_a_width():
     predictions = simulate(5)
-    spreads = {"metal": Spread(30, 0.6), "system": Spread(3, math.inf), "gap": Spread(30, 0.5)}
-    with_some = with_sets(predictions, Calibration(0.9, spreads, None, 30))
+    widths = {
+        "metal": ConformalWidths(30, 0.6),
+        "system": ConformalWidths(3, math.inf),
+        "gap": ConformalWidths(30, 0.5),
+    }
+    with_some = with_sets(predictions, Calibration(0.9, widths, None, 30))
     assert {name: members.shape for name, members in with_some.sets.items()} == {"metal": (5, 2)}
     assert with_sets(predictions, None).sets == {}

@@ -60,7 +60,7 @@ def check_reading(facts: Sequence[DensityFacts]) -> Iterator[Finding]:
             yield Finding(ERROR, "reading", f"{one.id}: {one.error}", (one.id,))
     warned = defaultdict(list)
     for one in facts:
-        for warning in one.sheet.warnings if one.sheet else ():
+        for warning in one.summary.warnings if one.summary else ():
             level = WARNING if any(phrase in warning for phrase in _CONTRADICTIONS) else NOTE
             warned[level, re.sub(r"[-+]?\d[\d.e+-]*", "#", warning)].append((one.id, warning))
     for (level, _), pairs in warned.items():

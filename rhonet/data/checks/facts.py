@@ -16,7 +16,7 @@ import numpy as np
 from rhonet.core.config import DEFAULT_SPACING
 from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import FolderError
-from rhonet.data.checks.summary import Sheet, make_sheet
+from rhonet.data.checks.summary import DensitySummary, summarize_density
 from rhonet.data.folder import Sample
 from rhonet.data.records import decode_record, make_record
 from rhonet.formats import read_density
@@ -32,7 +32,7 @@ class DensityFacts:
 
     id, file: as the table names them.
     error: why it cannot be used, "" if it can.
-    sheet: what it holds, None where it cannot be used.
+    summary: what it holds, None where it cannot be used.
     formula: reduced, "" if the species are unknown.
     chemical_system: group that it is split by.
     elements: atoms in the cell by element, where the file (or the structure given for it) names its atoms.
@@ -42,7 +42,7 @@ class DensityFacts:
     id: str
     file: str
     error: str = ""
-    sheet: Sheet | None = None
+    summary: DensitySummary | None = None
     formula: str = ""
     chemical_system: str = ""
     elements: Mapping[str, int] = field(default_factory=dict)
@@ -51,17 +51,17 @@ class DensityFacts:
     @property
     def n_electrons(self) -> float:
         """Integral of ρ, NaN where the density cannot be used."""
-        return self.sheet.n_electrons if self.sheet else np.nan
+        return self.summary.n_electrons if self.summary else np.nan
 
     @property
     def volume(self) -> float:
         """Of the cell, Å³; NaN where the density cannot be used."""
-        return self.sheet.volume if self.sheet else np.nan
+        return self.summary.volume if self.summary else np.nan
 
     @property
     def moment(self) -> float:
         """Integral of the magnetization, µB; NaN without spin."""
-        moment = self.sheet.total_moment if self.sheet else None
+        moment = self.summary.total_moment if self.summary else None
         return np.nan if moment is None else moment
 
     @property
@@ -87,7 +87,7 @@ def read_facts(sample: Sample) -> DensityFacts:
     return DensityFacts(
         sample.id,
         sample.file,
-        sheet=make_sheet(sample.file, density),
+        summary=summarize_density(sample.file, density),
         formula=record["formula"],
         chemical_system=record["groups"]["chemical_system"],
         elements=Counter(density.atoms.get_chemical_symbols()) if density.atoms is not None else {},

@@ -81,7 +81,7 @@ class FolderReport:
         return "\n".join(parts)
 
     def to_json(self) -> str:
-        """Everything that was found, indented; a density's sheet has the keys of `python -m rhonet.inspect --json`."""
+        """Everything that was found, indented; of a density the keys of `python -m rhonet.inspect --json`."""
         tree = {
             "made_by": MADE_BY,
             "rhonet_version": rhonet.__version__,
@@ -98,9 +98,9 @@ class FolderReport:
         return json.dumps(_finite(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _overview(self) -> str:
-        usable = [one for one in self.facts if one.sheet]
-        formats = Counter(one.sheet.format for one in usable if one.sheet)
-        spins = sum(one.sheet.blocks > 1 for one in usable if one.sheet)
+        usable = [one for one in self.facts if one.summary]
+        formats = Counter(one.summary.format for one in usable if one.summary)
+        spins = sum(one.summary.blocks > 1 for one in usable if one.summary)
         kinds = [f"{count} {name}" for name, count in formats.most_common()]
         kinds += [f"{spins} with magnetization"] if spins else []
         number = f"{len(usable)} of {counted(len(self.facts), 'density', 'densities')}"
@@ -115,7 +115,7 @@ class FolderReport:
         return "\n".join(lines) + "\n"
 
     def _split_sizes(self) -> dict[str, int]:
-        sizes = Counter(default_split(one) for one in self.facts if one.sheet)
+        sizes = Counter(default_split(one) for one in self.facts if one.summary)
         return {split: sizes[split] for split in SPLITS}
 
 
@@ -250,9 +250,9 @@ def _label_table(labels: Sequence[LabelSummary]) -> str:
 
 def _file_tree(one: DensityFacts) -> dict[str, Any]:
     tree = {"id": one.id, "file": one.file, "error": one.error or None}
-    if one.sheet is None:
+    if one.summary is None:
         return tree
-    return {**tree, "group": one.chemical_system, "split": default_split(one), "sheet": asdict(one.sheet)}
+    return {**tree, "group": one.chemical_system, "split": default_split(one), "summary": asdict(one.summary)}
 
 
 def _sorted(found: Sequence[Finding]) -> tuple[Finding, ...]:

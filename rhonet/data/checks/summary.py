@@ -22,7 +22,7 @@ _EMPTY_DENSITY, _EMPTY_SHARE = 1e-3, 0.3
 
 
 @dataclass(frozen=True)
-class Sheet:
+class DensitySummary:
     """What one file holds. The fields are the keys of the JSON.
 
     file: as it was named.
@@ -113,14 +113,14 @@ class Sheet:
         return f"{share} of the points are negative ({self.negative_electrons:.2g} e)"
 
 
-def make_sheet(
+def summarize_density(
     file: str,
     density: ChargeDensity,
     *,
     spacing: float = DEFAULT_SPACING,
     view: ViewConfig | None = None,
-) -> Sheet:
-    """Sheet of a density.
+) -> DensitySummary:
+    """DensitySummary of a density.
 
     Args:
         file: what to call it.
@@ -136,7 +136,7 @@ def make_sheet(
     if spin is not None and spin.ndim == 4:
         vector = tuple((spin.mean(axis=(1, 2, 3), dtype=np.float64) * density.volume).tolist())
     negative = np.sum(density.values, where=density.values < 0, dtype=np.float64) * cell_per_point
-    return Sheet(
+    return DensitySummary(
         file=file,
         format=density.format,
         formula=None if atoms is None else atoms.get_chemical_formula(mode="metal"),

@@ -22,7 +22,7 @@ from rhonet.core.text import printable
 from rhonet.reports.plots.history import draw_losses, draw_r2
 from rhonet.reports.plots.parity import display_name, line_colors, plain_log_ticks
 from rhonet.reports.plots.style import GUIDE, MAIN, OTHERS, STYLE, TEXT
-from rhonet.uncertainty.calibration import LEVELS
+from rhonet.uncertainty.calibration import CURVE_LEVELS
 from rhonet.uncertainty.coverage import CoverageCurve, expected_coverage
 
 _SIZE = 3.4, 3.5  # inches, as the figures of rhonet.reports.plots.parity
@@ -68,15 +68,17 @@ def calibration_figure(curves: Mapping[str, CoverageCurve]) -> Figure:
     n, n_calibration = (
         int(np.median([getattr(curve, size) for curve in curves.values()])) for size in ("n", "n_calibration")
     )
-    low, high = zip(*(expected_coverage(n, n_calibration, level) for level in LEVELS), strict=True)
-    axes.fill_between(LEVELS, low, high, color=GUIDE, alpha=0.2, linewidth=0, label="95% range by chance")
+    low, high = zip(*(expected_coverage(n, n_calibration, level) for level in CURVE_LEVELS), strict=True)
+    axes.fill_between(CURVE_LEVELS, low, high, color=GUIDE, alpha=0.2, linewidth=0, label="95% range by chance")
     axes.plot([0, 1], [0, 1], color=GUIDE, linewidth=0.8, linestyle=(0, (5, 3)))
     for (name, curve), color in zip(curves.items(), line_colors(len(curves)), strict=True):
-        axes.plot(LEVELS, curve.shares, color=color, linewidth=0.9, alpha=0.8, label=display_name(name))
+        axes.plot(CURVE_LEVELS, curve.shares, color=color, linewidth=0.9, alpha=0.8, label=display_name(name))
     if len(curves) > 1:
         shares = np.array([curve.shares for curve in curves.values()])
         mean = [float(np.mean(column)) for column in shares.T if not np.isnan(column).any()]
-        axes.plot(LEVELS[: len(mean)], mean, "o-", color=TEXT, linewidth=1.6, markersize=3, label="mean of properties")
+        axes.plot(
+            CURVE_LEVELS[: len(mean)], mean, "o-", color=TEXT, linewidth=1.6, markersize=3, label="mean of properties"
+        )
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="nominal coverage", ylabel="measured coverage")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -40,7 +40,7 @@ INPUT_UNITS = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class TritonSettings:
     """How a repository is served.
 
     backend: "onnxruntime", in stock Triton images, or "python", which needs numpy and onnxruntime in its Python.
@@ -76,7 +76,7 @@ class Settings:
 
 
 def model_configs(
-    graphs: Graphs, card: Card, settings: Settings, *, fingerprint: str, tensorflow: bool = False
+    graphs: Graphs, card: Card, settings: TritonSettings, *, fingerprint: str, tensorflow: bool = False
 ) -> dict[str, model_config_pb2.ModelConfig]:
     """Configurations by model name: network, views, their ensemble, and on request the SavedModel.
 
@@ -155,7 +155,7 @@ def _parameters(card: Card, answers: Iterable[str]) -> dict[str, str]:
     return said | {"card": served_card(card)}
 
 
-def _network(graphs: Graphs, settings: Settings, answers: dict[str, str]) -> model_config_pb2.ModelConfig:
+def _network(graphs: Graphs, settings: TritonSettings, answers: dict[str, str]) -> model_config_pb2.ModelConfig:
     """Batches of views that are ready: what takes the time, so that requests are computed together."""
     from tritonclient.grpc import model_config_pb2
 
@@ -175,7 +175,7 @@ def _network(graphs: Graphs, settings: Settings, answers: dict[str, str]) -> mod
     return config
 
 
-def _views(graphs: Graphs, settings: Settings) -> model_config_pb2.ModelConfig:
+def _views(graphs: Graphs, settings: TritonSettings) -> model_config_pb2.ModelConfig:
     """One native grid of any shape: rendered alone, as no two requests need have one shape."""
     from tritonclient.grpc import model_config_pb2
 
@@ -216,7 +216,7 @@ def _ensemble(graphs: Graphs, answers: dict[str, str]) -> model_config_pb2.Model
     return config
 
 
-def _tensorflow(graphs: Graphs, settings: Settings, answers: dict[str, str]) -> model_config_pb2.ModelConfig:
+def _tensorflow(graphs: Graphs, settings: TritonSettings, answers: dict[str, str]) -> model_config_pb2.ModelConfig:
     """The SavedModel, for servers up to 25.02; takes and gives what the ensemble does."""
     from tritonclient.grpc import model_config_pb2
 
@@ -230,7 +230,7 @@ def _tensorflow(graphs: Graphs, settings: Settings, answers: dict[str, str]) -> 
     return config
 
 
-def _computing(name: str, settings: Settings, said: dict[str, str]) -> model_config_pb2.ModelConfig:
+def _computing(name: str, settings: TritonSettings, said: dict[str, str]) -> model_config_pb2.ModelConfig:
     """Configuration of a model that computes with an ONNX file."""
     said = dict(said)
     if settings.threads:
@@ -253,7 +253,7 @@ def _base(name: str, said: dict[str, str]) -> model_config_pb2.ModelConfig:
     return config
 
 
-def _add_instances(config: model_config_pb2.ModelConfig, settings: Settings) -> None:
+def _add_instances(config: model_config_pb2.ModelConfig, settings: TritonSettings) -> None:
     from tritonclient.grpc import model_config_pb2
 
     kind = model_config_pb2.ModelInstanceGroup.Kind.Value(f"KIND_{settings.device.upper()}")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from rhonet.core.startup import start_tensorflow
 from rhonet.serving.model_card import NETWORK, SAVED_MODEL, VIEWS, read_card
-from rhonet.serving.triton.config import Settings
+from rhonet.serving.triton.config import TritonSettings
 from rhonet.serving.triton.repository import check_destination, write_repository
 
 log = logging.getLogger(__name__)
 
 
 def export_repository(
-    folder: Path, destination: Path, *, settings: Settings, tensorflow: bool = False, force: bool = False
+    folder: Path, destination: Path, *, settings: TritonSettings, tensorflow: bool = False, force: bool = False
 ) -> int:
     """Writes the model of a folder into a Triton repository; its version there.
 

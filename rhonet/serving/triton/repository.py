@@ -22,7 +22,7 @@ from rhonet.serving.triton.config import (
     TENSORFLOW_MODEL,
     VIEWS_MODEL,
     WARMUP_EDGE,
-    Settings,
+    TritonSettings,
     config_text,
     is_ours,
     model_configs,
@@ -39,7 +39,7 @@ def write_repository(
     model_folder: Path,
     destination: Path,
     *,
-    settings: Settings | None = None,
+    settings: TritonSettings | None = None,
     tensorflow: bool = False,
     force: bool = False,
 ) -> int:
@@ -58,7 +58,7 @@ def write_repository(
     Raises:
         RunError: an input is missing or does not fit, a model of that name is not ours, or the disk refuses.
     """
-    settings = settings or Settings()
+    settings = settings or TritonSettings()
     card = read_card(model_folder)
     graphs = read_graphs(onnx_folder)
     configs = model_configs(graphs, card, settings, fingerprint=model_fingerprint(model_folder), tensorflow=tensorflow)
@@ -153,7 +153,7 @@ def has_todays_backend(repository: Path) -> bool:
     return True
 
 
-def _write_computing(folder: Path, weights: Path, settings: Settings) -> None:
+def _write_computing(folder: Path, weights: Path, settings: TritonSettings) -> None:
     """Files of one version of a model that computes, and the lattice that warms it up."""
     shutil.copy(weights, folder / "model.onnx")
     if settings.backend == "python":

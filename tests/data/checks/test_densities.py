@@ -18,7 +18,7 @@ from rhonet.data.checks.densities import (
     valence_electrons,
 )
 from rhonet.data.checks.facts import DensityFacts, gather_facts, radial_spectrum
-from rhonet.data.checks.summary import make_sheet
+from rhonet.data.checks.summary import summarize_density
 from rhonet.data.folder import Sample, read_folder
 from rhonet.data.groups import chemical_system, reduced_formula
 from tests.conftest import REPOSITORY
@@ -34,11 +34,11 @@ def facts_of(name, symbols, *, electrons=None, seed=0, blocks=1):
     atoms = atoms_of(density).get_chemical_symbols()
     count = sum(VALENCES[symbol] for symbol in atoms) if electrons is None else electrons
     density = random_density(seed=seed, symbols=symbols, blocks=blocks, n_electrons=count)
-    sheet = make_sheet(f"{name}.cube", density)
+    summary = summarize_density(f"{name}.cube", density)
     return DensityFacts(
         name,
         f"{name}.cube",
-        sheet=sheet,
+        summary=summary,
         formula=reduced_formula(atoms),
         chemical_system=chemical_system(atoms),
         elements={symbol: atoms.count(symbol) for symbol in atoms},
@@ -46,9 +46,9 @@ def facts_of(name, symbols, *, electrons=None, seed=0, blocks=1):
     )
 
 
-def sheet_of(facts):
-    assert facts.sheet is not None
-    return facts.sheet
+def summary_of(facts):
+    assert facts.summary is not None
+    return facts.summary
 
 
 def samples_of(tmp_path, **labels):
@@ -183,7 +183,9 @@ def test_spin_tells_ferromagnet_from_antiferromagnet():
 
 def test_labels_that_grow_with_the_cell_conflict_per_volume(tmp_path):
     facts = [facts_of("a", "NaCl"), facts_of("b", "NaCl")]
-    facts[1] = dataclasses.replace(facts[1], sheet=dataclasses.replace(sheet_of(facts[1]), volume=2 * facts[0].volume))
+    facts[1] = dataclasses.replace(
+        facts[1], summary=dataclasses.replace(summary_of(facts[1]), volume=2 * facts[0].volume)
+    )
     samples = samples_of(tmp_path, a={"magnetic_moment": 2.0}, b={"magnetic_moment": 4.0})
     assert len(list(check_duplicates(samples, facts, [PROPERTIES["magnetic_moment"]]))) == 1
     intensive = Property("magnetic_moment")

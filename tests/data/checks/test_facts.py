@@ -72,8 +72,8 @@ def test_facts_agree_with_the_density(tmp_path):
     assert facts.n_electrons == pytest.approx(8)
     assert facts.volume == pytest.approx(density.volume)
     assert facts.moment == pytest.approx(density.total_moment)
-    assert facts.sheet is not None
-    assert facts.sheet.grid == (6, 5, 7)
+    assert facts.summary is not None
+    assert facts.summary.grid == (6, 5, 7)
 
 
 def test_what_a_build_would_refuse_is_an_error(tmp_path):

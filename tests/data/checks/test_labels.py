@@ -10,12 +10,12 @@ import pytest
 from rhonet.core.properties import PROPERTIES, Property
 from rhonet.data.checks.facts import DensityFacts
 from rhonet.data.checks.labels import check_labels, default_split, suggest_declarations, summarise_labels
-from rhonet.data.checks.summary import make_sheet
+from rhonet.data.checks.summary import summarize_density
 from rhonet.data.dataset_toml import declared_properties
 from rhonet.data.folder import Sample
 from tests.synthetic import random_density
 
-SHEET = make_sheet("x", random_density())
+SUMMARY = summarize_density("x", random_density())
 
 
 def rows(tmp_path, columns):
@@ -26,7 +26,7 @@ def rows(tmp_path, columns):
         name: Sample(name, name, tmp_path / name, None, at, labels={key: one[at] for key, one in columns.items()})
         for at, name in enumerate(names)
     }
-    return samples, [DensityFacts(name, name, sheet=SHEET, chemical_system=f"group {name}") for name in names]
+    return samples, [DensityFacts(name, name, summary=SUMMARY, chemical_system=f"group {name}") for name in names]
 
 
 def findings(tmp_path, columns, properties=None):
@@ -42,7 +42,7 @@ def about(found, check):
 def test_summary_counts_labels_of_usable_densities_per_split(tmp_path):
     gaps = [*np.linspace(1, 3, 40), math.nan, 9.0]
     samples, facts = rows(tmp_path, {"band_gap": gaps})
-    facts[-1] = dataclasses.replace(facts[-1], error="is cut", sheet=None)
+    facts[-1] = dataclasses.replace(facts[-1], error="is cut", summary=None)
     (summary,) = summarise_labels(samples, facts, [PROPERTIES["band_gap"]])
     assert (summary.known, summary.missing) == (40, 1)
     assert (summary.least, summary.median, summary.most) == pytest.approx((1, 2, 3))

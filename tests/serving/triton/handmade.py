@@ -13,7 +13,7 @@ import tomli_w
 from rhonet.core.config import CHANNELS, ViewConfig
 from rhonet.core.properties import PROPERTIES, Property
 from rhonet.serving.model_card import CARD_VERSION
-from rhonet.uncertainty.calibration import LEVELS, Calibration, Spread
+from rhonet.uncertainty.calibration import CURVE_LEVELS, Calibration, ConformalWidths
 
 ITEMS = (
     PROPERTIES["bulk_modulus"],
@@ -85,7 +85,7 @@ def write_onnx(folder: Path, *, scale: float = 1.0) -> None:
 def write_model_folder(folder: Path, *, commit: str = "abc") -> None:
     """card.toml that names the properties, with a calibration and errors on test crystals."""
     folder.mkdir(parents=True)
-    spreads = {item.name: Spread(30, 0.2, (0.2,) * len(LEVELS)) for item in ITEMS}
+    widths = {item.name: ConformalWidths(30, 0.2, (0.2,) * len(CURVE_LEVELS)) for item in ITEMS}
     card = {
         "card_version": CARD_VERSION,
         "model": {"trained": "2026-11-23T00:00:00+00:00", "commit": commit, "rhonet": "0.1.0"},
@@ -93,7 +93,7 @@ def write_model_folder(folder: Path, *, commit: str = "abc") -> None:
         "limits": {"text": LIMITS},
         "view": ViewConfig().__dict__ | {"channels": list(CHANNELS), "blurs": [0.35]},
         "properties": [dataclasses.asdict(item) for item in ITEMS],
-        "calibration": Calibration(0.9, spreads, 1.0, 30).to_dict(),
+        "calibration": Calibration(0.9, widths, 1.0, 30).to_dict(),
         "metrics": {"model": {"regression": {"bulk_modulus": {"mae": {"value": 1.5}}}}},
     }
     (folder / "card.toml").write_text(tomli_w.dumps(card), encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rhonet.core.errors import ServerError
-from rhonet.serving.triton.config import Settings
+from rhonet.serving.triton.config import TritonSettings
 from rhonet.serving.triton.repository import write_repository
 from rhonet.serving.triton.server import RunningServer, find_server, start_server
 from tests.serving.triton.handmade import write_model_folder, write_onnx
@@ -34,7 +34,7 @@ def handmade(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("handmade")
     write_onnx(root / "onnx")
     write_model_folder(root / "model")
-    settings = Settings(backend="python", max_grid_points=MAX_GRID_POINTS, threads=1, queue_microseconds=5000)
+    settings = TritonSettings(backend="python", max_grid_points=MAX_GRID_POINTS, threads=1, queue_microseconds=5000)
     write_repository(root / "onnx", root / "model", root / "repository", settings=settings)
     return root
 

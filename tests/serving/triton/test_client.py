@@ -21,7 +21,7 @@ from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import ServerError
 from rhonet.serving.answer import Answer
 from rhonet.serving.triton.client import Address, ServerPredictor, address_argument
-from rhonet.serving.triton.config import Settings
+from rhonet.serving.triton.config import TritonSettings
 from rhonet.serving.triton.repository import write_repository
 from rhonet.serving.triton.server import RunningServer, start_server
 from tests.crystals import REPOSITORY, smooth_density
@@ -169,7 +169,7 @@ def test_what_was_answered_before_the_server_went_away_is_shown(command, triton,
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_server_with_too_much_to_do_is_told_from_one_that_is_down(triton, handmade, tmp_path, protocol):
-    settings = Settings(backend="python", threads=1, queue_microseconds=300_000, max_queue=1)
+    settings = TritonSettings(backend="python", threads=1, queue_microseconds=300_000, max_queue=1)
     write_repository(handmade / "onnx", handmade / "model", tmp_path / "repository", settings=settings)
 
     def ask(address: Address) -> str:

@@ -15,7 +15,7 @@ from tritonclient.grpc import model_config_pb2
 from rhonet.serving.answer import Answer
 from rhonet.serving.exported_model import Predictor
 from rhonet.serving.triton.client import ServerPredictor, address_argument
-from rhonet.serving.triton.config import Settings, read_config
+from rhonet.serving.triton.config import TritonSettings, read_config
 from rhonet.serving.triton.export import export_repository
 from rhonet.serving.triton.server import RunningServer, start_server
 from tests.crystals import smooth_density
@@ -38,7 +38,7 @@ DENSITIES = [
 def repository(tiny_onnx: Path, tmp_path_factory) -> Path:
     """Repository of a model that nobody trained, for the Python backend, with the SavedModel beside."""
     destination = tmp_path_factory.mktemp("exported") / "repository"
-    export_repository(tiny_onnx, destination, settings=Settings(backend="python", threads=1), tensorflow=True)
+    export_repository(tiny_onnx, destination, settings=TritonSettings(backend="python", threads=1), tensorflow=True)
     return destination
 
 
@@ -131,7 +131,7 @@ def test_model_without_onnx_files_is_converted_and_left_as_it_was(tiny_model, ti
             shutil.copy(tiny_onnx / name, folder)
 
     monkeypatch.setattr("rhonet.serving.onnx_export.write_onnx", convert)
-    export_repository(tiny_model, tmp_path, settings=Settings())
+    export_repository(tiny_model, tmp_path, settings=TritonSettings())
     for model, name in (("rhonet", "network.onnx"), ("rhonet_views", "views.onnx")):
         assert (tmp_path / model / "1" / "model.onnx").read_bytes() == (tiny_onnx / name).read_bytes()
     assert not list(tiny_model.glob("*.onnx"))
@@ -141,7 +141,7 @@ def test_model_without_onnx_files_is_converted_and_left_as_it_was(tiny_model, ti
 @pytest.mark.slow
 def test_released_model_is_served(triton, released_onnx, command, tmp_path):
     repository = tmp_path / "repository"
-    export_repository(released_onnx, repository, settings=Settings(backend="python", threads=1))
+    export_repository(released_onnx, repository, settings=TritonSettings(backend="python", threads=1))
     (tmp_path / "CHGCAR").write_text(chgcar_text(DENSITIES[1]))
     local = command("predict", tmp_path / "CHGCAR", "--format", "json")
     with start_server(repository) as running:

@@ -8,26 +8,26 @@ import pytest
 from rhonet import export
 from rhonet.core.errors import CallError
 from rhonet.export import add_triton_options, triton_settings
-from rhonet.serving.triton.config import Settings
+from rhonet.serving.triton.config import TritonSettings
 from tests.serving.triton.handmade import write_model_folder, write_onnx
 
 pytest_plugins = ("tests.fixtures",)
 
 
-def settings_of(*options: str) -> Settings:
+def settings_of(*options: str) -> TritonSettings:
     parser = argparse.ArgumentParser()
     add_triton_options(parser)
     return triton_settings(parser.parse_args(options))
 
 
 def test_without_options_settings_are_the_defaults():
-    assert settings_of() == settings_of("--triton", "somewhere") == Settings()
+    assert settings_of() == settings_of("--triton", "somewhere") == TritonSettings()
 
 
 def test_options_become_settings():
     options = "--triton r --triton-python --triton-max-batch 8 --triton-max-grid-points 99 --triton-device cpu"
     found = settings_of(*options.split(), "--triton-instances", "2", "--triton-threads", "3")
-    assert found == Settings("python", 8, 99, "cpu", 2, 3)
+    assert found == TritonSettings("python", 8, 99, "cpu", 2, 3)
 
 
 def test_numbers_that_make_no_sense_and_options_without_a_folder_are_refused():

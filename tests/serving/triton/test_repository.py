@@ -13,7 +13,7 @@ from tritonclient.grpc import model_config_pb2
 
 from rhonet.core.errors import RunError
 from rhonet.serving.model_card import read_card
-from rhonet.serving.triton.config import Settings, read_config, served_card
+from rhonet.serving.triton.config import TritonSettings, read_config, served_card
 from rhonet.serving.triton.repository import write_repository
 from rhonet.serving.triton.tensors import read_graphs
 from tests.serving.triton.handmade import LIMITS, write_model_folder, write_onnx
@@ -30,7 +30,7 @@ def made(tmp_path: Path) -> Path:
 
 
 def write(made: Path, *, force: bool = False, tensorflow: bool = False, **settings: object) -> int:
-    chosen = Settings(**settings)  # pyright: ignore[reportArgumentType]
+    chosen = TritonSettings(**settings)  # pyright: ignore[reportArgumentType]
     return write_repository(
         made / "onnx", made / "model", made / "repository", settings=chosen, force=force, tensorflow=tensorflow
     )
@@ -122,7 +122,7 @@ def test_settings_arrive_in_the_configuration(made):
 )
 def test_settings_that_make_no_sense_are_refused(settings, said):
     with pytest.raises(ValueError, match=said):
-        Settings(**settings)
+        TritonSettings(**settings)
 
 
 def test_card_travels_whole_and_in_the_configuration(made):

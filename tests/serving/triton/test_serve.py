@@ -19,7 +19,7 @@ import pytest
 
 from rhonet.core.errors import ServerError
 from rhonet.serve import example_request, is_current
-from rhonet.serving.triton.config import Settings
+from rhonet.serving.triton.config import TritonSettings
 from rhonet.serving.triton.export import export_repository
 from rhonet.serving.triton.server import find_server, start_server
 from tests.crystals import REPOSITORY
@@ -130,7 +130,7 @@ def test_server_that_ends_at_once_gives_its_last_words(tmp_path, monkeypatch):
 def test_repository_is_used_again_until_the_model_changes(model, tmp_path):
     repository = tmp_path / "repository"
     assert not is_current(repository, model, "python")
-    assert export_repository(model, repository, settings=Settings(backend="python")) == 1
+    assert export_repository(model, repository, settings=TritonSettings(backend="python")) == 1
     assert is_current(repository, model, "python")
     assert not is_current(repository, model, "onnxruntime")
     # Half written, or with the backend of another rhonet.
@@ -147,7 +147,7 @@ def test_repository_is_used_again_until_the_model_changes(model, tmp_path):
     assert is_current(repository, model, "python")
     (model / "card.toml").write_text((model / "card.toml").read_text().replace("abc", "def"))
     assert not is_current(repository, model, "python")
-    assert export_repository(model, repository, settings=Settings(backend="python")) == 2
+    assert export_repository(model, repository, settings=TritonSettings(backend="python")) == 2
     assert is_current(repository, model, "python")
     # Exported again with the card of before: other weights.
     (model / "saved_model" / "variables").mkdir(parents=True)
