@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rhonet.cli.command import OK, new_parser, run_command
 from rhonet.core.config import load_config
-from rhonet.core.errors import CallError, RunError
+from rhonet.core.errors import CallError, ModelError
 from rhonet.core.startup import start_tensorflow
 from rhonet.data.splits import ALL, SPLITS
 from rhonet.serving.model_card import read_card
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> int:
     folder = arguments.model / "model" if (arguments.model / "model").is_dir() else arguments.model
     if not (folder / "config.toml").is_file() or not (folder / "saved_model").is_dir():
-        raise RunError(
+        raise ModelError(
             f"{arguments.model}: neither a finished run nor a model folder; "
             "python -m rhonet.export RUN --to DIR makes one"
         )
@@ -83,7 +83,7 @@ def main(arguments: argparse.Namespace) -> int:
     scored = (arguments.split or "test") if arguments.data is None else arguments.data.resolve().name
     out = arguments.out or arguments.model / f"evaluation-{scored}"
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise RunError(f"{out}: exists already and is not an empty folder; give another --out")
+        raise CallError(f"{out}: exists already and is not an empty folder; give another --out")
     card = read_card(folder)
     start_tensorflow()
     from rhonet.evaluation.baselines.trees import BASELINES, QUICK_BASELINES
@@ -124,13 +124,7 @@ def _trained_on(folder: Path, index: Index, data: DataConfig, *, score_all: bool
     """Which records of another data set are not scored, as the model has seen them, (n,) bool; says so."""
     from rhonet.data.records_csv import seen_in_training
 
-    trained_records = Run(folder).trained_records_file
-    if not trained_records.is_file():
-        log.warning(
-            "%s: does not say which crystals trained it (an earlier rhonet exported it): all are scored", folder
-        )
-        return None
-    seen = seen_in_training(trained_records, index, split_by=data.split_by)
+    seen = seen_in_training(Run(folder).trained_records_file, index, split_by=data.split_by)
     if seen.any():
         log.warning(
             "%d of %d crystals trained the model, as %s (the same %s and volume): %s",

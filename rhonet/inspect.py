@@ -11,7 +11,7 @@ from rhonet.cli.inputs import add_file_arguments, reader_for, report_failures
 from rhonet.cli.outputs import add_output_options, check_outputs, write_field, write_picture
 from rhonet.core.config import ViewConfig, load_resolved_config
 from rhonet.core.density import ChargeDensity
-from rhonet.core.errors import CallError, RunError
+from rhonet.core.errors import CallError, ModelError
 
 log = logging.getLogger("rhonet.inspect")
 
@@ -94,7 +94,7 @@ def _released_view() -> ViewConfig | None:
 
     try:
         return load_resolved_config(released_model() / "config.toml").view
-    except RunError:
+    except ModelError:
         return None
 
 

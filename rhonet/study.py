@@ -18,7 +18,7 @@ import numpy as np
 
 from rhonet.cli.command import OK, new_parser, run_command
 from rhonet.core.config import DEFAULT_CONFIG, Config, load_config
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import CallError
 from rhonet.core.files import explain_disk, write_text
 from rhonet.core.provenance import git_commit
 from rhonet.core.startup import start_tensorflow
@@ -80,7 +80,7 @@ def main(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.overrides).with_folder(arguments.data)
     folds = (arguments.folds or arguments.seeds) if study.in_folds else 0
     if arguments.workers < 1 or arguments.seeds < 2 or (folds and (folds < 2 or arguments.seeds % folds)):
-        raise ConfigError(
+        raise CallError(
             f"--seeds {arguments.seeds} with --folds {folds} and --workers {arguments.workers}: at least two seeds, as "
             "many as folds or a multiple of that, and one worker"
         )
@@ -130,7 +130,7 @@ def _chosen(variants: tuple, only: str | None) -> tuple:
     wanted = [name.strip() for name in only.split(",")]
     unknown = [name for name in wanted if name not in by_name]
     if unknown:
-        raise ConfigError(f"--only: there is no variant {unknown[0]!r}; there are {', '.join(by_name)}")
+        raise CallError(f"--only: there is no variant {unknown[0]!r}; there are {', '.join(by_name)}")
     return tuple(by_name[name] for name in wanted)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rhonet.cli.command import OK, new_parser, run_command
 from rhonet.core.config import DEFAULT_CONFIG, config_names, load_config
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import CallError
 from rhonet.core.startup import start_tensorflow
 from rhonet.training.runs import open_run, plan_run
 
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         if arguments.overrides or arguments.data or arguments.run_dir or arguments.config:
-            raise ConfigError("--resume goes on with the run's own configuration; give no other option beside it")
+            raise CallError("--resume goes on with the run's own configuration; give no other option beside it")
         run = open_run(arguments.resume)
         start_tensorflow()
         from rhonet.experiments.experiment import resume_training

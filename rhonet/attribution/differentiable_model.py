@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from rhonet.attribution.integrated_gradients import Slope
 from rhonet.core.density import ChargeDensity
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.core.properties import Property
-from rhonet.serving.model_card import SAVED_MODEL
+from rhonet.serving.exported_model import load_signatures
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,12 @@ class DifferentiableModel:
         folder: holds saved_model/.
 
     Raises:
-        RunError: there is none, or none of ours.
+        ModelError: there is none, or none of ours.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        try:
-            self._module = tf.saved_model.load(str(folder / SAVED_MODEL))
-            predict = self._module.signatures["predict_density"]
-        except (OSError, KeyError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(f"{folder / SAVED_MODEL}: cannot be loaded: {reason}; export the model again") from error
+        self._module, (predict,) = load_signatures(folder, "predict_density")
         self._predict = predict
         grid = tf.TensorSpec((None, None, None), tf.float32)
 
@@ -67,13 +62,13 @@ class DifferentiableModel:
         """Value in its unit, probability of class 1, or that of the class that is most probable for the density.
 
         Raises:
-            RunError: the model does not predict the property.
+            ModelError: the model does not predict the property.
         """
         lattice, spin = tf.constant(density.lattice, tf.float32), density.collinear_magnetization()
         inputs = {"density": _float32(density.values), "magnetization": _float32(spin), "lattice": lattice}
         answers = {name: np.ravel(value) for name, value in self._predict(**inputs).items()}
         if item.name not in answers:
-            raise RunError(f"{self._folder}: card.toml names {item.name}, but the model lacks it; export it again")
+            raise ModelError(f"{self._folder}: card.toml names {item.name}, but the model lacks it; export it again")
         most_probable = int(np.argmax(answers[item.name])) if item.kind == "multiclass" else None
         before = sum(len(answers[name]) for name in sorted(answers) if name < item.name)
         at = tf.constant(before + (most_probable or 0), tf.int32)

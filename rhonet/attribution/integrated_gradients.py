@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rhonet.core.density import ChargeDensity
+from rhonet.core.regrid import wave_numbers, wave_vectors
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +194,5 @@ def _per_volume(density: ChargeDensity, summands: np.ndarray) -> tuple[np.ndarra
 
 def _smooth(field: np.ndarray, lattice: np.ndarray, width: float) -> np.ndarray:
     """Convolution of a periodic field (nx, ny, nz) with a normalised Gaussian."""
-    millers = np.meshgrid(*[np.fft.fftfreq(n, 1 / n) for n in field.shape], indexing="ij")
-    waves = np.linalg.norm(np.stack(millers, axis=-1) @ np.linalg.inv(lattice).T, axis=-1) * 2 * math.pi
+    waves = np.linalg.norm(wave_vectors(wave_numbers(field.shape), lattice), axis=-1)
     return np.fft.ifftn(np.fft.fftn(field) * np.exp(-0.5 * (waves * width) ** 2)).real

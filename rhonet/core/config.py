@@ -334,7 +334,7 @@ def load_resolved_config(path: Path) -> Config:
     ]
     if lacking:
         raise ConfigError(
-            f"{path}: lacks {', '.join(lacking)}, which an earlier rhonet did not know; train anew, or add what it was "
+            f"{path}: lacks {', '.join(lacking)}, which this version needs; train anew, or add what it was "
             "trained with, if you know that"
         )
     return config

@@ -14,8 +14,32 @@ class ConfigError(UserError):
     """A setting that does not exist or a value that it cannot take."""
 
 
+class DataError(UserError):
+    """Data that are too few, or do not fit what is asked of them."""
+
+
+class DiskError(UserError):
+    """A file or folder that cannot be written."""
+
+
+class PackageError(UserError):
+    """A package that is needed and not installed."""
+
+
 class RunError(UserError):
-    """A run folder that exists, is missing, or does not fit."""
+    """A run folder that exists, is missing, is damaged, or does not fit."""
+
+
+class ModelError(UserError):
+    """A model folder, or an export of one, that is missing, damaged, of another version, or in the way."""
+
+
+class TrainingError(UserError):
+    """A training that cannot go on as it is set up."""
+
+
+class WorkerError(UserError):
+    """A process of ours that ended before its work was done."""
 
 
 class CallError(UserError):

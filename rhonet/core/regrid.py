@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
@@ -41,6 +42,21 @@ def fourier_regrid(density: ChargeDensity, shape: tuple[int, int, int], *, worke
         if density.magnetization is None
         else _resample(density.magnetization, shape, workers=workers),
     )
+
+
+def wave_numbers(shape: Sequence[int]) -> list[np.ndarray]:
+    """Turns that the waves of a grid make along a, b and c, in the order of numpy's FFT."""
+    return [np.fft.fftfreq(points, 1 / points) for points in shape]
+
+
+def wave_vectors(numbers: Sequence[np.ndarray], lattice: np.ndarray) -> np.ndarray:
+    """Reciprocal vectors G of all combinations of turns, (nx, ny, nz, 3), rad/Å.
+
+    Args:
+        numbers: turns along a, b and c, such as `wave_numbers` gives.
+        lattice: rows a, b, c, (3, 3), Å.
+    """
+    return np.stack(np.meshgrid(*numbers, indexing="ij"), axis=-1) @ (2 * np.pi * np.linalg.inv(lattice).T)
 
 
 def storage_shape(lattice: np.ndarray, spacing: float) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.core.properties import Property
 
 
@@ -44,14 +44,14 @@ class Standardizer:
             volumes: cell volumes (n,), Å³.
 
         Raises:
-            ConfigError: a property without any training label, or with a label that it cannot have.
+            DataError: a property without any training label, or with a label that it cannot have.
         """
         scales = []
         for column, item in enumerate(properties):
             values = learned_scale(item, labels[:, column], volumes)
             values = values[~np.isnan(values)]
             if not len(values):
-                raise ConfigError(
+                raise DataError(
                     f"property {item.name!r} has no label in the training split; leave it out of data.properties or "
                     "add data"
                 )
@@ -101,14 +101,14 @@ def learned_scale(item: Property, labels: np.ndarray, volumes: np.ndarray) -> np
     """Labels (n,) divided by the volume if extensive, then transformed, before standardisation.
 
     Raises:
-        ConfigError: the logarithm of a label that is not positive.
+        DataError: the logarithm of a label that is not positive.
     """
     values = np.asarray(labels, np.float64)
     if not item.intensive:
         values = values / volumes
     if item.transform == "log":
         if np.any(values <= 0):
-            raise ConfigError(
+            raise DataError(
                 f"property {item.name!r} is learned in its logarithm but has the label {np.nanmin(labels):g}; "
                 'correct it, or declare transform = "identity" in dataset.toml'
             )
@@ -120,4 +120,4 @@ def _check_classes(item: Property, values: np.ndarray) -> None:
     classes = max(item.classes, 2)
     wrong = values[(values != np.round(values)) | (values < 0) | (values >= classes)]
     if len(wrong):
-        raise ConfigError(f"property {item.name!r}: label {wrong[0]:g} is none of the classes 0 ... {classes - 1}")
+        raise DataError(f"property {item.name!r}: label {wrong[0]:g} is none of the classes 0 ... {classes - 1}")

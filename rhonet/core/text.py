@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 
 # Control characters, line breaks, and the bytes of a file name that are no UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -12,6 +13,22 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 def counted(number: int, noun: str, plural: str = "") -> str:
     """ "1 atom", "2 atoms"; `plural` where it is not the noun with an s."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def spaced(name: str) -> str:
+    """Name of a property as a text has it: "band gap"."""
+    return name.replace("_", " ")
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Table in Markdown, a line each for head, rule and rows.
+
+    Args:
+        head: names of the columns.
+        rows: cells of each row, as many as there are columns.
+    """
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.core.files import write_text
 from rhonet.data.index import Index
 from rhonet.data.splits import SPLITS
@@ -37,8 +37,7 @@ def seen_in_training(path: Path, index: Index, *, split_by: str) -> np.ndarray:
     """Which records of another data set trained or validated a model, (n,) bool.
 
     Those are records of the same group whose volumes agree to a ten-thousandth, whatever their ids; of the same id,
-    too, where the groups are structure types. All are new to a model whose folder does not name its records, as an
-    earlier rhonet exported it.
+    too, where the groups are structure types.
 
     Args:
         path: records.csv of the model.
@@ -46,10 +45,8 @@ def seen_in_training(path: Path, index: Index, *, split_by: str) -> np.ndarray:
         split_by: what the groups of both are.
 
     Raises:
-        RunError: the list cannot be read.
+        ModelError: the list cannot be read.
     """
-    if not path.is_file():
-        return np.zeros(len(index.ids), bool)
     by_id = split_by == "prototype"
     volumes: dict[str, list[float]] = {}
     try:
@@ -58,7 +55,7 @@ def seen_in_training(path: Path, index: Index, *, split_by: str) -> np.ndarray:
                 if split in SPLITS and split != _TEST:
                     volumes.setdefault(name if by_id else group, []).append(float(volume))
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {error}; export the model again") from error
+        raise ModelError(f"{path}: cannot be read: {error}; export the model again") from error
     keys = (index.ids if by_id else index.groups).tolist()
     known = (
         any(abs(volume / other - 1) < _SAME_VOLUME for other in volumes.get(key, ()))

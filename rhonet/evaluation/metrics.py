@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rhonet.core.files import plain_values
 from rhonet.core.predictions import NOVEL, Predictions
 from rhonet.core.properties import Property
 from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL, Metric, metric_of, resamples_of, share_of
@@ -166,7 +167,7 @@ class Evaluation:
             },
             "regression": {item.target.name: _property_dict(item) for item in self.regression},
             "classes": {item.target.name: _property_dict(item) for item in self.classes},
-            "averages": {name: _plain(dataclasses.asdict(average)) for name, average in self.averages.items()},
+            "averages": {name: plain_values(dataclasses.asdict(average)) for name, average in self.averages.items()},
         }
         if self.intervals or self.sets:
             tree["prediction_intervals"] = {
@@ -175,7 +176,7 @@ class Evaluation:
                 "properties": {item.target.name: _property_dict(item) for item in (*self.intervals, *self.sets)},
             }
         if self.novel is not None:
-            tree["novel"] = {"above": NOVEL, "share": _plain(dataclasses.asdict(self.novel))}
+            tree["novel"] = {"above": NOVEL, "share": plain_values(dataclasses.asdict(self.novel))}
         return tree
 
 
@@ -327,18 +328,9 @@ def _property_dict(item: RegressionMetrics | ClassMetrics | IntervalMetrics | Se
     head = {"unit": about.unit, "kind": about.kind, "transform": about.transform, "volume_like": about.volume_like}
     fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item) if field.name != "target"}
     plain = {
-        name: _plain(
+        name: plain_values(
             dataclasses.asdict(value) if isinstance(value, Metric | NonZeroMetrics | NonZeroCoverage) else value
         )
         for name, value in fields.items()
     }
     return head | {name: value for name, value in plain.items() if value is not None}
-
-
-def _plain(value: typing.Any) -> typing.Any:
-    """The same nested value with None for NaN and lists for tuples."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

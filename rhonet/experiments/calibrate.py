@@ -47,7 +47,8 @@ def predict_validation(run: Run, config: Config, builder: Any, index: Index) -> 
     Its class probabilities get their temperatures first, in its run.json.
 
     Raises:
-        RunError: no checkpoint, or the disk is full.
+        RunError: no checkpoint.
+        DiskError: the disk is full.
     """
     network = network_of_run(run)
     rows = index.rows("validation")
@@ -71,7 +72,7 @@ def calibrate(run: Run, calibration_sets: Sequence[CalibrationSet | None]) -> No
     """Writes the run's calibration from the calibration_sets of all its networks; nothing where one is missing.
 
     Raises:
-        RunError: it cannot be written.
+        DiskError: it cannot be written.
     """
     known = [one for one in calibration_sets if one is not None]
     if len(known) < len(calibration_sets):

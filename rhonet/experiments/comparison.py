@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.core.predictions import Predictions
+from rhonet.core.text import markdown_table, spaced
 from rhonet.evaluation.bootstrap import Metric, metric_of
 from rhonet.evaluation.metrics import Evaluation, evaluate, property_scores
 from rhonet.experiments.trials import Result, pool_results
+from rhonet.reports.wording import signed, three_decimals, with_interval
 
 RESAMPLES = 2000
 
@@ -51,7 +53,7 @@ def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> 
         paired: the variants predicted the same samples, so that differences can be paired.
 
     Raises:
-        ConfigError: they should have, but did not.
+        DataError: they should have, but did not.
     """
     pooled = {name: pool_results(trials).sorted_by_id() for name, trials in results.items()}
     if paired:
@@ -93,14 +95,14 @@ def require_same_samples(pooled: Mapping[str, Predictions]) -> None:
     """Checks that the variants predicted the same samples, in whatever order.
 
     Raises:
-        ConfigError: the data set has changed between two trials.
+        DataError: the data set has changed between two trials.
     """
     first = next(iter(pooled))
     samples = set(pooled[first].ids)
     for name, predictions in pooled.items():
         odd = samples.symmetric_difference(predictions.ids)
         if odd:
-            raise ConfigError(
+            raise DataError(
                 f"variants {first} and {name} did not predict the same samples ({len(odd)} differ, e.g. {min(odd)}): "
                 "the data set has changed during the study; give another --out or remove the trials"
             )
@@ -113,26 +115,25 @@ def format_comparison(comparisons: Sequence[Comparison]) -> str:
     """
     names = list(dict.fromkeys(name for one in comparisons for name in _scores(one.evaluation)))
     best = {name: max((_value(one, name) for one in comparisons), default=np.nan) for name in names}
-    head = ["variant", "seeds", "mean R²", "difference", *(name.replace("_", " ") for name in names), "CPU min"]
-    lines = [head, ["---"] * len(head)]
+    head = ["variant", "seeds", "mean R²", "difference", *(spaced(name) for name in names), "CPU min"]
+    rows = []
     for one in comparisons:
         cells = [_shown(_value(one, name), best[name]) for name in names]
-        difference = "" if one.difference is None else with_interval(one.difference, sign="+")
-        lines.append(
-            [one.name, str(one.n_seeds), with_interval(one.average), difference, *cells, f"{one.cpu_minutes:.1f}"]
-        )
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+        difference = "" if one.difference is None else with_interval(one.difference, signed)
+        average = with_interval(one.average, three_decimals)
+        rows.append([one.name, str(one.n_seeds), average, difference, *cells, f"{one.cpu_minutes:.1f}"])
+    return markdown_table(head, rows)
 
 
 def format_differences(comparisons: Sequence[Comparison]) -> str:
     """Markdown table of paired differences to the first variant, one row per variant and property that has one."""
-    lines = [["variant", "property", "reference", "variant's", "difference"], ["---"] * 5]
+    head, rows = ["variant", "property", "reference", "variant's", "difference"], []
     first = comparisons[0]
     for one in comparisons[1:]:
         for name, difference in one.differences.items():
             scores = (f"{_value(member, name):.2f}" for member in (first, one))
-            lines.append([one.name, name.replace("_", " "), *scores, with_interval(difference, sign="+")])
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+            rows.append([one.name, spaced(name), *scores, with_interval(difference, signed)])
+    return markdown_table(head, rows)
 
 
 def _scores(evaluation: Evaluation) -> dict[str, float]:
@@ -154,15 +155,6 @@ def _shown(value: float, best: float) -> str:
     if np.isnan(value):
         return ""
     return f"**{value:.2f}**" if value >= best - 0.005 else f"{value:.2f}"
-
-
-def with_interval(metric: Metric, *, sign: str = "") -> str:
-    """ "0.812 [0.790, 0.830]"; with the sign "+" as a difference."""
-    if np.isnan(metric.value):
-        return "n/a"
-    if np.isnan(metric.lower):
-        return f"{metric.value:{sign}.3f}"
-    return f"{metric.value:{sign}.3f} [{metric.lower:{sign}.3f}, {metric.upper:{sign}.3f}]"
 
 
 def _mean_r2(predictions: Predictions, names: Sequence[str]) -> float:

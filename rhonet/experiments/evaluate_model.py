@@ -13,7 +13,7 @@ import numpy as np
 
 from rhonet import __version__
 from rhonet.core.config import DataConfig
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.core.files import explain_disk
 from rhonet.core.predictions import Predictions
 from rhonet.core.provenance import command_line, git_commit
@@ -66,8 +66,8 @@ def evaluate_model(
         left_out: records (n,) bool that are not scored, of whatever split.
 
     Raises:
-        ConfigError: the split is empty.
-        RunError: the results cannot be written.
+        DataError: the split is empty.
+        DiskError: the results cannot be written.
     """
     started = time.monotonic()
     rows = index.rows(split)
@@ -76,7 +76,7 @@ def evaluate_model(
     counts = {name: len(seen.rows(name)) for name in SPLITS if len(seen.rows(name)) or name == split}
     baselines = () if split == ALL else baselines
     if not len(rows) or (baselines and not counts.get("train")):
-        raise ConfigError(
+        raise DataError(
             f"nothing to evaluate: {len(rows)} {split} and {counts.get('train', 0)} train records; "
             "give another --split, or crystals that did not train the model by --data FOLDER"
         )

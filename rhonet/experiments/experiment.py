@@ -87,9 +87,6 @@ def resume_training(run: Run) -> None:
                 "restore the data or start a new run"
             )
     arithmetic = arithmetic_of(strategy)
-    if not run.trained_records_file.is_file():  # begun by an earlier rhonet
-        with explain_disk(run.path, "free some space"):
-            write_trained_records(run.trained_records_file, _as_trained(index, config))
     record = run.record()
     earlier = [record.get("arithmetic", arithmetic), *(one["arithmetic"] for one in record.get("resumed", []))]
     if others := [one for one in earlier if one != arithmetic]:

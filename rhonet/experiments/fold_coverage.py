@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.core.predictions import Predictions, merge_predictions
 from rhonet.core.properties import Property
+from rhonet.core.text import markdown_table, spaced
 from rhonet.evaluation.bootstrap import Metric, metric_of, resamples_of, share_of
 from rhonet.evaluation.scores import ScoredProperty
-from rhonet.experiments.comparison import with_interval
+from rhonet.reports.wording import signed, three_decimals, with_interval
 from rhonet.uncertainty.calibration import PREDICTION_LEVEL, conformal_quantile, fit_conformal_widths, learned_errors
 from rhonet.uncertainty.difficulty import answer_columns
 from rhonet.uncertainty.temperature import fit_temperature, log_losses, logits_of
@@ -58,11 +59,11 @@ def measure_fold_coverage(folds: Sequence[Predictions], volumes: Mapping[str, fl
         volumes: cell volumes by sample, Å³.
 
     Raises:
-        ConfigError: fewer than two folds, or a sample in several of them.
+        DataError: fewer than two folds, or a sample in several of them.
     """
     ids = [name for fold in folds for name in fold.ids]
     if len(folds) < 2 or len(set(ids)) < len(ids):
-        raise ConfigError(f"{len(folds)} folds with {len(ids)} samples, {len(set(ids))} different: each belongs to one")
+        raise DataError(f"{len(folds)} folds with {len(ids)} samples, {len(set(ids))} different: each belongs to one")
     whole = merge_predictions(folds)
     own = [np.array([volumes[name] for name in fold.ids]) for fold in folds]
     judged = [_judge(folds, own, at) for at in range(len(folds))]
@@ -120,20 +121,20 @@ def format_fold_coverage(found: Sequence[FoldCoverage]) -> str:
     """Markdown: the table, and how it was measured."""
     if not found:
         return f"Too few labelled samples for {PREDICTION_LEVEL:.0%} intervals.\n"
-    lines = [["property", "coverage", "where not 0", "n", "half width", "interval score"], ["---"] * 6]
-    lines += [
+    head = ["property", "coverage", "where not 0", "n", "half width", "interval score"]
+    rows = [
         [
-            one.item.name.replace("_", " "),
-            with_interval(one.coverage),
-            "" if one.not_zero is None else with_interval(one.not_zero),
+            spaced(one.item.name),
+            with_interval(one.coverage, three_decimals),
+            "" if one.not_zero is None else with_interval(one.not_zero, three_decimals),
             str(one.n),
             _shown(one.item, one.half_widths),
-            "" if one.score is None else with_interval(one.score),
+            "" if one.score is None else with_interval(one.score, three_decimals),
         ]
         for one in found
     ]
     mean = np.mean([one.coverage.value for one in found])
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    table = markdown_table(head, rows)
     return (
         f"{PREDICTION_LEVEL:.0%} intervals of each fold, and sets of classes, come from the errors on the others. "
         "Share of the labels inside, with Wilson's 95 % interval of as many as there are groups; "
@@ -204,11 +205,11 @@ def measure_fold_probabilities(folds: Sequence[Predictions]) -> tuple[FoldProbab
 
 def format_fold_probabilities(found: Sequence[FoldProbabilities]) -> str:
     """Markdown: the table, and how it was measured."""
-    lines = [["property", "log loss", "toned down", "gain", "temperature", "n"], ["---"] * 6]
+    head, rows = ["property", "log loss", "toned down", "gain", "temperature", "n"], []
     for one in found:
-        losses = [f"{one.before:.3f}", f"{one.after:.3f}", with_interval(one.gain, sign="+")]
-        lines.append([one.item.name.replace("_", " "), *losses, f"{one.temperature:.1f}", str(one.n)])
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+        losses = [f"{one.before:.3f}", f"{one.after:.3f}", with_interval(one.gain, signed)]
+        rows.append([spaced(one.item.name), *losses, f"{one.temperature:.1f}", str(one.n)])
+    table = markdown_table(head, rows)
     return (
         "Mean of minus the logarithm of the true class's probability, as trained and with logits divided by the "
         f"temperature that the other folds gave:\n\n{table}"

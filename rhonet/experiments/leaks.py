@@ -8,7 +8,7 @@ composition and labels do not count.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from rhonet.core.density import ChargeDensity
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
+from rhonet.core.regrid import wave_numbers, wave_vectors
+from rhonet.core.text import markdown_table
 from rhonet.data.index import Index, records_at
 from rhonet.data.records import decode_record
 
@@ -92,9 +94,7 @@ def describe_density(density: ChargeDensity) -> np.ndarray:
     histogram = _smooth_sums(scaled, np.full(scaled.size, 1 / scaled.size), _VALUES, width)
     mean = values.mean()
     waves = np.abs(np.fft.fftn(values) / values.size / mean) ** 2
-    turns = [np.fft.fftfreq(n, 1 / n) for n in values.shape]
-    millers = np.stack(np.meshgrid(*turns, indexing="ij"), axis=-1).reshape(-1, 3)
-    lengths = 2 * np.pi * np.linalg.norm(millers @ np.linalg.inv(density.lattice).T, axis=1)
+    lengths = np.linalg.norm(wave_vectors(wave_numbers(values.shape), density.lattice), axis=-1).ravel()
     seen = (lengths > np.exp(_LINES[0] - 3 * _LINE_WIDTH)) & (lengths < np.exp(_LINES[-1] + 3 * _LINE_WIDTH))
     pattern = np.sqrt(_smooth_sums(np.log(lengths[seen]), waves.ravel()[seen], _LINES, _LINE_WIDTH))
     return np.concatenate([[np.log(1 / mean)], histogram, pattern])
@@ -144,11 +144,11 @@ def audit_leaks(
         strained_copies: descriptors (D,) of copies of some training records under strain, by record number.
 
     Raises:
-        ConfigError: fewer than two training records.
+        DataError: fewer than two training records.
     """
     train = np.flatnonzero(splits == "train")
     if len(train) < 2:
-        raise ConfigError(f"the leak audit needs at least two training records, found {len(train)}; add data")
+        raise DataError(f"the leak audit needs at least two training records, found {len(train)}; add data")
     scaled = descriptors / _scale(descriptors[train])
     rows = np.array(list(strained_copies))
     copies = np.stack(list(strained_copies.values())) / _scale(descriptors[train])
@@ -176,16 +176,16 @@ def audit_leaks(
 def format_audit(audit: LeakAudit) -> str:
     """Markdown: the distances' table, and the nearest pairs."""
     head = ["from", "records", *(f"{share:.0%}" for share in _QUANTILES), "near-duplicates"]
-    lines = [head, ["---"] * len(head)]
+    rows = []
     for spread in audit.distances:
         cells = ("" if np.isnan(value) else f"{value:.3f}" for value in spread.quantiles)
-        lines.append([spread.name, str(spread.n), *cells, str(spread.duplicates)])
-    pairs = [["distance", "split", "record", "nearest training record"], ["---"] * 4]
-    pairs += [[f"{pair.distance:.3f}", pair.split, pair.id, pair.train_id] for pair in audit.pairs[:SHOWN_PAIRS]]
+        rows.append([spread.name, str(spread.n), *cells, str(spread.duplicates)])
+    nearest = [[f"{pair.distance:.3f}", pair.split, pair.id, pair.train_id] for pair in audit.pairs[:SHOWN_PAIRS]]
+    pairs = markdown_table(["distance", "split", "record", "nearest training record"], nearest)
     return (
         "Distance of each density to the nearest one, quantiles; 1 is that of two training crystals on average, "
         f"and near-duplicates lie within {audit.duplicate:.3f} (95 % of copies strained by {STRAIN:.0%} do):\n\n"
-        f"{_table(lines)}\nNearest pairs:\n\n{_table(pairs)}"
+        f"{markdown_table(head, rows)}\nNearest pairs:\n\n{pairs}"
     )
 
 
@@ -221,7 +221,3 @@ def _quantiles(name: str, distances: np.ndarray, duplicate: float) -> DistanceQu
     known = distances[np.isfinite(distances)]
     quantiles = np.quantile(known, _QUANTILES) if len(known) else np.full(len(_QUANTILES), np.nan)
     return DistanceQuantiles(name, len(known), tuple(quantiles.tolist()), int(np.count_nonzero(known <= duplicate)))
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
+from rhonet.core.text import markdown_table, spaced
 from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL, Metric, metric_of
 from rhonet.evaluation.metrics import averaged_properties, property_scores
-from rhonet.experiments.comparison import RESAMPLES, require_same_samples, with_interval
+from rhonet.experiments.comparison import RESAMPLES, require_same_samples
 from rhonet.experiments.trials import Result, pool_results
+from rhonet.reports.wording import three_decimals, with_interval
 
 # How many times as much data the table looks ahead to, and the R² that it says the price of.
 FACTORS = (2.0, 4.0, 16.0)
@@ -51,13 +53,13 @@ def fit_learning_curves(results: Mapping[str, Sequence[Result]]) -> tuple[Learni
         results: finished trials per variant, each with another share of the training crystals.
 
     Raises:
-        ConfigError: fewer than two shares, or variants that predicted different samples.
+        DataError: fewer than two shares, or variants that predicted different samples.
     """
     pooled = {name: pool_results(trials).sorted_by_id() for name, trials in results.items()}
     require_same_samples(pooled)
     shares = np.array([trials[0].trial.config.data.train_share for trials in results.values()])
     if len(set(shares.tolist())) < 2:
-        raise ConfigError("a learning curve needs at least two shares of the training set; name more with --only")
+        raise DataError("a learning curve needs at least two shares of the training set; name more with --only")
     drawn = [property_scores(part, resamples=RESAMPLES) for part in pooled.values()]
     regression = [item.name for item in next(iter(pooled.values())).properties if not item.is_class]
     curves = {name: np.stack([one[name] for one in drawn]) for name in regression}
@@ -71,18 +73,17 @@ def fit_learning_curves(results: Mapping[str, Sequence[Result]]) -> tuple[Learni
 def format_learning_curves(found: Sequence[LearningCurve]) -> str:
     """Markdown: the table, and what it means."""
     head = ["property", "R² now", "exponent", *(f"x {factor:g}" for factor in FACTORS), f"data for R² {AIM:.2f}"]
-    lines = [head, ["---"] * len(head)]
-    lines += [
+    rows = [
         [
-            one.name.replace("_", " "),
+            spaced(one.name),
             f"{one.now.value:.2f}",
-            with_interval(one.exponent),
+            with_interval(one.exponent, three_decimals),
             *(f"{ahead.value:.2f}" for ahead in one.ahead),
             _times(one),
         ]
         for one in found
     ]
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    table = markdown_table(head, rows)
     return (
         f"1 - R² falls with the number n of training crystals about as n^(-exponent). Read on beyond the set at hand, "
         f"this gives R² with {', '.join(f'{factor:g}' for factor in FACTORS)} times as many, and how many it takes. "

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from rhonet.core.predictions import Predictions
+from rhonet.core.text import markdown_table, spaced
 from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL, Metric, metric_of
 from rhonet.evaluation.metrics import averaged_properties, property_scores
-from rhonet.experiments.comparison import RESAMPLES, require_same_samples, with_interval
+from rhonet.experiments.comparison import RESAMPLES, require_same_samples
 from rhonet.experiments.studies import ALL, GROUPED, SINGLE_TASK, task_ways
 from rhonet.experiments.task_groups import TaskGroups
 from rhonet.experiments.trials import Result, pool_results
+from rhonet.reports.wording import signed, with_interval
 
 BETTER, WORSE, NOT_CLEAR = "clearly better", "clearly worse", "not clear"
 
@@ -198,23 +200,23 @@ def _gain_of_seed(
 
 
 def _format_table(gain: Gain) -> str:
-    lines = [["property", gain.over, gain.way, "gain"], ["---"] * 4]
+    head, rows = ["property", gain.over, gain.way, "gain"], []
     for one in gain.properties:
-        title = f"{_plain(one.name)} (AUC)" if one.is_class else _plain(one.name)
-        lines.append([title, f"{one.before:.2f}", f"{one.after:.2f}", with_interval(one.gain, sign="+")])
-    rows = [one for one in gain.properties if one.name in gain.averaged]
-    if rows:
-        before, after = np.mean([(one.before, one.after) for one in rows], axis=0)
-        lines.append(["**mean R²**", f"{before:.2f}", f"{after:.2f}", f"**{with_interval(gain.average, sign='+')}**"])
-        lines.append(["without volume-like", "", "", with_interval(gain.without_volume_like, sign="+")])
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+        title = f"{spaced(one.name)} (AUC)" if one.is_class else spaced(one.name)
+        rows.append([title, f"{one.before:.2f}", f"{one.after:.2f}", with_interval(one.gain, signed)])
+    averaged = [(one.before, one.after) for one in gain.properties if one.name in gain.averaged]
+    if averaged:
+        before, after = np.mean(averaged, axis=0)
+        rows.append(["**mean R²**", f"{before:.2f}", f"{after:.2f}", f"**{with_interval(gain.average, signed)}**"])
+        rows.append(["without volume-like", "", "", with_interval(gain.without_volume_like, signed)])
+    return markdown_table(head, rows)
 
 
 def _conclude(gain: Gain) -> str:
     """On average, and per property for each outcome."""
     verdict, count = verdict_on(gain.average), len(gain.properties)
     mean = (
-        f"mean R² of {len(gain.averaged)} regression properties {with_interval(gain.average, sign='+')}, "
+        f"mean R² of {len(gain.averaged)} regression properties {with_interval(gain.average, signed)}, "
         f"seed by seed {', '.join(f'{value:+.3f}' for value in gain.by_seed)}"
     )
     if (gain.way, gain.over) == (ALL, SINGLE_TASK):
@@ -224,12 +226,8 @@ def _conclude(gain: Gain) -> str:
     lines = []
     for outcome, meaning in _MEANING.items():
         names = gain.named(outcome)
-        listed = f": {', '.join(map(_plain, names))}" if names else ""
+        listed = f": {', '.join(map(spaced, names))}" if names else ""
         lines.append(
             f"- {outcome[:1].upper()}{outcome[1:]} ({meaning}) for {len(names)} of {count} properties{listed}."
         )
     return head + "\n" + "\n".join(lines) + "\n"
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")

@@ -23,9 +23,10 @@ from scipy.linalg import orth
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.core.properties import Property
 from rhonet.core.standardize import learned_scale
+from rhonet.core.text import markdown_table, spaced
 from rhonet.reports.plots.parity import display_name
 from rhonet.reports.plots.style import GUIDE, MAIN, STYLE, TEXT
 
@@ -78,11 +79,11 @@ def find_groups(properties: Sequence[Property], labels: np.ndarray, volumes: np.
         volumes: cell volumes (n,), Å³.
 
     Raises:
-        ConfigError: fewer than two properties, or a label that the learned scale cannot have.
+        DataError: fewer than two properties, or a label that the learned scale cannot have.
     """
     if len(properties) < 2:
         found = ", ".join(item.name for item in properties) or "none"
-        raise ConfigError(f"targets are grouped from two on, found {found}; name more in data.properties")
+        raise DataError(f"targets are grouped from two on, found {found}; name more in data.properties")
     columns = [learned_scale(item, labels[:, at], volumes) for at, item in enumerate(properties)]
     similarity = np.eye(len(properties))
     for one, other in itertools.combinations(range(len(properties)), 2):
@@ -100,16 +101,16 @@ def find_groups(properties: Sequence[Property], labels: np.ndarray, volumes: np.
 def format_groups(groups: TaskGroups) -> str:
     """Markdown: the table of similarities, those within a group in bold, and the groups."""
     group_of = {name: at for at, group in enumerate(groups.groups) for name in group}
-    lines = [["", *(_plain(name) for name in groups.names)], ["---"] * (len(groups.names) + 1)]
+    head, rows = ["", *(spaced(name) for name in groups.names)], []
     for row, name in enumerate(groups.names):
         cells = []
         for column, other in enumerate(groups.names[:row]):
             shown = f"{groups.similarity[row, column]:.2f}"
             cells.append(f"**{shown}**" if group_of[name] == group_of[other] else shown)
-        lines.append([_plain(name), *cells, "1", *[""] * (len(groups.names) - row - 1)])
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-    together = "; ".join(", ".join(map(_plain, group)) for group in groups.groups if len(group) > 1) or "none"
-    alone = ", ".join(_plain(group[0]) for group in groups.groups if len(group) == 1) or "none"
+        rows.append([spaced(name), *cells, "1", *[""] * (len(groups.names) - row - 1)])
+    table = markdown_table(head, rows)
+    together = "; ".join(", ".join(map(spaced, group)) for group in groups.groups if len(group) > 1) or "none"
+    alone = ", ".join(spaced(group[0]) for group in groups.groups if len(group) == 1) or "none"
     return (
         "Absolute rank correlation of the labels (learned scale) outside the test split. Groups by average linkage, "
         f"cut at the distance {CUT_DISTANCE:g} (1 - correlation):\n\n{table}\nTogether: {together}. Alone: {alone}.\n"
@@ -170,7 +171,3 @@ def _draw_tree(axes: Axes, drawn: dict[str, Any], *, count: int) -> None:
     axes.set(xlim=(1.02, -0.02), ylim=(count - 0.5, -0.5), xlabel="1 − |rank correlation|", yticks=[])
     axes.spines[["left", "top", "right"]].set_visible(False)
     axes.set_title("Average linkage")
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")

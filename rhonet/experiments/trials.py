@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rhonet.core.config import Config, config_from_dict
-from rhonet.core.errors import ConfigError
-from rhonet.core.files import explain_disk, write_text
+from rhonet.core.errors import ConfigError, DataError, RunError, WorkerError
+from rhonet.core.files import explain_disk, replacing, write_text
 from rhonet.core.predictions import Predictions, merge_predictions
 from rhonet.core.properties import Property
 from rhonet.core.provenance import git_commit
@@ -83,7 +83,7 @@ def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int
     touched. Without, the seed makes a split of its own.
 
     Raises:
-        ConfigError: the folder holds a trial of another configuration.
+        RunError: the folder holds a trial of another configuration.
     """
     split = {"folds": folds, "fold": seed % folds} if folds else {"split_seed": seed}
     data = dataclasses.replace(config.data, **split)
@@ -94,9 +94,9 @@ def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int
         try:
             before = Run(trial.path).config()
         except ConfigError as error:
-            raise ConfigError(f"{error}; or give another --out") from error
+            raise RunError(f"{error}; or give another --out") from error
         if before != trial.config:
-            raise ConfigError(f"{trial.path}: was run with another configuration; give another --out or remove it")
+            raise RunError(f"{trial.path}: was run with another configuration; give another --out or remove it")
     return trial
 
 
@@ -107,7 +107,8 @@ def run_trials(trials: Sequence[Trial], *, workers: int, source: str) -> None:
         source: fingerprint of the files and labels that all train on.
 
     Raises:
-        ConfigError: what a trial raised, or a worker was killed; what runs comes to its end, nothing else is begun.
+        UserError: what a trial raised; what runs comes to its end, nothing else is begun.
+        WorkerError: a worker was killed.
     """
     waiting = [trial for trial in trials if not trial.is_done]
     log.info("%d trials, %d done before, %d at a time", len(trials), len(trials) - len(waiting), workers)
@@ -131,7 +132,7 @@ def _line_of(future: Future[str], pool: ProcessPoolExecutor) -> str:
     try:
         return future.result()
     except BrokenProcessPool as error:
-        raise ConfigError(
+        raise WorkerError(
             "a trial's process was killed, probably for want of memory; give fewer --workers (finished trials are kept)"
         ) from error
     except Exception:
@@ -146,14 +147,16 @@ def read_result(trial: Trial, *, source: str) -> Result:
         source: fingerprint of the data set that the study is about.
 
     Raises:
-        ConfigError: the trial saw other data, or an earlier rhonet ran it, which did not note the data.
+        RunError: the trial saw other data, or nobody noted which.
     """
     file = trial.path / ABOUT_NAME
     if not file.is_file():
-        raise ConfigError(f"{trial.path}: an earlier rhonet ran this trial; give another --out or remove it")
+        raise RunError(
+            f"{file}: is missing, so the trial cannot be told from others; give another --out or remove the trial"
+        )
     about = json.loads(file.read_text(encoding="utf-8"))
     if about["source"] != source:
-        raise ConfigError(
+        raise RunError(
             f"{trial.path}: was run on another state of the data set (fingerprint {about['source'][:16]}, now "
             f"{source[:16]}); give another --out or remove it"
         )
@@ -187,10 +190,9 @@ def write_result(trial: Trial, predictions: Predictions, *, cpu_seconds: float, 
     properties = json.dumps([dataclasses.asdict(item) for item in predictions.properties])
     about = {"cpu_seconds": round(cpu_seconds, 1), "source": source, "commit": git_commit()}
     write_text(trial.path / ABOUT_NAME, json.dumps(about) + "\n")
-    partial = trial.path / f"partial-{RESULT_NAME}"
     names = {"ids": np.array(predictions.ids), "groups": np.array(predictions.groups, str)}
-    np.savez_compressed(partial, allow_pickle=False, **names, properties=properties, **arrays)
-    os.replace(partial, trial.path / RESULT_NAME)
+    with replacing(trial.path / RESULT_NAME) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **names, properties=properties, **arrays)
 
 
 def _prepare_worker() -> None:
@@ -215,7 +217,7 @@ def _run_trial(trial: Trial, source: str) -> str:
     strategy = prepare_devices(trial.config.train)
     builder, index = open_data(trial.config, source=source)
     if (found := builder.info.metadata["fingerprint"]) != source:
-        raise ConfigError(f"{trial.path}: the data set has changed during the study ({found}, it was {source})")
+        raise DataError(f"{trial.path}: the data set has changed during the study ({found}, it was {source})")
     run = Run(trial.path)
     with explain_disk(trial.path, "free some space"):
         if not run.config_file.is_file():

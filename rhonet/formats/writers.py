@@ -6,7 +6,7 @@ import contextlib
 import gzip
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -18,6 +18,7 @@ from ase.units import Bohr
 
 from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import WriteError
+from rhonet.core.files import replacing
 
 if TYPE_CHECKING:
     import ase
@@ -79,7 +80,7 @@ def write_density(
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as replacements:
             for target, write in writers.items():
-                with _open_packed(replacements.enter_context(_replacing(target))) as file:
+                with _open_packed(replacements.enter_context(replacing(target))) as file:
                     write(file)
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -137,17 +138,6 @@ def _spin_cubes(path: Path) -> list[Path]:
     """Files beside a cube that hold the magnetization of a density."""
     names = [_CUBE.sub(lambda suffix, end=end: f"_magnetization{end}{suffix[0]}", path.name) for end in _ENDS]
     return [path.with_name(name) for name in names]
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside the given one, whose file takes its place once everything went well, and goes otherwise."""
-    beside = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _open_packed(path: Path) -> BinaryIO:

@@ -34,6 +34,19 @@ class PeriodicPadding3D(keras.layers.Layer):
         return {**super().get_config(), "width": self.width}
 
 
+def convolve(x: Any, channels: int, *, periodic: bool) -> Any:
+    """Convolution over 3 x 3 x 3 points with ReLU, (B, n, n, n, channels).
+
+    Args:
+        x: (B, n, n, n, C).
+        channels: of the result.
+        periodic: wrap around at the borders of the cube instead of padding with zeros.
+    """
+    if periodic:
+        return keras.layers.Conv3D(channels, 3, activation="relu")(PeriodicPadding3D(1)(x))
+    return keras.layers.Conv3D(channels, 3, padding="same", activation="relu")(x)
+
+
 @keras.saving.register_keras_serializable("rhonet")
 class Patches3D(keras.layers.Layer):
     """Moves cubic patches of `width` points into the channels, (B, n/w, n/w, n/w, w³·C); n divisible by w."""
@@ -184,9 +197,3 @@ def _to_physical(item: Property, scale: Scale, z: Any, volume: Any) -> Any:
     if item.nonnegative:
         value = ops.maximum(value, 0.0)
     return value if item.intensive else value * volume
-
-
-TRUNK_WIDTHS = {"tiny": 64, "base": 192, "large": 384}
-
-
-DROPOUT = 0.1

@@ -10,28 +10,13 @@ a second branch reads the distribution of the channels' values over the whole cu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from keras import layers
 
-from rhonet.models.layers import DROPOUT, TRUNK_WIDTHS, AttentionPooling3D, Patches3D, PeriodicPadding3D, ResidualScale
+from rhonet.models.layers import AttentionPooling3D, Patches3D, ResidualScale, convolve
+from rhonet.models.sizes import DROPOUT, NETWORK_SIZES
 from rhonet.models.value_distribution import FittedScale, encode_values
-
-
-@dataclass(frozen=True)
-class Size:
-    """Channels and blocks of each stage, which halves the grid first."""
-
-    channels: tuple[int, ...]
-    blocks: tuple[int, ...]
-
-
-SIZES = {
-    "tiny": Size(channels=(8, 16), blocks=(1, 1)),
-    "base": Size(channels=(16, 32), blocks=(1, 1)),
-    "large": Size(channels=(64, 128, 256), blocks=(2, 3, 2)),
-}
 
 
 def encode(cube: Any, size: str, *, periodic: bool) -> Any:
@@ -40,9 +25,9 @@ def encode(cube: Any, size: str, *, periodic: bool) -> Any:
     Convolutions: each stage halves the grid by learned 2 x 2 x 2 patches, then applies its multi-scale blocks. The
     other half of the features comes from the distribution of values.
     """
-    shape, width = SIZES[size], TRUNK_WIDTHS[size]
+    shape = NETWORK_SIZES[size]
     x = scaled = FittedScale(name="channel_scale")(cube)
-    for channels, blocks in zip(shape.channels, shape.blocks, strict=True):
+    for channels, blocks in zip(shape.stage_channels, shape.stage_blocks, strict=True):
         x = layers.Dense(channels)(Patches3D(2)(x))
         for _ in range(blocks):
             x = multi_scale_block(x, channels, periodic=periodic)
@@ -53,19 +38,19 @@ def encode(cube: Any, size: str, *, periodic: bool) -> Any:
         AttentionPooling3D(heads=2)(x),
     ]
     structure = layers.Dropout(DROPOUT)(layers.Concatenate()(pooled))
-    structure = layers.Dropout(DROPOUT)(layers.Dense(width, activation="gelu")(structure))
-    return layers.Concatenate()([structure, encode_values(scaled, width)])
+    structure = layers.Dropout(DROPOUT)(layers.Dense(shape.trunk, activation="gelu")(structure))
+    return layers.Concatenate()([structure, encode_values(scaled, shape.trunk)])
 
 
 def multi_scale_block(x: Any, channels: int, *, periodic: bool) -> Any:
     """Residual block: receptive fields of 1, 3, 5 and a pooled 6 points, fused, then two attentions."""
     width = channels // 2
     narrow = layers.Dense(width, activation="relu")(layers.RMSNormalization()(x))
-    three = _convolve(narrow, width, periodic=periodic)
-    five = _convolve(three, width, periodic=periodic)
+    three = convolve(narrow, width, periodic=periodic)
+    five = convolve(three, width, periodic=periodic)
     branches = [narrow, three, five]
     if x.shape[1] % 2 == 0:
-        wide = _convolve(layers.AveragePooling3D(2)(narrow), width, periodic=periodic)
+        wide = convolve(layers.AveragePooling3D(2)(narrow), width, periodic=periodic)
         branches.append(layers.UpSampling3D(2)(wide))
     fused = layers.Dense(channels)(layers.Concatenate()(branches))
     attended = layers.Multiply()([fused, channel_attention(fused, channels), spatial_attention(fused)])
@@ -82,9 +67,3 @@ def channel_attention(x: Any, channels: int) -> Any:
 def spatial_attention(x: Any) -> Any:
     """Weights (B, n, n, n, 1) in (0, 1), a learned map."""
     return layers.Dense(1, activation="sigmoid")(x)
-
-
-def _convolve(x: Any, channels: int, *, periodic: bool) -> Any:
-    if periodic:
-        return layers.Conv3D(channels, 3, activation="relu")(PeriodicPadding3D(1)(x))
-    return layers.Conv3D(channels, 3, padding="same", activation="relu")(x)

@@ -11,7 +11,8 @@ from rhonet.core.config import ModelConfig, ViewConfig
 from rhonet.core.errors import ConfigError
 from rhonet.core.standardize import Standardizer
 from rhonet.models import msa3dcnn, plain3dcnn, value_distribution
-from rhonet.models.layers import DROPOUT, TRUNK_WIDTHS, LatticeFeatures, PhysicalUnits
+from rhonet.models.layers import LatticeFeatures, PhysicalUnits
+from rhonet.models.sizes import DROPOUT, NETWORK_SIZES
 
 ENCODERS = {"msa3dcnn": msa3dcnn, "plain3dcnn": plain3dcnn, "values": value_distribution}
 
@@ -50,7 +51,7 @@ def build_network(view: ViewConfig, model: ModelConfig, standardizer: Standardiz
         ) from error
     if view.kind == "cell":
         x = layers.Concatenate()([x, LatticeFeatures()(lattice)])
-    width = TRUNK_WIDTHS[model.size]
+    width = NETWORK_SIZES[model.size].trunk
     trunk = layers.Dense(width, activation="gelu", name="trunk")(x)
     trunk = layers.Dropout(DROPOUT)(trunk)
     heads = []

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from rhonet.models.layers import DROPOUT, TRUNK_WIDTHS
+from rhonet.models.sizes import DROPOUT, NETWORK_SIZES
 
 # Shares of all points of the training cubes that lie below the thresholds of a channel.
 QUANTILE_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
@@ -23,7 +23,7 @@ LEAST_DEVIATION = 1e-3
 
 def encode(cube: Any, size: str, *, periodic: bool) -> Any:
     """Features (B, trunk) of a cube (B, n, n, n, channels), the same wherever its values lie."""
-    return encode_values(FittedScale(name="channel_scale")(cube), TRUNK_WIDTHS[size])
+    return encode_values(FittedScale(name="channel_scale")(cube), NETWORK_SIZES[size].trunk)
 
 
 def encode_values(scaled: Any, width: int) -> Any:

@@ -27,7 +27,6 @@ from rhonet.reports.wording import (
     label_of,
     set_size,
     significant,
-    significant_with_interval,
     with_interval,
 )
 from rhonet.uncertainty.calibration import PREDICTION_LEVEL as PREDICTION_LEVEL
@@ -67,7 +66,7 @@ def _regression_row(name: str, scores: RegressionMetrics | NonZeroMetrics) -> li
         name,
         with_interval(scores.r2),
         "" if r2_log is None else with_interval(r2_log),
-        significant_with_interval(scores.mae),
+        with_interval(scores.mae, significant),
         significant(scores.rmse.value),
         decimals(scores.mae_over_mad.value),
         str(scores.n),
@@ -181,7 +180,7 @@ def scores_of_property(evaluations: Mapping[str, Evaluation], item: Property) ->
             rows.append([predictor, with_interval(scores.auc), with_interval(scores.balanced_accuracy)])
         else:
             logarithm = [] if scores.r2_log is None else [with_interval(scores.r2_log)]
-            errors = [significant_with_interval(scores.mae), significant(scores.rmse.value)]
+            errors = [with_interval(scores.mae, significant), significant(scores.rmse.value)]
             rows.append([predictor, with_interval(scores.r2), *logarithm, *errors])
     unit = f" ({item.unit})" if item.unit else ""
     heads = ["predictor", f"AUC {_INTERVAL}", f"balanced accuracy {_INTERVAL}"]
@@ -199,7 +198,7 @@ def scores_where_not_zero(evaluations: Mapping[str, Evaluation], item: Property)
     if not parts:
         return None
     rows = [
-        [name, with_interval(one.r2), significant_with_interval(one.mae), significant(one.rmse.value)]
+        [name, with_interval(one.r2), with_interval(one.mae, significant), significant(one.rmse.value)]
         for name, one in parts.items()
     ]
     unit = f" ({item.unit})" if item.unit else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from rhonet.core.predictions import NOVEL
 from rhonet.core.properties import Property
@@ -83,23 +84,31 @@ def label_of(item: RegressionMetrics | ClassMetrics | IntervalMetrics | SetMetri
     return f"{item.target.name} ({item.target.unit})" if item.target.unit else item.target.name
 
 
-def with_interval(metric: Metric) -> str:
-    """Score and interval with two decimals each; the score alone where there is no interval."""
+def with_interval(metric: Metric, show: Callable[[float], str] | None = None) -> str:
+    """Score and interval, such as "0.81 [0.79, 0.83]"; the score alone where there is no interval.
+
+    Args:
+        metric: the score.
+        show: how a number is written; two decimals by default.
+    """
+    show = show or decimals
     if math.isnan(metric.value) or math.isnan(metric.lower):
-        return decimals(metric.value)
-    return f"{decimals(metric.value)} [{decimals(metric.lower)}, {decimals(metric.upper)}]"
+        return show(metric.value)
+    return f"{show(metric.value)} [{show(metric.lower)}, {show(metric.upper)}]"
+
+
+def three_decimals(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    """Three decimals and a sign, for differences."""
+    return "n/a" if math.isnan(value) else f"{value:+.3f}"
 
 
 def set_size(item: SetMetrics) -> str:
     """How many classes a prediction set holds on average."""
     return "n/a" if math.isnan(item.mean_size) else f"{item.mean_size:.2f} classes"
-
-
-def significant_with_interval(metric: Metric) -> str:
-    """Score and interval with three significant digits each; the score alone where there is no interval."""
-    if math.isnan(metric.value) or math.isnan(metric.lower):
-        return significant(metric.value)
-    return f"{significant(metric.value)} [{significant(metric.lower)}, {significant(metric.upper)}]"
 
 
 def decimals(value: float) -> str:

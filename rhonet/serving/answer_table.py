@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rhonet.core.files import plain_values
 from rhonet.core.predictions import NOVEL
 from rhonet.core.properties import Property
 from rhonet.reports.wording import half_width_text
@@ -105,16 +106,18 @@ def json_rows(rows: Sequence[FileAnswer], card: Card) -> str:
             answer = row.answer
             found["n_electrons"] = row.n_electrons
             found["total_moment"] = row.total_moment
-            found["properties"] = {item.name: _finite(answer.values[item.name]) for item in card.properties}
+            found["properties"] = {
+                item.name: plain_values(answer.values[item.name].tolist()) for item in card.properties
+            }
             found["intervals"] = {
-                name: _finite(np.array([answer.lower[name], answer.upper[name]])) for name in answer.lower
+                name: plain_values([float(answer.lower[name]), float(answer.upper[name])]) for name in answer.lower
             }
             found["sets"] = {
                 item.name: _set(answer, card, item)
                 for item in card.properties
                 if item.is_class and math.isfinite(_set_width(card, item))
             }
-            found["novelty"] = _finite(np.array(answer.novelty))
+            found["novelty"] = plain_values(answer.novelty)
             found["warnings"] = list(row.warnings)
         answers.append(found)
     errors = card.test_errors
@@ -161,13 +164,6 @@ def _novelty_cell(novelty: float) -> str:
 def _shortened(file: str, width: int = 40) -> str:
     """End of a long path: what tells files apart in a table."""
     return file if len(file) <= width else "…" + file[1 - width :]
-
-
-def _finite(values: np.ndarray) -> list | float | None:
-    """Plain numbers, None where one is not finite: JSON knows no infinity."""
-    if values.ndim == 0:
-        return float(values) if np.isfinite(values) else None
-    return [_finite(value) for value in values]
 
 
 def _columns(item: Property) -> list[str]:

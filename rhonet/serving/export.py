@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.core.files import explain_disk
 from rhonet.training.ensemble import members_of, network_of_run
 from rhonet.training.runs import Run
@@ -28,7 +28,7 @@ def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
         onnx: also the files of `rhonet.serving.onnx_export`.
 
     Raises:
-        RunError: the folder exists, the run has no checkpoint yet, or the model cannot be converted or written.
+        ModelError: the folder exists, the run has no checkpoint yet, or the model cannot be converted or written.
     """
     from rhonet.serving.exported_model import save_model
     from rhonet.serving.model_card import write_card
@@ -36,8 +36,7 @@ def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
     with _new_folder(folder) as partial:
         save_model(model_of_run(run), partial)
         for file in (run.config_file, run.trained_records_file):
-            if file.is_file():  # an earlier rhonet did not list the records
-                shutil.copy(file, partial / file.name)
+            shutil.copy(file, partial / file.name)
         write_card(run, partial)
         if onnx:
             _add_onnx(partial)
@@ -50,7 +49,7 @@ def export_model(model: Path, folder: Path, *, onnx: bool) -> None:
         onnx: with the files of `rhonet.serving.onnx_export`, made from its SavedModel.
 
     Raises:
-        RunError: the folder exists, or the model cannot be read, converted or written.
+        ModelError: the folder exists, or the model cannot be read, converted or written.
     """
     with _new_folder(folder) as partial:
         shutil.copytree(model, partial, dirs_exist_ok=True)
@@ -69,10 +68,10 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill, which takes its name when all went well and vanishes otherwise.
 
     Raises:
-        RunError: the folder exists, or something cannot be written.
+        ModelError: the folder exists, or something cannot be written.
     """
     if folder.exists():
-        raise RunError(f"{folder}: exists already; delete it or give another folder")
+        raise ModelError(f"{folder}: exists already; delete it or give another folder")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -88,7 +87,7 @@ def model_of_run(run: Run) -> DensityModel:
     """What is exported: the trained weights of each member, with error bars where the training was finished.
 
     Raises:
-        RunError: a member has no checkpoint yet.
+        ModelError: a member has no checkpoint yet.
     """
     from rhonet.core.standardize import Standardizer
     from rhonet.serving.exported_model import DensityModel, ServedMember

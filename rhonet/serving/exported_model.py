@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rhonet.core.config import ViewConfig
 from rhonet.core.density import ChargeDensity
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Standardizer, least_standardized
 from rhonet.models.network import Network
@@ -226,6 +227,24 @@ def _half_widths(standardizer: Standardizer, calibration: Calibration | None) ->
     return np.concatenate(widths).astype(np.float32)
 
 
+def load_signatures(folder: Path, *names: str) -> tuple[Any, list[Any]]:
+    """The SavedModel of a model folder, which must be kept as long as its functions, and these by name.
+
+    Args:
+        folder: holds saved_model/.
+        names: of signatures.
+
+    Raises:
+        ModelError: there is no SavedModel, none of ours, or a damaged one.
+    """
+    try:
+        module: Any = tf.saved_model.load(str(folder / SAVED_MODEL))
+        return module, [module.signatures[name] for name in names]
+    except (OSError, KeyError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{folder / SAVED_MODEL}: cannot be loaded: {reason}; export the model again") from error
+
+
 class Predictor:
     """A SavedModel ready to predict densities one by one; needs nothing but its folder.
 
@@ -233,20 +252,15 @@ class Predictor:
         folder: holds saved_model/ and card.toml.
 
     Raises:
-        RunError: one of them is missing, none of ours, or not of this model.
+        ModelError: one of them is missing, none of ours, or not of this model.
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            self._module = tf.saved_model.load(str(folder / SAVED_MODEL))
-            self._predict = self._module.signatures["predict_density"]
-        except (OSError, KeyError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(f"{folder / SAVED_MODEL}: cannot be loaded: {reason}; export the model again") from error
+        self._module, (self._predict,) = load_signatures(folder, "predict_density")
         self._properties = read_card(folder).properties
         given = self._predict.structured_outputs
         if missing := [item.name for item in self._properties if item.name not in given]:
-            raise RunError(
+            raise ModelError(
                 f"{folder}: {CARD} names {', '.join(missing)}, which {SAVED_MODEL} does not give; export it again"
             )
 

@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from rhonet.core.config import ViewConfig, section_from_dict
-from rhonet.core.errors import ConfigError, RunError
+from rhonet.core.errors import ConfigError, ModelError
 from rhonet.core.files import write_text
 from rhonet.core.properties import Property
 from rhonet.core.provenance import package_versions
@@ -68,11 +68,11 @@ def read_card(folder: Path) -> Card:
     """Card of a model folder.
 
     Raises:
-        RunError: no model folder, or a card of another version.
+        ModelError: no model folder, or a card of another version.
     """
     path = folder / CARD
     if not path.is_file():
-        raise RunError(f"{folder}: not a model folder (no {CARD}); models are made by python -m rhonet.export")
+        raise ModelError(f"{folder}: not a model folder (no {CARD}); models are made by python -m rhonet.export")
     return parse_card(str(path), lambda: tomllib.loads(path.read_text(encoding="utf-8")))
 
 
@@ -84,7 +84,7 @@ def parse_card(place: str, read: Callable[[], dict[str, Any]]) -> Card:
         read: gives the content.
 
     Raises:
-        RunError: the content cannot be read, is no card, or one of another version.
+        ModelError: the content cannot be read, is no card, or one of another version.
     """
     try:
         content = read()
@@ -92,8 +92,8 @@ def parse_card(place: str, read: Callable[[], dict[str, Any]]) -> Card:
         if version == CARD_VERSION:
             return Card(tuple(Property(**item) for item in content["properties"]), content)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{place}: cannot be read as a model card: {error}; export the model again") from error
-    raise RunError(
+        raise ModelError(f"{place}: cannot be read as a model card: {error}; export the model again") from error
+    raise ModelError(
         f"{place}: card of version {version}, this rhonet reads {CARD_VERSION}; export the model again, or use the "
         "rhonet that it was made with"
     )
@@ -151,7 +151,7 @@ def model_folder(path: Path | None) -> Path:
     """Folder of the model in a run or model folder, or of the released one.
 
     Raises:
-        RunError: the released one is not installed.
+        ModelError: the released one is not installed.
     """
     folder = path or released_model()
     return folder / "model" if (folder / "model").is_dir() else folder
@@ -161,9 +161,9 @@ def released_model() -> Path:
     """Model that comes with rhonet.
 
     Raises:
-        RunError: it is not installed.
+        ModelError: it is not installed.
     """
     folder = Path(__file__).parents[2] / "saved_models" / RELEASED
     if not folder.is_dir():
-        raise RunError(f"{folder}: the released model is not there; give one with --model DIR")
+        raise ModelError(f"{folder}: the released model is not there; give one with --model DIR")
     return folder

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rhonet.core.errors import RunError
-from rhonet.serving.exported_model import NOVELTY
+from rhonet.core.errors import ModelError, PackageError
+from rhonet.serving.exported_model import NOVELTY, load_signatures
 from rhonet.serving.model_card import MODEL, NETWORK, SAVED_MODEL, VIEWS
 
 OPSET = 17
@@ -25,28 +25,24 @@ def write_onnx(folder: Path) -> None:
     views.onnx, network.onnx: the same in two halves, as the signatures `views` and `network`.
 
     Raises:
-        RunError: no model, one from before there were those signatures, no packages to convert with, or
-            something in the model that ONNX does not know.
+        PackageError: no packages to convert with.
+        ModelError: no model, or something in it that ONNX does not know.
         OSError: a file cannot be written.
     """
     if missing := [name for name in ("onnx", "tf2onnx") if importlib.util.find_spec(name) is None]:
-        raise RunError(f"ONNX files need {' and '.join(missing)}: pip install 'rhonet[export]'")
+        raise PackageError(f"ONNX files need {' and '.join(missing)}: pip install 'rhonet[export]'")
     import onnx
 
     path = folder / SAVED_MODEL
-    try:
-        loaded = tf.saved_model.load(str(path))
-        views, network = loaded.signatures["views"], loaded.signatures["network"]
-    except (OSError, KeyError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{path}: cannot be converted: {reason}; export the model again from its run") from error
+    # The module is kept alive by its name: its functions alone do not hold its variables.
+    _module, (views, network) = load_signatures(folder, "views", "network")
     try:
         halves = _convert(views), _convert(network)
         files = {VIEWS: halves[0], NETWORK: halves[1], MODEL: _join(*halves)}
         for proto in files.values():
             onnx.checker.check_model(proto, full_check=True)
     except (ValueError, RuntimeError, NotImplementedError, onnx.checker.ValidationError) as error:
-        raise RunError(f"{path}: something in it has no counterpart in ONNX: {error}") from error
+        raise ModelError(f"{path}: something in it has no counterpart in ONNX: {error}") from error
     for name, proto in files.items():
         onnx.save(proto, str(folder / name))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import keras
 import numpy as np
 
 from rhonet.core.errors import RunError
-from rhonet.core.files import explain_disk
+from rhonet.core.files import explain_disk, replacing
 
 STATE = "state.npz"
 
@@ -28,24 +27,17 @@ def save_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variabl
         progress: JSON-ready state of the training loop.
 
     Raises:
-        RunError: it cannot be written; the old one is as it was.
+        DiskError: it cannot be written; the old one is as it was.
     """
     arrays = {
         f"{group}/{number:04d}": keras.ops.convert_to_numpy(variable)
         for group, members in variables.items()
         for number, variable in enumerate(members)
     }
-    partial = folder / (STATE + ".partial")
     with explain_disk(folder / STATE, f"free some space, then go on with --resume {folder.parent}"):
-        try:
-            folder.mkdir(exist_ok=True)
-            with open(partial, "wb") as file:
-                np.savez(file, progress=np.array(json.dumps(progress)), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, folder / STATE)
-        finally:
-            partial.unlink(missing_ok=True)
+        folder.mkdir(exist_ok=True)
+        with replacing(folder / STATE) as partial, partial.open("wb") as file:
+            np.savez(file, progress=np.array(json.dumps(progress)), **arrays)
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -71,9 +63,7 @@ def load_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variabl
     for group, members in variables.items():
         keys = [f"{group}/{number:04d}" for number in range(len(members))]
         if sorted(key for key in stored if key.startswith(f"{group}/")) != keys:
-            raise RunError(
-                f"{path}: does not fit the network ({group}); was config.toml changed, or an earlier rhonet used?"
-            )
+            raise RunError(f"{path}: does not fit the network ({group}); was config.toml changed?")
         for key, variable in zip(keys, members, strict=True):
             if stored[key].shape != tuple(variable.shape):
                 raise RunError(f"{path}: does not fit the network (at {key}); was config.toml changed?")

@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams import api as hparams
 from tqdm import tqdm
 
 from rhonet.core.config import Config
-from rhonet.core.errors import RunError
+from rhonet.core.errors import DiskError
 from rhonet.evaluation.metrics import Evaluation
 from rhonet.reports.plots.parity import figure_to_image, overview_figure
 from rhonet.training.runs import Run
@@ -64,7 +64,7 @@ class ConsoleObserver:
 class TensorBoardObserver:
     """Losses, R² and errors per property, learning rate, parity images, graph and hyperparameters.
 
-    Every method raises RunError where the disk takes no more.
+    Every method raises DiskError where the disk takes no more.
     """
 
     def __init__(self, run: Run, config: Config, trainer: Trainer) -> None:
@@ -109,7 +109,7 @@ class TensorBoardObserver:
                 yield
         except tf.errors.OpError as error:
             reason = error.message.splitlines()[0].rpartition("; ")[2]
-            raise RunError(
+            raise DiskError(
                 f"{self._run.tensorboard}: cannot be written: {reason}; free some space, then go on with "
                 f"--resume {self._run.path}"
             ) from error

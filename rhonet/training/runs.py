@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any
 from rhonet import __version__
 from rhonet.core.config import Config, load_resolved_config
 from rhonet.core.errors import RunError
-from rhonet.core.files import explain_disk, write_text
+from rhonet.core.files import explain_disk, plain_values, write_text
 from rhonet.core.provenance import command_line, git_commit, package_versions
 from rhonet.uncertainty.calibration import Calibration
 
@@ -156,7 +155,7 @@ def write_record(run: Run, *, data: dict[str, Any], scales: dict[str, Any], arit
         arithmetic: number format and devices (`rhonet.training.devices`).
 
     Raises:
-        RunError: it cannot be written.
+        DiskError: it cannot be written.
     """
     record = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -176,7 +175,7 @@ def note_resumption(run: Run, *, arithmetic: dict[str, Any]) -> None:
     """Adds to run.json who goes on with the run.
 
     Raises:
-        RunError: it cannot be written.
+        DiskError: it cannot be written.
     """
     record = run.record()
     now = {
@@ -193,7 +192,7 @@ def note_scales(run: Run, scales: dict[str, Any]) -> None:
     """Replaces the `Standardizer` in run.json.
 
     Raises:
-        RunError: it cannot be written.
+        DiskError: it cannot be written.
     """
     _replace_record(run, run.record() | {"standardizer": scales})
 
@@ -207,13 +206,7 @@ def write_history(run: Run, epochs: Sequence[dict[str, Any]]) -> None:
     """Writes history.jsonl: one line per epoch; null where a number is not defined.
 
     Raises:
-        RunError: it cannot be written.
+        DiskError: it cannot be written.
     """
     with explain_disk(run.history_file, "free some space"):
-        write_text(run.history_file, "".join(json.dumps(_without_nan(epoch)) + "\n" for epoch in epochs))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        write_text(run.history_file, "".join(json.dumps(plain_values(epoch)) + "\n" for epoch in epochs))

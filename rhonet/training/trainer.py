@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from rhonet.core.config import Config, TrainConfig
-from rhonet.core.errors import ConfigError, RunError
+from rhonet.core.errors import ConfigError, TrainingError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Standardizer
@@ -149,7 +149,8 @@ class Trainer:
         """Runs the remaining epochs; returns the network with the weights that count.
 
         Raises:
-            RunError: the loss is no longer finite, or the checkpoint cannot be written.
+            TrainingError: the loss is no longer finite.
+            DiskError: the checkpoint cannot be written.
         """
         train, progress = self.config.train, self.progress
         step = self._compile_step()
@@ -160,7 +161,7 @@ class Trainer:
             started = time.monotonic()
             sums = self._run_epoch(number, step, observers)
             if not np.isfinite(sums).all():
-                raise RunError(
+                raise TrainingError(
                     f"{self.run.path}: the loss is not finite in epoch {number + 1}; "
                     f"start a new run with train.learning_rate below {train.learning_rate:g}"
                 )
@@ -187,7 +188,7 @@ class Trainer:
         validation_loss, validation_losses = self._weighted(validation_sums)
         progress = self.progress
         if not np.isfinite(validation_sums).all():
-            raise RunError(
+            raise TrainingError(
                 f"{self.run.path}: the validation loss is not finite in epoch {number + 1}; "
                 f"start a new run with train.learning_rate below {self.config.train.learning_rate:g}"
             )

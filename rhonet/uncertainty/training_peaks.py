@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
+
+from rhonet.core.files import replacing
 
 # Gaussians that smooth the density for a peak's fingerprint, Å: from as sharp as a view sees it to half a bond.
 WIDTHS = (0.0, 0.15, 0.35, 0.6)
@@ -53,9 +54,8 @@ class TrainingPeaks:
         Raises:
             OSError: it cannot be written.
         """
-        partial = path.with_name(f"partial-{path.name}")
-        np.savez_compressed(partial, allow_pickle=False, whitening=self.whitening, points=self.points)
-        os.replace(partial, path)
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, whitening=self.whitening, points=self.points)
 
     @classmethod
     def load(cls, path: Path) -> TrainingPeaks:

@@ -8,7 +8,7 @@ import pytest
 from rhonet.attribution.differentiable_model import DifferentiableModel
 from rhonet.attribution.integrated_gradients import integrate_gradients
 from rhonet.core.density import ChargeDensity
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.core.properties import PROPERTIES, Property
 from rhonet.formats import read_density
 from rhonet.serving.exported_model import Predictor
@@ -84,10 +84,10 @@ def test_attributions_of_the_released_model_add_up():
 
 
 def test_model_without_the_property_is_refused(differentiable):
-    with pytest.raises(RunError, match=r"the model lacks it; export it again"):
+    with pytest.raises(ModelError, match=r"the model lacks it; export it again"):
         differentiable.prediction(Property("colour"), smooth_density(0))
 
 
 def test_missing_model_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"cannot be loaded: .*; export the model again"):
+    with pytest.raises(ModelError, match=r"cannot be loaded: .*; export the model again"):
         DifferentiableModel(tmp_path)

@@ -14,7 +14,8 @@ from rhonet.core.config import MODELS, SIZES, VIEW_KINDS, ModelConfig, ViewConfi
 from rhonet.core.errors import ConfigError
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Scale, Standardizer
-from rhonet.models.network import Network, build_network
+from rhonet.models.network import ENCODERS, Network, build_network
+from rhonet.models.sizes import NETWORK_SIZES
 from tests.crystals import run_code
 from tests.synthetic import CUBIC, SKEWED
 
@@ -45,6 +46,10 @@ def inputs_of(n: int = 2, *, scale: float = 1.0) -> dict[str, np.ndarray]:
         "cube": rng.normal(size=(n, 8, 8, 8, len(VIEW.fields))).astype(np.float32),
         "lattice": lattices.astype(np.float32),
     }
+
+
+def test_the_networks_and_sizes_are_those_of_the_settings():
+    assert (tuple(ENCODERS), tuple(NETWORK_SIZES)) == (MODELS, SIZES)
 
 
 @pytest.mark.parametrize(("kind", "name"), list(itertools.product(VIEW_KINDS, MODELS)))

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from rhonet.core.config import ModelConfig, ViewConfig
 from rhonet.core.density import ChargeDensity
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import PROPERTIES, Property
 from rhonet.core.standardize import Scale, Standardizer
@@ -202,11 +202,13 @@ def test_mixed_precision_is_trained_but_not_exported(finished, tmp_path):
 
 
 def test_folder_without_a_model_is_one_clear_line(tmp_path):
-    with pytest.raises(RunError, match=r"saved_model: cannot be loaded: SavedModel file does not exist.*; export the"):
+    with pytest.raises(
+        ModelError, match=r"saved_model: cannot be loaded: SavedModel file does not exist.*; export the"
+    ):
         Predictor(tmp_path)
     module = tf.Module()
     tf.saved_model.save(module, str(tmp_path / "saved_model"))
-    with pytest.raises(RunError, match="saved_model: cannot be loaded: 'predict_density'; export the model again"):
+    with pytest.raises(ModelError, match="saved_model: cannot be loaded: 'predict_density'; export the model again"):
         Predictor(tmp_path)
 
 
@@ -214,7 +216,7 @@ def test_card_of_another_model_is_one_clear_line(tiny_model, tmp_path):
     shutil.copytree(tiny_model, tmp_path / "model")
     card = tmp_path / "model" / "card.toml"
     card.write_text(card.read_text(encoding="utf-8").replace('"band_gap"', '"hardness"'), encoding="utf-8")
-    with pytest.raises(RunError, match=r"model: card.toml names hardness, which saved_model does not give"):
+    with pytest.raises(ModelError, match=r"model: card.toml names hardness, which saved_model does not give"):
         Predictor(tmp_path / "model")
 
 

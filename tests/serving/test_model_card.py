@@ -7,7 +7,7 @@ import pytest
 import tomli_w
 
 from rhonet.core.config import load_config
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.core.properties import PROPERTIES, Property
 from rhonet.serving.model_card import CARD_VERSION, Card, read_card, write_card
 from rhonet.training.runs import Run
@@ -88,7 +88,7 @@ def test_card_holds_the_metrics_without_what_is_undefined(run):
 )
 def test_card_that_cannot_be_used_is_one_clear_line(tmp_path, text, said):
     (tmp_path / "card.toml").write_text(text)
-    with pytest.raises(RunError, match=said) as caught:
+    with pytest.raises(ModelError, match=said) as caught:
         read_card(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -96,5 +96,7 @@ def test_card_that_cannot_be_used_is_one_clear_line(tmp_path, text, said):
 def test_folder_or_file_without_a_card_is_no_model(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
-        with pytest.raises(RunError, match=r"not a model folder \(no card.toml\); models are made by python -m rhonet"):
+        with pytest.raises(
+            ModelError, match=r"not a model folder \(no card.toml\); models are made by python -m rhonet"
+        ):
             read_card(path)

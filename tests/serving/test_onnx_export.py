@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from rhonet.core.density import ChargeDensity
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.core.standardize import Standardizer
 from rhonet.formats import read_density
 from rhonet.models.network import build_network
@@ -182,7 +182,7 @@ def test_model_without_the_halves_is_refused(tmp_path):
     from rhonet.serving.onnx_export import write_onnx
 
     tf.saved_model.save(tf.Module(), str(tmp_path / "saved_model"))
-    with pytest.raises(RunError, match=r"cannot be converted: 'views'; export the model again from its run"):
+    with pytest.raises(ModelError, match=r"cannot be converted: 'views'; export the model again from its run"):
         write_onnx(tmp_path)
 
 
@@ -195,7 +195,7 @@ def test_what_onnx_does_not_know_is_named(tmp_path):
 
     module = tf.Module()
     tf.saved_model.save(module, str(tmp_path / "saved_model"), signatures={"views": strange, "network": strange})
-    with pytest.raises(RunError, match=r"no counterpart in ONNX: .*Lgamma"):
+    with pytest.raises(ModelError, match=r"no counterpart in ONNX: .*Lgamma"):
         write_onnx(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
 

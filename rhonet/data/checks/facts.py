@@ -16,6 +16,7 @@ import numpy as np
 from rhonet.core.config import DEFAULT_SPACING
 from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import FolderError
+from rhonet.core.regrid import wave_numbers, wave_vectors
 from rhonet.data.checks.summary import DensitySummary, summarize_density
 from rhonet.data.folder import Sample
 from rhonet.data.records import decode_record, make_record
@@ -143,10 +144,10 @@ def _long_waves(values: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np
     """|G| and |f(G)|² of the plane waves up to the last shell and a little beyond, the mean first."""
     spectrum = np.fft.fftn(values) / values.size
     limits = (_SHELLS[-1] + 4 * _SHELL_WIDTH) * np.linalg.norm(lattice, axis=1) / (2 * np.pi)
-    turns = [np.fft.fftfreq(size, 1 / size) for size in values.shape]
-    kept = [np.flatnonzero(abs(turn) <= limit) for turn, limit in zip(turns, limits, strict=True)]
-    counts = np.stack(np.meshgrid(*(turn[at] for turn, at in zip(turns, kept, strict=True)), indexing="ij"), axis=-1)
-    lengths = np.linalg.norm(counts.reshape(-1, 3) @ (2 * np.pi * np.linalg.inv(lattice).T), axis=1)
+    numbers = wave_numbers(values.shape)
+    kept = [np.flatnonzero(abs(turns) <= limit) for turns, limit in zip(numbers, limits, strict=True)]
+    vectors = wave_vectors([turns[at] for turns, at in zip(numbers, kept, strict=True)], lattice)
+    lengths = np.linalg.norm(vectors, axis=-1).ravel()
     return lengths, np.abs(spectrum[np.ix_(*kept)].ravel()) ** 2
 
 

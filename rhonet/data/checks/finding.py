@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-ERROR, WARNING, NOTE = LEVELS = ("error", "warning", "note")
+ERROR, WARNING, NOTE = SEVERITIES = ("error", "warning", "note")
 _NAMES_TO_SHOW = 5
 
 

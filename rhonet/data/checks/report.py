@@ -12,6 +12,7 @@ from typing import Any
 
 import rhonet
 from rhonet.core.errors import FolderError
+from rhonet.core.files import plain_values
 from rhonet.core.text import counted, printable
 from rhonet.data.checks.densities import (
     check_duplicates,
@@ -21,7 +22,7 @@ from rhonet.data.checks.densities import (
     valence_electrons,
 )
 from rhonet.data.checks.facts import DensityFacts
-from rhonet.data.checks.finding import ERROR, LEVELS, NOTE, WARNING, Finding, some_of
+from rhonet.data.checks.finding import ERROR, NOTE, SEVERITIES, WARNING, Finding, some_of
 from rhonet.data.checks.labels import LabelSummary, check_labels, default_split, suggest_declarations, summarise_labels
 from rhonet.data.checks.search import Search, other_parts
 from rhonet.data.dataset_toml import SETTINGS_NAME, read_settings
@@ -67,7 +68,7 @@ class FolderReport:
         parts = [self._overview()]
         if self.labels:
             parts.append(_label_table(self.labels))
-        for level in LEVELS:
+        for level in SEVERITIES:
             found = [one for one in self.findings if one.level == level]
             lines = [f"  {printable(one.text)}" for one in found[:_FINDINGS_TO_SHOW]]
             if len(found) > len(lines):
@@ -95,7 +96,7 @@ class FolderReport:
             "suggested_declarations": self.declarations,
             "files": [_file_tree(one) for one in self.facts],
         }
-        return json.dumps(_finite(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(plain_values(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _overview(self) -> str:
         usable = [one for one in self.facts if one.summary]
@@ -256,17 +257,8 @@ def _file_tree(one: DensityFacts) -> dict[str, Any]:
 
 
 def _sorted(found: Sequence[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(found, key=lambda one: LEVELS.index(one.level)))
+    return tuple(sorted(found, key=lambda one: SEVERITIES.index(one.level)))
 
 
 def _trimmed(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
-
-
-def _finite(tree: Any) -> Any:
-    """The tree with None for NaN: JSON knows no NaN."""
-    if isinstance(tree, dict):
-        return {key: _finite(value) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return [_finite(value) for value in tree]
-    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

@@ -24,7 +24,7 @@ from rhonet.core.text import printable
 from rhonet.evaluation.bootstrap import Metric
 from rhonet.evaluation.metrics import ClassMetrics, Evaluation, RegressionMetrics
 from rhonet.reports.plots.style import GUIDE, MAIN, OTHERS, STYLE, TEXT
-from rhonet.reports.wording import WHERE_NOT_ZERO, decimals, significant, significant_with_interval, with_interval
+from rhonet.reports.wording import WHERE_NOT_ZERO, decimals, significant, with_interval
 
 _PANEL = 2.4  # inches
 _WORST_NAMED = 3
@@ -317,7 +317,7 @@ def _draw_nothing(axes: Axes, reason: str) -> None:
 
 def _regression_text(scores: RegressionMetrics, *, logarithmic: bool, detailed: bool) -> str:
     unit = f" {scores.target.unit}" if scores.target.unit else ""
-    mae = significant_with_interval(scores.mae) if detailed else significant(scores.mae.value)
+    mae = with_interval(scores.mae, significant) if detailed else significant(scores.mae.value)
     lines = [f"R² = {_r2_text(scores.r2)}"]
     if logarithmic and scores.r2_log is not None:
         in_log = f"R² (log) = {_r2_text(scores.r2_log)}"
@@ -326,7 +326,7 @@ def _regression_text(scores: RegressionMetrics, *, logarithmic: bool, detailed: 
     part = scores.where_not_zero
     if detailed and part is not None and part.n:
         lines.append(f"{WHERE_NOT_ZERO}: R² = {_r2_text(part.r2)}")
-        lines.append(f"MAE = {significant_with_interval(part.mae)}{unit}, n = {part.n}")
+        lines.append(f"MAE = {with_interval(part.mae, significant)}{unit}, n = {part.n}")
     return _with_minus(lines)
 
 

@@ -178,7 +178,7 @@ def _connect(address: Address, seconds: float) -> Any:
     try:
         module = _module(address)
     except ImportError as error:
-        raise ServerError(
+        raise PackageError(
             f"asking a server needs tritonclient: pip install 'tritonclient[grpc,http]' ({error})"
         ) from error
     if address.scheme.startswith("grpc"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rhonet import __version__
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.serving.model_card import Card
 from rhonet.serving.triton.tensors import FEEDS, GRID_INPUTS, Graphs, Tensor
 
@@ -107,7 +107,7 @@ def read_config(path: Path) -> model_config_pb2.ModelConfig:
     """Configuration in a config.pbtxt.
 
     Raises:
-        RunError: it cannot be read or is none.
+        ModelError: it cannot be read or is none.
     """
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
@@ -115,7 +115,7 @@ def read_config(path: Path) -> model_config_pb2.ModelConfig:
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise RunError(f"{path}: cannot be read as a Triton configuration: {error}") from error
+        raise ModelError(f"{path}: cannot be read as a Triton configuration: {error}") from error
 
 
 def is_ours(config: model_config_pb2.ModelConfig) -> bool:

@@ -28,7 +28,7 @@ def export_repository(
         destination, settings, tensorflow, force: see `write_repository`.
 
     Raises:
-        RunError: the folder is no model's, its SavedModel cannot be converted, or the repository cannot be written.
+        ModelError: the folder is no model's, its SavedModel cannot be converted, or the repository cannot be written.
     """
     read_card(folder)
     check_destination(destination, tensorflow=tensorflow, force=force)

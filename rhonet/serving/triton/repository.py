@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.core.files import explain_disk, write_text
 from rhonet.serving.model_card import CARD, NETWORK, SAVED_MODEL, VIEWS, read_card
 from rhonet.serving.triton.config import (
@@ -56,7 +56,7 @@ def write_repository(
         force: replaces models of these names with all their versions, whoever wrote them.
 
     Raises:
-        RunError: an input is missing or does not fit, a model of that name is not ours, or the disk refuses.
+        ModelError: an input is missing or does not fit, a model of that name is not ours, or the disk refuses.
     """
     settings = settings or TritonSettings()
     card = read_card(model_folder)
@@ -64,7 +64,9 @@ def write_repository(
     configs = model_configs(graphs, card, settings, fingerprint=model_fingerprint(model_folder), tensorflow=tensorflow)
     saved_model = model_folder / SAVED_MODEL
     if tensorflow and not saved_model.is_dir():
-        raise RunError(f"{model_folder}: has no saved_model/, which {TENSORFLOW_MODEL} serves; export the model again")
+        raise ModelError(
+            f"{model_folder}: has no saved_model/, which {TENSORFLOW_MODEL} serves; export the model again"
+        )
     check_destination(destination, tensorflow=tensorflow, force=force)
     destination = destination.resolve()  # "." has no name to put ".partial" behind
     version = 1 if force else 1 + max((_newest(destination / name) for name in configs), default=0)
@@ -126,7 +128,7 @@ def check_destination(destination: Path, *, tensorflow: bool, force: bool) -> No
     """Whether `write_repository` may write there; asked before a model is trained or converted in vain.
 
     Raises:
-        RunError: a model of one of our names is not ours.
+        ModelError: a model of one of our names is not ours.
     """
     if not force:
         for name in (NETWORK_MODEL, VIEWS_MODEL, DENSITY_MODEL, *([TENSORFLOW_MODEL] if tensorflow else [])):
@@ -164,14 +166,14 @@ def _write_computing(folder: Path, weights: Path, settings: TritonSettings) -> N
 
 
 def _check_ours(folder: Path) -> None:
-    """Raises RunError where a folder holds something that no export of ours wrote."""
+    """Raises ModelError where a folder holds something that no export of ours wrote."""
     if not folder.exists():
         return
     remedy = "give another folder, or --force to replace it"
     if not (folder / CONFIG).is_file():
-        raise RunError(f"{folder}: exists and has no {CONFIG}; {remedy}")
+        raise ModelError(f"{folder}: exists and has no {CONFIG}; {remedy}")
     if not is_ours(read_config(folder / CONFIG)):
-        raise RunError(f"{folder / CONFIG}: was not written by python -m rhonet.export; {remedy}")
+        raise ModelError(f"{folder / CONFIG}: was not written by python -m rhonet.export; {remedy}")
 
 
 def _newest(folder: Path) -> int:

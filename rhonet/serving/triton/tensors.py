@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.serving.model_card import NETWORK, VIEWS
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def read_graphs(folder: Path) -> Graphs:
     """Interfaces of `views.onnx` and `network.onnx` in a folder, which must fit together.
 
     Raises:
-        RunError: a file is missing, is no ONNX, or does not take and give what the other one needs.
+        ModelError: a file is missing, is no ONNX, or does not take and give what the other one needs.
     """
     graphs = Graphs(read_graph(folder / VIEWS), read_graph(folder / NETWORK))
     _check_names(graphs.views.path, "takes", graphs.views.inputs, GRID_INPUTS)
@@ -70,7 +70,7 @@ def read_graphs(folder: Path) -> Graphs:
     for item in graphs.network.inputs:
         shape = given.get(FEEDS[item.name], ())
         if not _agree(shape[1:], item.shape[1:]):
-            raise RunError(
+            raise ModelError(
                 f"{graphs.network.path}: takes {item.name} {item.shape}, but {graphs.views.path} gives "
                 f"{FEEDS[item.name]} {shape}; export both from one model"
             )
@@ -81,7 +81,7 @@ def read_graph(path: Path) -> Graph:
     """Interface of one ONNX file.
 
     Raises:
-        RunError: it is missing, damaged, or has an input or output that is not float32.
+        ModelError: it is missing, damaged, or has an input or output that is not float32.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -89,7 +89,7 @@ def read_graph(path: Path) -> Graph:
     try:
         graph = onnx.load(str(path), load_external_data=False).graph
     except (OSError, DecodeError) as error:
-        raise RunError(f"{path}: cannot be read as ONNX: {error}; export the model again") from error
+        raise ModelError(f"{path}: cannot be read as ONNX: {error}; export the model again") from error
     weights = {item.name for item in graph.initializer}
     inputs = [_tensor(path, item) for item in graph.input if item.name not in weights]
     return Graph(path, tuple(inputs), tuple(_tensor(path, item) for item in graph.output))
@@ -101,7 +101,7 @@ def _tensor(path: Path, info: onnx.ValueInfoProto) -> Tensor:
     kind = info.type.tensor_type
     if kind.elem_type != onnx.TensorProto.FLOAT or not kind.HasField("shape"):
         found = onnx.TensorProto.DataType.Name(kind.elem_type)
-        raise RunError(f"{path}: {info.name} is {found}, not float32 of known rank; export the model again")
+        raise ModelError(f"{path}: {info.name} is {found}, not float32 of known rank; export the model again")
     shape = (axis.dim_value if axis.HasField("dim_value") else -1 for axis in kind.shape.dim)
     return Tensor(info.name, tuple(shape))
 
@@ -115,4 +115,4 @@ def _agree(given: tuple[int, ...], taken: tuple[int, ...]) -> bool:
 def _check_names(path: Path, verb: str, tensors: Sequence[Tensor], expected: Sequence[str]) -> None:
     names = [item.name for item in tensors]
     if sorted(names) != sorted(expected):
-        raise RunError(f"{path}: {verb} {', '.join(names)} instead of {', '.join(expected)}; export the model again")
+        raise ModelError(f"{path}: {verb} {', '.join(names)} instead of {', '.join(expected)}; export the model again")

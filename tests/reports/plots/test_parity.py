@@ -16,7 +16,7 @@ from rhonet.core.properties import PROPERTIES, Property
 from rhonet.evaluation.metrics import evaluate
 from rhonet.reports.plots.history import history_figure
 from rhonet.reports.plots.parity import figure_to_image, overview_figure, property_figure, save_figures
-from rhonet.reports.wording import significant_with_interval
+from rhonet.reports.wording import significant, with_interval
 
 MODULUS = PROPERTIES["bulk_modulus"]
 GAP = PROPERTIES["band_gap"]
@@ -93,7 +93,7 @@ def test_scores_in_figures_are_those_of_the_report():
     assert gap.where_not_zero is not None
     assert gap.where_not_zero.r2.value < -10
     assert "where not zero: R² = <−10 [<−10, <−10]" in said
-    assert f"MAE = {significant_with_interval(gap.mae)} eV\n".replace("-", "−") in said
+    assert f"MAE = {with_interval(gap.mae, significant)} eV\n".replace("-", "−") in said
     assert "where not zero" not in texts(panel(simulate(), "band_gap"))
 
 

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from rhonet.core.errors import RunError
+from rhonet.core.errors import ModelError
 from rhonet.serving.model_card import read_card
 from rhonet.serving.triton.config import TritonSettings, read_config, served_card
 from rhonet.serving.triton.repository import write_repository
@@ -176,7 +176,7 @@ def test_model_of_others_is_not_overwritten(made, content):
         (theirs / "config.pbtxt").write_text(content)
     (made / "repository" / "resnet").mkdir()
     before = files(made / "repository")
-    with pytest.raises(RunError, match=r"rhonet_views.*(--force|cannot be read as a Triton configuration)"):
+    with pytest.raises(ModelError, match=r"rhonet_views.*(--force|cannot be read as a Triton configuration)"):
         write(made)
     assert files(made / "repository") == before
     assert write(made, force=True) == 1
@@ -185,7 +185,7 @@ def test_model_of_others_is_not_overwritten(made, content):
 
 
 def test_saved_model_is_served_for_old_servers(made):
-    with pytest.raises(RunError, match="has no saved_model/, which rhonet_tensorflow serves"):
+    with pytest.raises(ModelError, match="has no saved_model/, which rhonet_tensorflow serves"):
         write(made, tensorflow=True)
     (made / "model" / "saved_model").mkdir()
     (made / "model" / "saved_model" / "saved_model.pb").write_bytes(b"graph")
@@ -201,13 +201,15 @@ def test_saved_model_is_served_for_old_servers(made):
 
 def test_onnx_that_does_not_fit_is_one_clear_line(made):
     (made / "onnx" / "views.onnx").write_bytes(b"no graph")
-    with pytest.raises(RunError, match=r"views.onnx: cannot be read as ONNX"):
+    with pytest.raises(ModelError, match=r"views.onnx: cannot be read as ONNX"):
         read_graphs(made / "onnx")
     (made / "onnx" / "views.onnx").unlink()
-    with pytest.raises(RunError, match=r"views.onnx: cannot be read as ONNX: .*No such file"):
+    with pytest.raises(ModelError, match=r"views.onnx: cannot be read as ONNX: .*No such file"):
         read_graphs(made / "onnx")
     (made / "onnx" / "views.onnx").write_bytes((made / "onnx" / "network.onnx").read_bytes())
-    with pytest.raises(RunError, match=r"views.onnx: takes views, lattice instead of density, magnetization, lattice"):
+    with pytest.raises(
+        ModelError, match=r"views.onnx: takes views, lattice instead of density, magnetization, lattice"
+    ):
         read_graphs(made / "onnx")
 
 
@@ -216,7 +218,7 @@ def test_halves_of_two_models_are_refused(made):
     network = onnx.load(str(path))
     network.graph.input[0].type.tensor_type.shape.dim[5].dim_value = 7
     onnx.save(network, str(path))
-    with pytest.raises(RunError, match=r"network.onnx: takes views .*7.*, but .*views.onnx gives views .*3"):
+    with pytest.raises(ModelError, match=r"network.onnx: takes views .*7.*, but .*views.onnx gives views .*3"):
         read_graphs(made / "onnx")
 
 
@@ -228,7 +230,7 @@ def test_disk_that_is_full_leaves_the_old_version(made, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("rhonet.serving.triton.repository.shutil.copy", fill)
-    with pytest.raises(RunError, match="repository: cannot be written: No space left on device; free some space"):
+    with pytest.raises(ModelError, match="repository: cannot be written: No space left on device; free some space"):
         write(made)
     assert files(made / "repository") == before
     assert not (made / "repository.partial").exists()
