@@ -17,7 +17,8 @@ from rhonet.core.errors import DiskError
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside the given one to write to; the file takes its place once all went well, and goes otherwise.
 
-    What killed processes left of it is removed first. What is written has reached the disk before it takes the place, so that a crash leaves the old file or the new one.
+    What killed processes left there is removed first. The content has reached the disk before it takes the place, so
+    that a crash leaves the old file or the new one.
 
     Raises:
         OSError: it cannot be written; an earlier file is as it was.

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from rhonet.core.errors import RunError
+from rhonet.core.errors import DiskError, RunError
 from rhonet.training.checkpoint import STATE, has_checkpoint, load_checkpoint, save_checkpoint, weights_hash
 
 

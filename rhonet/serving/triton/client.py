@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from rhonet.core.density import ChargeDensity
-from rhonet.core.errors import RefusedError, ServerError
+from rhonet.core.errors import PackageError, RefusedError, ServerError
 from rhonet.serving.answer import Answer, answer_of, inputs_of
 from rhonet.serving.model_card import Card, parse_card
 from rhonet.serving.triton.config import DENSITY_MODEL
