@@ -88,7 +88,7 @@ def main(arguments: argparse.Namespace) -> int:
     start_tensorflow()
     from rhonet.evaluation.baselines.trees import BASELINES, QUICK_BASELINES
     from rhonet.experiments.evaluate_model import evaluate_model
-    from rhonet.experiments.experiment import open_data
+    from rhonet.experiments.train_model import open_data
 
     trained_on = card.content["data"]["source"]
     source = trained_on if arguments.data is None else ""

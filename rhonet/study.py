@@ -143,8 +143,8 @@ def _build_data(config: Config) -> str:
 
 
 def _audit(config: Config, source: str) -> _Section:
-    from rhonet.experiments.experiment import open_data
     from rhonet.experiments.leaks import format_audit, read_audit
+    from rhonet.experiments.train_model import open_data
 
     audit = read_audit(*open_data(config, source=source))
     return _Section(format_audit(audit), {"leaks": audit.to_dict()})
@@ -153,8 +153,8 @@ def _audit(config: Config, source: str) -> _Section:
 def _group_tasks(config: Config) -> TaskGroups:
     """Groups by the labels of all records that train in some fold; no label of the test split counts."""
     start_tensorflow()
-    from rhonet.experiments.experiment import open_data
     from rhonet.experiments.task_groups import find_groups
+    from rhonet.experiments.train_model import open_data
 
     _, index = open_data(config)
     rows = np.concatenate([index.rows("train"), index.rows("validation")])
@@ -191,13 +191,13 @@ def _read_on(results: dict[str, list[Result]]) -> _Section:
 
 def _cover(config: Config, source: str, results: Sequence[Result]) -> _Section:
     """How often intervals hold the truth and how far probabilities can be believed, over one round of folds."""
-    from rhonet.experiments.experiment import open_data
     from rhonet.experiments.fold_coverage import (
         format_fold_coverage,
         format_fold_probabilities,
         measure_fold_coverage,
         measure_fold_probabilities,
     )
+    from rhonet.experiments.train_model import open_data
 
     _, index = open_data(config, source=source)
     volumes = dict(zip(index.ids, index.volumes.tolist(), strict=True))

@@ -46,14 +46,14 @@ def main(arguments: argparse.Namespace) -> int:
             raise CallError("--resume goes on with the run's own configuration; give no other option beside it")
         run = open_run(arguments.resume)
         start_tensorflow()
-        from rhonet.experiments.experiment import resume_training
+        from rhonet.experiments.train_model import resume_training
 
         resume_training(run)
         return OK
     config = load_config(arguments.config or DEFAULT_CONFIG, arguments.overrides).with_folder(arguments.data)
     run = plan_run(arguments.run_dir)
     start_tensorflow()
-    from rhonet.experiments.experiment import start_training
+    from rhonet.experiments.train_model import start_training
 
     start_training(config, run)
     return OK

@@ -92,9 +92,10 @@ from pathlib import Path
 import tensorflow as tf
 from rhonet.core.config import load_config
 from rhonet.training.devices import prepare_devices
-from rhonet.experiments.experiment import open_data
+from rhonet.experiments.train_model import open_data
 from rhonet.models import network
 from rhonet.training.runs import make_run, plan_run
+from rhonet.training.experiment import Experiment
 from rhonet.training.trainer import Trainer
 
 # What is dropped depends on how a batch is shared, so losses are compared without dropout.
@@ -105,7 +106,7 @@ data = open_data(config)
 for strategy in (tf.distribute.MirroredStrategy(["/CPU:0"]), two):
     run = plan_run(Path(sys.argv[1]).parent / str(strategy.num_replicas_in_sync))
     make_run(run, config)
-    Trainer(*data, config, strategy=strategy, run=run).fit()
+    Trainer(Experiment(run, config, *data, strategy)).fit()
 """
 
 

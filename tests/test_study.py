@@ -258,7 +258,7 @@ def test_wrong_call_of_the_study_is_one_clear_line(options, message):
 
 def answer_at_random(trials: Sequence[Trial], *, workers: int, source: str) -> None:
     """In place of trainings: any values for the labels of each fold; the first trial of a fold has all properties."""
-    from rhonet.experiments.experiment import open_data
+    from rhonet.experiments.train_model import open_data
 
     folds: dict[int, Index] = {}
     for trial in trials:

@@ -89,7 +89,7 @@ def main() -> int:
         write_repository(onnx, options.model, repository, settings=settings)
         with start_server(repository) as server:
             tally, memory = soak(server, good, expected, seconds=60 * options.minutes, n_clients=options.clients)
-            return predict_validation(tally, memory, alive=server.is_ready())
+            return assess(tally, memory, alive=server.is_ready())
 
 
 def soak(
@@ -175,7 +175,7 @@ def growth(memory: np.ndarray) -> float:
     return float(np.median(later[-part:]) / np.median(later[:part]) - 1)
 
 
-def predict_validation(tally: Tally, memory: np.ndarray, *, alive: bool) -> int:
+def assess(tally: Tally, memory: np.ndarray, *, alive: bool) -> int:
     """Prints what happened; 1 if anything was wrong."""
     rows = "\n".join(f"| {kind} | {count} |" for kind, count in tally.asked.most_common())
     print(f"| question | asked |\n| --- | --- |\n{rows}\n")

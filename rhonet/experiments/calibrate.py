@@ -6,16 +6,14 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from rhonet.core.config import Config
 from rhonet.core.files import explain_disk, write_text
 from rhonet.core.predictions import Predictions, merge_predictions
 from rhonet.core.standardize import Standardizer
-from rhonet.data.index import Index
 from rhonet.training.ensemble import network_of_run
+from rhonet.training.experiment import Experiment
 from rhonet.training.inference import standardized_outputs_of_records, to_predictions
 from rhonet.training.runs import Run, note_scales
 from rhonet.uncertainty.calibration import fit_calibration
@@ -38,33 +36,34 @@ class CalibrationSet:
     distances: np.ndarray
 
 
-def predict_validation(run: Run, config: Config, builder: Any, index: Index) -> CalibrationSet | None:
-    """CalibrationSet of the network whose weights lie in `run`; saves its training_peaks there.
+def predict_validation(experiment: Experiment) -> CalibrationSet | None:
+    """Calibration set of the trained network of a run; saves its training peaks there.
+
+    The temperatures of its classes are fitted first, and noted in run.json.
 
     Returns:
         None where it has no validation records.
-
-    Its class probabilities get their temperatures first, in its run.json.
 
     Raises:
         RunError: no checkpoint.
         DiskError: the disk is full.
     """
+    run, view, builder, index = experiment.run, experiment.config.view, experiment.builder, experiment.index
     network = network_of_run(run)
     rows = index.rows("validation")
     if not len(rows):
         return None
-    training_peaks = TrainingPeaks.fit(peaks_of_records(builder, index.rows("train"), config.view))
+    training_peaks = TrainingPeaks.fit(peaks_of_records(builder, index.rows("train"), view))
     with explain_disk(run.training_peaks_file, "free some space"):
         training_peaks.save(run.training_peaks_file)
-    answers = standardized_outputs_of_records(network, builder, rows, config.view)
+    answers = standardized_outputs_of_records(network, builder, rows, view)
     standardizer = temper(Standardizer.from_dict(run.record()["standardizer"]), answers, index.labels[rows])
     note_scales(run, standardizer.to_dict())
     for item, scale in zip(standardizer.properties, standardizer.scales, strict=True):
         if item.is_class and scale.std < 1:
-            log.info("%s: probabilities toned down, temperature %.1f", item.name, 1 / scale.std)
+            log.info("%s: probabilities temperature-scaled, temperature %.1f", item.name, 1 / scale.std)
     predictions = to_predictions(network_of_run(run), answers, index, rows)
-    distances = distances_of(training_peaks, peaks_of_records(builder, rows, config.view))
+    distances = distances_of(training_peaks, peaks_of_records(builder, rows, view))
     return CalibrationSet(predictions, index.volumes[rows], distances)
 
 

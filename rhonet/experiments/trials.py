@@ -31,7 +31,7 @@ from rhonet.data.index import Index
 from rhonet.training.runs import Run, make_run
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    from rhonet.training.experiment import Experiment
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +195,12 @@ def write_result(trial: Trial, predictions: Predictions, *, cpu_seconds: float, 
         np.savez_compressed(file, allow_pickle=False, **names, properties=properties, **arrays)
 
 
+class _Worker:
+    """What a worker process keeps from one trial to the next."""
+
+    views: Any = None
+
+
 def _prepare_worker() -> None:
     from rhonet.core.startup import prepare_logging, start_tensorflow
 
@@ -211,8 +217,9 @@ def _prepare_worker() -> None:
 def _run_trial(trial: Trial, source: str) -> str:
     """Trains or fits, predicts the fold and writes the result; one line for the log."""
     from rhonet.evaluation.metrics import evaluate
-    from rhonet.experiments.experiment import open_data
+    from rhonet.experiments.train_model import open_data
     from rhonet.training.devices import prepare_devices
+    from rhonet.training.experiment import Experiment
 
     strategy = prepare_devices(trial.config.train)
     builder, index = open_data(trial.config, source=source)
@@ -226,7 +233,7 @@ def _run_trial(trial: Trial, source: str) -> str:
         predictions = (
             _ask_baseline(trial, builder, index)
             if trial.baseline
-            else _train(trial, builder, index, strategy=strategy, run=run)
+            else _train(Experiment(run, trial.config, builder, index, strategy))
         )
         cpu_seconds = time.process_time() - started
         gc.collect()  # a Trainer refers to itself; gigabytes of views would wait beside those of the next trial
@@ -242,9 +249,10 @@ def _ask_baseline(trial: Trial, builder: Any, index: Index) -> Predictions:
     return predict_baselines(builder, index, data=data, split="validation", names=(name,), seed=trial.seed)[name]
 
 
-def _train(trial: Trial, builder: Any, index: Index, *, strategy: tf.distribute.Strategy, run: Run) -> Predictions:
+def _train(experiment: Experiment) -> Predictions:
     """Answers of the last epoch's averaged weights."""
     from rhonet.training.trainer import Epoch, Trainer
+    from rhonet.views.pipeline import KeptViews
 
     class LastEpoch:
         predictions: Predictions | None = None
@@ -256,7 +264,9 @@ def _train(trial: Trial, builder: Any, index: Index, *, strategy: tf.distribute.
             self.predictions = epoch.predictions
 
     last = LastEpoch()
-    Trainer(builder, index, trial.config, strategy=strategy, run=run).fit([last])
+    if _Worker.views is None:
+        _Worker.views = KeptViews()
+    Trainer(experiment, kept_views=_Worker.views).fit([last])
     assert last.predictions is not None
     return last.predictions
 

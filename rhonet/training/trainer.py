@@ -14,20 +14,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rhonet.core.config import Config, TrainConfig
+from rhonet.core.config import TrainConfig
 from rhonet.core.errors import ConfigError, TrainingError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Standardizer
-from rhonet.data.index import Index
 from rhonet.evaluation.metrics import Evaluation, evaluate
 from rhonet.models.losses import task_losses
 from rhonet.models.network import Network, build_network
 from rhonet.models.value_distribution import fit_to_cubes
 from rhonet.training.checkpoint import load_checkpoint, save_checkpoint
+from rhonet.training.experiment import Experiment
 from rhonet.training.inference import average_views, to_predictions
-from rhonet.training.runs import Run, write_history
-from rhonet.views.pipeline import TrainingData, fixed_views
+from rhonet.training.runs import write_history
+from rhonet.views.pipeline import KeptViews, TrainingData, fixed_views
 
 log = logging.getLogger(__name__)
 
@@ -85,38 +85,29 @@ class Trainer:
     Initial weights depend on `train.seed` and the training views.
 
     Args:
-        builder: built TFDS data set.
-        index: labels and splits of its records.
-        config: resolved configuration.
-        strategy: from `rhonet.training.devices.prepare_devices`.
-        run: folder for checkpoints and history.
+        experiment: run, settings, data and devices.
         resume: whether to go on where the run's checkpoint stands.
+        kept_views: rendered views of an earlier training, used where this one sees the same; replaced by its own.
 
     Raises:
-        ConfigError: labels that cannot be learned, or a batch that the data or the devices do not fit.
+        ConfigError: a batch that the data or the devices do not fit.
+        DataError: labels that cannot be learned.
         RunError: the checkpoint does not fit.
     """
 
-    def __init__(
-        self,
-        builder: Any,
-        index: Index,
-        config: Config,
-        *,
-        strategy: tf.distribute.Strategy,
-        run: Run,
-        resume: bool = False,
-    ) -> None:
-        self.builder, self.index, self.config, self.strategy, self.run = builder, index, config, strategy, run
+    def __init__(self, experiment: Experiment, *, resume: bool = False, kept_views: KeptViews | None = None) -> None:
+        self.experiment = experiment
+        self.run, self.config = run, config = experiment.run, experiment.config
+        self.index, self.strategy = index, strategy = experiment.index, experiment.strategy
         train, replicas = index.rows("train"), strategy.num_replicas_in_sync
         if config.train.batch_size % replicas:
             raise ConfigError(f"train.batch_size {config.train.batch_size} is no multiple of the {replicas} devices")
         self.standardizer = Standardizer.fit(index.properties, index.labels[train], index.volumes[train])
         self.targets = self.standardizer.forward(index.labels, index.volumes)
         self.task_weights = _task_weights(index.properties, self.targets[train])
-        self.data = TrainingData(builder, index, self.targets, config)
+        self.data = TrainingData(experiment.builder, index, self.targets, config, kept_views=kept_views)
         self.validation_views = fixed_views(
-            builder,
+            experiment.builder,
             index.rows("validation"),
             config.view,
             batch_size=config.train.batch_size,

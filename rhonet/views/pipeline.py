@@ -48,14 +48,16 @@ def spectra(builder: tfds.core.DatasetBuilder, rows: np.ndarray, view: ViewConfi
 
 
 @dataclasses.dataclass
-class _KeptViews:
-    """The rendered views of the last training in this process, and what they follow from."""
+class KeptViews:
+    """Rendered views of one training, handed to the next one in case that it sees the same.
+
+    Attributes:
+        key: what the views follow from: records, view settings, seed.
+        views: cubes (views · N, n, n, n, channels) and lattices (N, 3, 3) Å; None before they are rendered.
+    """
 
     key: tuple[Any, ...] = ()
     views: tuple[tf.Variable, tf.Tensor] | None = None
-
-
-_last = _KeptViews()
 
 
 class TrainingData:
@@ -66,13 +68,25 @@ class TrainingData:
     does not fit is made again, and is the same.
 
     Args:
+        builder: built TFDS data set.
+        index: labels and splits of its records.
         targets: (n, P) standardised labels of all records.
+        config: resolved configuration.
+        kept_views: of an earlier training, used where this one sees the same views; replaced by its own.
 
     Raises:
         ConfigError: fewer training views than a batch.
     """
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, index: Index, targets: np.ndarray, config: Config) -> None:
+    def __init__(
+        self,
+        builder: tfds.core.DatasetBuilder,
+        index: Index,
+        targets: np.ndarray,
+        config: Config,
+        *,
+        kept_views: KeptViews | None = None,
+    ) -> None:
         train, view, rows = config.train, config.view, index.rows("train")
         self._config, self._rows = config, rows
         self.steps_per_epoch = len(rows) * train.views_per_epoch // train.batch_size
@@ -91,6 +105,7 @@ class TrainingData:
         self._n_different = min(train.different_views, train.epochs * train.views_per_epoch)
         self._labels = tf.constant(targets, tf.float32)
         self._kept: tuple[tf.Variable, tf.Tensor] | None = None
+        self._earlier = KeptViews() if kept_views is None else kept_views
         self._told = False
         crystals = (str(builder.data_path), rows.tobytes(), index.volumes[rows].tobytes())
         one_view = dataclasses.replace(view, views=1)  # over how many a prediction is averaged changes no training view
@@ -122,9 +137,9 @@ class TrainingData:
     def prepare(self) -> None:
         """Renders the views that are kept in memory, unless the training before saw the same, as in a study."""
         if self._kept is None and self._fits_in_memory():
-            if _last.key != self._key:
-                _last.key, _last.views = self._key, None  # room for the new ones first
-            self._kept = _last.views = _last.views or self._render_all()
+            if self._earlier.key != self._key:
+                self._earlier.key, self._earlier.views = self._key, None  # room for the new ones first
+            self._kept = self._earlier.views = self._earlier.views or self._render_all()
         elif self._kept is None and self._n_different and not self._told:
             self._told = True
             log.info(

@@ -24,6 +24,7 @@ from rhonet.serving.answer import inputs_of
 from rhonet.serving.export import model_of_run
 from rhonet.serving.exported_model import Predictor
 from rhonet.training.ensemble import members_of, network_of_run
+from rhonet.training.experiment import Experiment
 from rhonet.training.inference import standardized_outputs_of_records
 from rhonet.training.runs import Run, note_scales
 from rhonet.uncertainty.novelty import distances_of, peaks_of_records
@@ -40,7 +41,7 @@ CLASSES = {"is_metal", "phase"}
 
 @pytest.fixture(scope="module")
 def ensemble(crystals, tmp_path_factory) -> Run:
-    from rhonet.experiments.experiment import start_training
+    from rhonet.experiments.train_model import start_training
 
     run = Run(tmp_path_factory.mktemp("ensemble") / "run")
     start_training(crystals.config(*SETTINGS), run)
@@ -123,7 +124,7 @@ def test_network_is_judged_with_the_temperatures_that_its_crystals_gave(
     kernel, bias = (np.array(weight) for weight in head.get_weights())
     head.set_weights([50 * kernel, 50 * bias])
     monkeypatch.setattr("rhonet.experiments.calibrate.network_of_run", lambda run: with_scales(network, run))
-    calibration_set = predict_validation(member.run, member.config, builder, index)
+    calibration_set = predict_validation(Experiment(member.run, member.config, builder, index, None))
     assert calibration_set is not None
     temperature = fit_temperature(index.properties[column], 50.0 * logits, labels)
     assert temperature > 1.5
@@ -183,7 +184,7 @@ def test_both_signatures_give_the_same_names(ensemble):
 
 
 def test_interrupted_ensemble_goes_on_with_the_next_member(ensemble, crystals, tmp_path):
-    from rhonet.experiments.experiment import resume_training
+    from rhonet.experiments.train_model import resume_training
 
     run = Run(shutil.copytree(ensemble.path, tmp_path / "run"))
     shutil.rmtree(run.model)

@@ -17,6 +17,7 @@ from rhonet.core.properties import Property
 from rhonet.models import network
 from rhonet.models.losses import task_losses
 from rhonet.training.checkpoint import weights_hash
+from rhonet.training.experiment import Experiment
 from rhonet.training.runs import Run
 from rhonet.training.trainer import Epoch, Trainer, _optimizer, _task_weights
 from tests.crystals import weights_in
@@ -55,7 +56,8 @@ def make_trainer(builder, index, crystals, strategy, tmp_path_factory) -> Callab
         change["labels"] = change["labels"][:, columns]
         change["properties"] = tuple(index.properties[at] for at in columns)
         config = crystals.config(SMALLEST, *settings)
-        return Trainer(builder, dataclasses.replace(index, **change), config, strategy=strategy, run=run, resume=resume)
+        experiment = Experiment(run, config, builder, dataclasses.replace(index, **change), strategy)
+        return Trainer(experiment, resume=resume)
 
     return make
 
@@ -271,7 +273,7 @@ def test_described_values_are_fitted_before_training_and_stay_as_they_are(make_t
 def test_batch_must_be_shared_evenly_by_the_devices(builder, index, crystals, tmp_path):
     three: Any = SimpleNamespace(num_replicas_in_sync=3)
     with pytest.raises(ConfigError, match=r"train.batch_size 4 is no multiple of the 3 devices"):
-        Trainer(builder, index, crystals.config(), strategy=three, run=Run(tmp_path))
+        Trainer(Experiment(Run(tmp_path), crystals.config(), builder, index, three))
 
 
 def test_initial_weights_do_not_depend_on_what_was_drawn_before(make_trainer):

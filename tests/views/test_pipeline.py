@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from rhonet.data.index import Index, as_records
 from rhonet.data.records import decode_record
 from rhonet.training.inference import average_views
 from rhonet.views import pipeline, render
-from rhonet.views.pipeline import TrainingData, fixed_views
+from rhonet.views.pipeline import KeptViews, TrainingData, fixed_views
 
 pytest_plugins = ("tests.fixtures",)
 
@@ -26,12 +25,6 @@ def targets(index) -> np.ndarray:
     return Standardizer.fit(index.properties, index.labels[train], index.volumes[train]).forward(
         index.labels, index.volumes
     )
-
-
-@pytest.fixture(autouse=True)
-def nothing_rendered_before(monkeypatch):
-    """Each training of a test renders its own views; else a comparison would compare one rendering with itself."""
-    monkeypatch.setattr(pipeline, "_last", SimpleNamespace(key=(), views=None))
 
 
 def epoch_of(data: TrainingData, number: int) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
@@ -51,7 +44,6 @@ def test_order_and_views_depend_on_seed_and_epoch_alone(builder, index, targets,
     first, second = epoch_of(data, 0), epoch_of(data, 1)
     assert not equal(first, second)
     # Another object that starts later, as a resumed training does in a process of its own.
-    pipeline._last.key = ()
     resumed = TrainingData(builder, index, targets, crystals.config())
     assert equal(epoch_of(resumed, 1), second)
     assert equal(epoch_of(resumed, 0), first)
@@ -117,8 +109,10 @@ def test_views_come_again_after_as_many_as_are_to_differ(builder, index, targets
 
 
 def test_trainings_that_see_the_same_views_share_them(builder, index, targets, crystals):
+    shared = KeptViews()
+
     def cubes(*asked: str, known: Index = index) -> tf.Variable:
-        data = TrainingData(builder, known, targets, crystals.config(*asked))
+        data = TrainingData(builder, known, targets, crystals.config(*asked), kept_views=shared)
         data.prepare()
         assert data._kept is not None
         return data._kept[0]

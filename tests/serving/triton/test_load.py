@@ -19,7 +19,7 @@ from rhonet.serving.triton.server import RunningServer
 from tools import soak_serving
 from tools.bench_serving import OnnxModel, latencies, network_inputs
 from tools.serving_load import Load, ask_for, crystal
-from tools.soak_serving import Tally, growth, predict_validation, session_memory, soak
+from tools.soak_serving import Tally, assess, growth, session_memory, soak
 
 pytest_plugins = ("tests.serving.triton.servers",)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gevent")
@@ -90,7 +90,7 @@ def expected(server: RunningServer) -> list[Answer]:
 @pytest.mark.server
 def test_soak_finds_nothing_wrong_with_a_good_server(server, expected, capsys):
     tally, memory = soak(server, GOOD, expected, seconds=4, n_clients=2)
-    assert predict_validation(tally, memory[:1], alive=server.is_ready()) == 0, tally.wrong
+    assert assess(tally, memory[:1], alive=server.is_ready()) == 0, tally.wrong
     assert tally.asked["good"] > 20
     assert len(tally.asked) > 5
     assert memory[0] > 20
@@ -113,7 +113,7 @@ def test_soak_sees_bad_questions_that_are_answered(server, expected, monkeypatch
     monkeypatch.setattr(soak_serving, "bad_questions", lambda: fine)
     tally, memory = soak(server, GOOD, expected, seconds=1, n_clients=2)
     assert set(tally.wrong) == {"fine: was answered"}
-    assert predict_validation(tally, memory, alive=True) == 1
+    assert assess(tally, memory, alive=True) == 1
 
 
 @pytest.mark.server
@@ -126,15 +126,15 @@ def test_soak_sees_a_server_that_dies(expected, handmade, triton):
         tally, memory = soak(server, GOOD, expected, seconds=3, n_clients=2)
         killer.join()
         assert tally.wrong
-        assert predict_validation(tally, memory[:1], alive=server.is_ready()) == 1
+        assert assess(tally, memory[:1], alive=server.is_ready()) == 1
 
 
 def test_growth_leaves_out_the_warm_up():
     steady = np.concatenate([np.linspace(100, 200, 20), np.full(80, 200.0)])
     assert growth(steady) == 0
     assert growth(np.concatenate([steady[:20], np.linspace(200, 240, 80)])) > 0.1
-    assert predict_validation(Tally(), np.linspace(100, 200, 50), alive=True) == 1
-    assert predict_validation(Tally(), steady, alive=True) == 0
+    assert assess(Tally(), np.linspace(100, 200, 50), alive=True) == 1
+    assert assess(Tally(), steady, alive=True) == 0
 
 
 def test_memory_is_that_of_the_whole_session():

@@ -1,7 +1,8 @@
-"""One whole experiment: data set -> training -> export -> evaluation, into one run folder."""
+"""Trains one model, whole: data set -> training -> calibration -> export -> evaluation, into one run folder."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,6 @@ from rhonet.core.standardize import Standardizer
 from rhonet.data.builds import open_or_build, stored_properties
 from rhonet.data.index import Index, read_index, select_properties, shared_properties
 from rhonet.data.records_csv import write_trained_records
-from rhonet.data.splits import SPLITS
 from rhonet.experiments.calibrate import calibrate, predict_validation
 from rhonet.experiments.evaluate_model import evaluate_model
 from rhonet.reports.plots.history import history_figure
@@ -24,9 +24,9 @@ from rhonet.serving.export import export_run
 from rhonet.serving.model_card import write_card
 from rhonet.training.checkpoint import has_checkpoint, weights_hash
 from rhonet.training.devices import arithmetic_of, prepare_devices
-from rhonet.training.ensemble import Member, members_of
+from rhonet.training.experiment import Experiment
 from rhonet.training.observers import ConsoleObserver, TensorBoardObserver
-from rhonet.training.runs import Run, make_run, note_resumption, write_record
+from rhonet.training.runs import Run, make_run, note_resumption
 from rhonet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -46,28 +46,28 @@ _NAMING_COLUMNS = {
 def start_training(config: Config, run: Run) -> None:
     """Trains from scratch into a planned run folder; prints the test table.
 
+    Args:
+        config: resolved configuration.
+        run: from `rhonet.training.runs.plan_run`.
+
     Raises:
-        BuildError, FolderError, ConfigError, RunError: with one sentence for the user; the folder is made only
-            once data and settings have proved to fit.
+        UserError: with one sentence for the user; the folder is made only once data and settings have proved to fit.
     """
-    strategy = prepare_devices(config.train)
-    builder, index = open_data(config)
+    experiment = open_experiment(run, config)
     # The first network is made before the folder, and the labels of all are looked at: what does not fit shows here.
-    first, *others = members_of(run, config)
-    trainer = Trainer(builder, _index_of(first, builder, index), first.config, strategy=strategy, run=first.run)
+    members = first, *others = experiment.members()
+    trainer = Trainer(first)
     for member in others:
-        own = _index_of(member, builder, index)
-        train = own.rows("train")
-        Standardizer.fit(own.properties, own.labels[train], own.volumes[train])
+        train = member.index.rows("train")
+        Standardizer.fit(member.index.properties, member.index.labels[train], member.index.volumes[train])
     make_run(run, config)
     with explain_disk(run.path, "free some space"):
-        write_trained_records(run.trained_records_file, _as_trained(index, config))
+        write_trained_records(run.trained_records_file, experiment.index_as_trained)
     log.info("run folder %s", run.path)
-    _start_member(first, trainer, builder=builder)
+    _start_run(trainer)
     if others:
-        scales = trainer.standardizer.to_dict()
-        write_record(run, data=_describe(builder, index, config), scales=scales, arithmetic=arithmetic_of(strategy))
-    _train_members(run, config, builder=builder, index=index, strategy=strategy, first=trainer)
+        experiment.write_record(trainer.standardizer.to_dict())
+    _finish(experiment, members, first=trainer)
 
 
 def resume_training(run: Run) -> None:
@@ -76,28 +76,42 @@ def resume_training(run: Run) -> None:
     Raises:
         RunError: nothing to go on with, or the data set has changed since.
     """
-    config, before = run.config(), run.record()["data"]
-    strategy = prepare_devices(config.train)
-    builder, index = open_data(config, source=before["source"])
-    now = _describe(builder, index, config)
+    before = run.record()
+    experiment = open_experiment(run, run.config(), source=before["data"]["source"])
+    now = experiment.describe_data()
     for what in ("fingerprint", "source"):
-        if now[what] != before[what]:
+        if now[what] != before["data"][what]:
             raise RunError(
-                f"{run.path}: was trained on data with the {what} {before[what]}, now it is {now[what]}; "
+                f"{run.path}: was trained on data with the {what} {before['data'][what]}, now it is {now[what]}; "
                 "restore the data or start a new run"
             )
-    arithmetic = arithmetic_of(strategy)
-    record = run.record()
-    earlier = [record.get("arithmetic", arithmetic), *(one["arithmetic"] for one in record.get("resumed", []))]
-    if others := [one for one in earlier if one != arithmetic]:
+    arithmetic = arithmetic_of(experiment.strategy)
+    earlier = [before["arithmetic"], *(resumption["arithmetic"] for resumption in before.get("resumed", []))]
+    if different := [past for past in earlier if past != arithmetic]:
         log.warning(
             "%s: was trained in %s and goes on in %s: not to the weights of a run that never stopped",
             run.path,
-            _spelled(others[0]),
-            _spelled(arithmetic),
+            _arithmetic_text(different[0]),
+            _arithmetic_text(arithmetic),
         )
     note_resumption(run, arithmetic=arithmetic)
-    _train_members(run, config, builder=builder, index=index, strategy=strategy)
+    _finish(experiment, experiment.members())
+
+
+def open_experiment(run: Run, config: Config, *, source: str = "") -> Experiment:
+    """Experiment of a run: devices, and the data set, which is built where it is missing.
+
+    Args:
+        run: its folder need not exist.
+        config: resolved configuration.
+        source: fingerprint of the data that are wanted, if they are still there (rhonet.data.builds).
+
+    Raises:
+        UserError: data or settings do not fit.
+    """
+    strategy = prepare_devices(config.train)
+    builder, index = open_data(config, source=source)
+    return Experiment(run, config, builder, index, strategy)
 
 
 def open_data(config: Config, *, predicted: Sequence[Property] = (), source: str = "") -> tuple[Any, Index]:
@@ -125,69 +139,66 @@ def open_data(config: Config, *, predicted: Sequence[Property] = (), source: str
     return builder, index
 
 
-def _spelled(arithmetic: Mapping[str, Any]) -> str:
+def _arithmetic_text(arithmetic: Mapping[str, Any]) -> str:
     return f"{arithmetic['precision']} on {arithmetic['count']} {arithmetic['devices']}(s)"
 
 
-def _train_members(
-    run: Run, config: Config, *, builder: Any, index: Index, strategy: Any, first: Trainer | None = None
-) -> None:
-    """Trains what is not finished (`first` is the trainer of a new run's first network), then exports and scores."""
+def _finish(experiment: Experiment, members: Sequence[Experiment], *, first: Trainer | None = None) -> None:
+    """Trains what is not finished, then calibrates, exports and scores.
+
+    Args:
+        experiment: the whole run.
+        members: of its ensemble.
+        first: trainer of the first network of a new run.
+    """
+    run, config, index = experiment.run, experiment.config, experiment.index
     if not len(index.rows("test")):
         log.warning(
             "no record falls into the test split: the model will not be scored; see data.split_by and data.split_seed"
         )
-    members, calibration_sets = members_of(run, config), []
+    calibration_sets = []
     for number, member in enumerate(members, start=1):
         if len(members) > 1:
             log.info("network %d of %d", number, len(members))
-        trainer, first = first or _open_trainer(member, builder=builder, index=index, strategy=strategy), None
-        _fit(trainer, member)
-        calibration_sets.append(predict_validation(member.run, member.config, builder, trainer.index))
+        trainer, first = first or _open_trainer(member), None
+        _fit(trainer)
+        del trainer
+        gc.collect()  # a Trainer refers to itself; its views would wait beside those of the next network
+        calibration_sets.append(predict_validation(member))
     calibrate(run, calibration_sets)
     if not run.model.exists():
         export_run(run, run.model)
     if len(index.rows("test")):
         networks = config.train.ensemble
-        evaluate_model(run.model, builder, index, data=config.data, out=run.path, networks=networks, run=run)
+        evaluate_model(run.model, experiment.builder, index, data=config.data, out=run.path, networks=networks, run=run)
         with explain_disk(run.model, "free some space"):
             write_card(run, run.model)
     log.info("TensorBoard: tensorboard --logdir %s", run.path)
 
 
-def _open_trainer(member: Member, *, builder: Any, index: Index, strategy: Any) -> Trainer:
+def _open_trainer(member: Experiment) -> Trainer:
     """Trainer of a network, at its checkpoint if it has one; makes the folder of one that was never begun."""
-    own = _index_of(member, builder, index)
-    begun = has_checkpoint(member.run.checkpoint)
-    trainer = Trainer(builder, own, member.config, strategy=strategy, run=member.run, resume=begun)
+    trainer = Trainer(member, resume=has_checkpoint(member.run.checkpoint))
     if member.run.record_file.is_file():
         log.info("going on with %s at epoch %d", member.run.path, trainer.progress.next_epoch + 1)
     else:
-        _start_member(member, trainer, builder=builder)
+        _start_run(trainer)
     return trainer
 
 
-def _index_of(member: Member, builder: Any, index: Index) -> Index:
-    """Index with the member's own folds."""
-    return read_index(builder, member.config.data, index.properties) if member.config.data.folds else index
-
-
-def _start_member(member: Member, trainer: Trainer, *, builder: Any) -> None:
+def _start_run(trainer: Trainer) -> None:
+    member = trainer.experiment
     if not member.run.config_file.is_file():
         make_run(member.run, member.config)
-    write_record(
-        member.run,
-        data=_describe(builder, trainer.index, member.config),
-        scales=trainer.standardizer.to_dict(),
-        arithmetic=arithmetic_of(trainer.strategy),
-    )
+    member.write_record(trainer.standardizer.to_dict())
 
 
-def _fit(trainer: Trainer, member: Member) -> None:
+def _fit(trainer: Trainer) -> None:
     """Trains the remaining epochs of one network."""
+    run, config = trainer.experiment.run, trainer.experiment.config
     started, first = time.monotonic(), trainer.progress.next_epoch
-    console = ConsoleObserver(member.config.train.epochs, done=first)
-    trainer.fit([console, TensorBoardObserver(member.run, member.config, trainer)])
+    console = ConsoleObserver(config.train.epochs, done=first)
+    trainer.fit([console, TensorBoardObserver(run, config, trainer)])
     log.info(
         "trained %d epochs in %.0f s; epoch %d counts; weights %s",
         trainer.progress.next_epoch - first,
@@ -195,8 +206,8 @@ def _fit(trainer: Trainer, member: Member) -> None:
         trainer.progress.kept_epoch + 1,
         weights_hash(trainer.kept.standardized.weights)[:16],
     )
-    with explain_disk(member.run.plots, "free some space"):
-        save_figure(_draw_history(trainer), member.run.plots / "history.png")
+    with explain_disk(run.plots, "free some space"):
+        save_figure(_draw_history(trainer), run.plots / "history.png")
 
 
 def _draw_history(trainer: Trainer) -> Figure:
@@ -206,19 +217,3 @@ def _draw_history(trainer: Trainer) -> Figure:
         [epoch["loss"]["validation"] for epoch in epochs],
         validation_r2={name: [epoch["r2"][name] for epoch in epochs] for name in epochs[0]["r2"]},
     )
-
-
-def _as_trained(index: Index, config: Config) -> Index:
-    return index if config.train.ensemble == 1 else index.as_trained_by_ensemble(config.data)
-
-
-def _describe(builder: Any, index: Index, config: Config) -> dict[str, Any]:
-    metadata = builder.info.metadata
-    seen = _as_trained(index, config)
-    return {
-        "name": builder.info.full_name,
-        "source": metadata["fingerprint"],
-        "about": dict(metadata["about"]),
-        "fingerprint": index.fingerprint(),
-        "records": {split: len(seen.rows(split)) for split in SPLITS},
-    }
