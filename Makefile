@@ -14,21 +14,27 @@ TRITON := $(VENV)/.triton
 EXTRAS := export test bench mp dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check serve tensorboard lock clean
+.PHONY: help setup train test test-slow check serve tensorboard lock clean
 
 help:  ## list the targets
 	@echo "make TARGET [ARGS=...] [PYTHON=python3.12] [VENV=.venv] [DEVICE=cpu]"
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 setup: $(READY)  ## install everything into .venv; the other targets do it themselves
 
 train: $(READY)  ## train on the bundled crystals and print test metrics; ARGS go to rhonet.train
 	$(PY) -m rhonet.train --config base $(ARGS)
 
-test: $(READY) $(TRITON)  ## run all tests; ARGS go to pytest
-	$(PY) -m pytest $(ARGS)
+# Processes of pytest-xdist; each may take 3 GB.
+WORKERS ?= 2
 
-check: $(READY)  ## lint, format, types, import fence
+test: $(READY)  ## run the short test suite; ARGS go to pytest
+	$(PY) -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+
+test-slow: $(READY) $(TRITON)  ## run the rest: trainings, conversions, real servers, damaged files; with coverage
+	$(PY) -m pytest -n $(WORKERS) -m slow --cov=rhonet --cov-report=term:skip-covered $(ARGS)
+
+check: $(READY)  ## lint, format, types, import rule
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pyright --pythonpath $(PY)

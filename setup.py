@@ -49,6 +49,7 @@ EXTRAS = {
         "packaging>=24",
         "pillow>=11",
         "pytest>=9",
+        "pytest-cov>=7",
         "pytest-xdist>=3.6",
         "pyyaml>=6",
     ],

@@ -1,4 +1,4 @@
-"""Settings that all tests share: quiet TensorFlow, plots without a window, reproducible hypothesis."""
+"""Settings that all tests share: quiet TensorFlow, reproducible hypothesis, which tests run in one process."""
 
 import os
 from pathlib import Path
@@ -14,6 +14,33 @@ settings.register_profile("rhonet", deadline=None, derandomize=True, database=No
 settings.load_profile("rhonet")
 
 REPOSITORY = Path(__file__).parent.parent
+
+
+# What is built once per session is built once in all when the tests that use it run in one process: the first
+# fixture of this table that a test asks for names its group.
+GROUPS = {
+    "killed": "trained",
+    "on_one_and_two_devices": "trained",
+    "finished": "trained",
+    "ensemble": "ensemble",
+    "released_onnx": "released",
+    "tiny_onnx": "tiny model",
+    "differentiable": "tiny model",
+    "tiny_model": "tiny model",
+    "builder": "crystals",
+    "crystals": "crystals",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts tests that share an expensive fixture into one group; a test with a real server is a slow one."""
+    for item in items:
+        if item.get_closest_marker("server"):
+            item.add_marker(pytest.mark.slow)
+        asked = set(getattr(item, "fixturenames", ()))
+        if group := next((group for fixture, group in GROUPS.items() if fixture in asked), ""):
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def index(crystals: Crystals, builder: Any) -> Index:
 class Killed:
     """A training that was killed with -9 after its first epoch: what it said, what it left, what came of it."""
 
+    run: Run
     log: str
     next_epoch: int
     had_model: bool
@@ -69,21 +70,7 @@ def kill_and_resume(arguments: list[str], path: Path) -> Killed:
 
     log, run = train_and_kill([*arguments, "--run-dir", str(path)]), Run(path)
     next_epoch, had_model = load_checkpoint(run.checkpoint, {})["next_epoch"], run.model.exists()
-    return Killed(log, next_epoch, had_model, run_module("train", "--resume", path))
-
-
-@dataclass(frozen=True)
-class Trainings:
-    """Trainings in processes of their own, two at a time; the result of each is asked for where it is needed.
-
-    finished: never interrupted. killed: the same, killed and resumed. devices: one on one and one on two
-    logical devices, in the folders "1" and "2" of `path`.
-    """
-
-    path: Path
-    finished: Future[subprocess.CompletedProcess[str]]
-    killed: Future[Killed]
-    devices: Future[subprocess.CompletedProcess[str]]
+    return Killed(run, log, next_epoch, had_model, run_module("train", "--resume", path))
 
 
 ONE_AND_TWO_DEVICES = """
@@ -111,26 +98,29 @@ for strategy in (tf.distribute.MirroredStrategy(["/CPU:0"]), two):
 
 
 @pytest.fixture(scope="session")
-def trainings(crystals: Crystals, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
-    path = tmp_path_factory.mktemp("runs")
-    two = crystals.config("model.name=plain3dcnn", "train.cpu_devices=2", "data.properties=band_gap,is_metal")
-    (path / "config.toml").write_text(two.to_toml())
-    arguments = crystals.arguments()
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        yield Trainings(
-            path,
-            pool.submit(run_module, "train", *arguments, "--run-dir", path / "finished"),
-            pool.submit(kill_and_resume, arguments, path / "killed"),
-            pool.submit(run_code, ONE_AND_TWO_DEVICES, path / "config.toml"),
-        )
+def finished(crystals: Crystals, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """`python -m rhonet.train --data FOLDER` on the small data set, never interrupted."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    done = run_module("train", *crystals.arguments(), "--run-dir", path)
+    assert done.returncode == 0, done.stderr
+    return FinishedRun(Run(path), done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="session")
-def finished(trainings: Trainings) -> FinishedRun:
-    """`python -m rhonet.train --data FOLDER` on the small data set, never interrupted."""
-    done = trainings.finished.result()
+def killed(crystals: Crystals, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """The same training, killed after its first epoch and resumed."""
+    return kill_and_resume(crystals.arguments(), tmp_path_factory.mktemp("killed") / "run")
+
+
+@pytest.fixture(scope="session")
+def on_one_and_two_devices(crystals: Crystals, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
+    """The same training on one and on two logical devices."""
+    path = tmp_path_factory.mktemp("devices")
+    two = crystals.config("model.name=plain3dcnn", "train.cpu_devices=2", "data.properties=band_gap,is_metal")
+    (path / "config.toml").write_text(two.to_toml())
+    done = run_code(ONE_AND_TWO_DEVICES, path / "config.toml")
     assert done.returncode == 0, done.stderr
-    return FinishedRun(Run(trainings.path / "finished"), done.stdout, done.stderr)
+    return Run(path / "1"), Run(path / "2")
 
 
 @pytest.fixture

@@ -285,18 +285,17 @@ def test_initial_weights_do_not_depend_on_what_was_drawn_before(make_trainer):
     )
 
 
-def test_two_devices_give_the_loss_of_one(trainings):
-    done = trainings.devices.result()
-    assert done.returncode == 0, done.stderr
-    histories = [history_of(Run(trainings.path / name)) for name in "12"]
+@pytest.mark.slow
+def test_two_devices_give_the_loss_of_one(on_one_and_two_devices):
+    histories = [history_of(run) for run in on_one_and_two_devices]
     assert len(histories[0]) == 3
     for one, two in zip(*histories, strict=True):
         for split in ("train", "validation"):
             assert two["loss"][split] == pytest.approx(one["loss"][split], rel=1e-5)
 
 
-def test_run_killed_half_way_gives_the_weights_of_the_uninterrupted_one(trainings, finished):
-    killed = trainings.killed.result()
+@pytest.mark.slow
+def test_run_killed_half_way_gives_the_weights_of_the_uninterrupted_one(killed, finished):
     assert "trained" not in killed.log
     assert killed.next_epoch in (1, 2)
     assert not killed.had_model
@@ -304,4 +303,4 @@ def test_run_killed_half_way_gives_the_weights_of_the_uninterrupted_one(training
     assert f"at epoch {killed.next_epoch + 1}" in killed.resumed.stderr
     assert weights_in(killed.resumed.stderr) == weights_in(finished.stderr)
     assert killed.resumed.stdout == finished.stdout
-    assert (Run(trainings.path / "killed").model / "card.toml").is_file()
+    assert (killed.run.model / "card.toml").is_file()
