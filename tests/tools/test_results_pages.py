@@ -92,3 +92,12 @@ def test_cell_without_a_number_is_refused():
 def test_no_page_links_to_the_old_one():
     for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")):
         assert "results.md" not in path.read_text(encoding="utf-8"), path
+
+
+def test_readme_has_the_scores_of_the_released_model():
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for row in read_study("released")["table"]["rows"]:
+        cells = [
+            cell.strip() for line in readme.splitlines() if line.startswith(f"| {row[0]} |") for cell in line.split("|")
+        ]
+        assert cells[1:-1] == row
