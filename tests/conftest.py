@@ -32,13 +32,17 @@ GROUPS = {
 }
 
 
+# What takes half a minute and more to make; whoever asks for it is a slow test.
+SLOW = {"killed", "on_one_and_two_devices", "ensemble", "released_onnx", "tiny_onnx"}
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts tests that share an expensive fixture into one group; a test with a real server is a slow one."""
+    """Puts tests that share an expensive fixture into one group, and marks those as slow that need a slow thing."""
     for item in items:
-        if item.get_closest_marker("server"):
-            item.add_marker(pytest.mark.slow)
         asked = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("server") or asked & SLOW:
+            item.add_marker(pytest.mark.slow)
         if group := next((group for fixture, group in GROUPS.items() if fixture in asked), ""):
             item.add_marker(pytest.mark.xdist_group(group))
 

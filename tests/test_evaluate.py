@@ -57,6 +57,7 @@ def test_evaluation_of_a_run_gives_the_metrics_of_its_training(command, finished
     assert (finished.run.path / "predictions.csv").is_file()
 
 
+@pytest.mark.slow
 def test_all_baselines_stand_beside_the_model_on_request(command, finished, monkeypatch, tmp_path):
     monkeypatch.setattr("rhonet.evaluation.baselines.autoencoder.latent_vectors", latents_of_noise)
     answer = command("evaluate", finished.run.path, "--baselines", "all", "--out", tmp_path / "out")
@@ -72,6 +73,7 @@ def latents_of_noise(_: object, __: object, rows: np.ndarray, **___: object) -> 
     return np.random.default_rng(0).random((len(rows), 3))
 
 
+@pytest.mark.slow
 def test_model_folder_can_be_evaluated_on_another_split(command, finished, tmp_path):
     shutil.copytree(finished.run.model, tmp_path / "model")
     answer = command("evaluate", tmp_path / "model", "--split", "validation")
@@ -88,6 +90,7 @@ def test_model_folder_can_be_evaluated_on_another_split(command, finished, tmp_p
     assert again.says(2, "evaluation-validation: exists already and is not an empty folder; give another --out")
 
 
+@pytest.mark.slow
 def test_another_folder_is_scored_on_the_properties_that_it_has(command, finished, crystals, tmp_path):
     folder = tmp_path / "others"
     shutil.copytree(crystals.folder, folder)

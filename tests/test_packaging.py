@@ -54,6 +54,7 @@ def imported(folder: str) -> set[str]:
     return names - {folder, "triton_python_backend_utils", *sys.stdlib_module_names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
@@ -124,6 +125,7 @@ def installed(tmp_path_factory) -> Path:
     return site
 
 
+@pytest.mark.slow
 def test_wheel_holds_data_beside_code(installed):
     def data_files(root: Path) -> set[str]:
         kept = (path for path in root.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"})

@@ -97,6 +97,7 @@ def test_missing_released_model_says_what_to_do(command, files, monkeypatch):
     assert command("predict", files[0]).says(2, "nothing: the released model is not there; give one with --model DIR")
 
 
+@pytest.mark.slow
 def test_released_model_answers_by_default(command, files):
     answer = command("predict", files[0], "--format", "json")
     assert answer.code == 0, answer.stderr

@@ -37,6 +37,7 @@ def test_derivatives_are_those_of_the_prediction(differentiable, item):
         assert there - back == pytest.approx(2 * float((step[field] * by_field).sum()), rel=0.1)
 
 
+@pytest.mark.slow
 def test_explained_is_what_is_predicted(differentiable, tiny_model):
     density = smooth_density(63, spin=True)
     answer = Predictor(tiny_model).predict(density).values
@@ -67,6 +68,7 @@ def test_attributions_add_up_to_the_difference(differentiable, item, spin):
     assert (found.magnetization is None) != spin
 
 
+@pytest.mark.slow
 def test_attributions_against_an_empty_cell_add_up(differentiable):
     density = two_atoms(spin=False)
     slope_at = differentiable.prediction(ITEMS[0], density).slope_at

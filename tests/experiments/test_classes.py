@@ -46,6 +46,7 @@ def classified(crystals: Crystals, tmp_path: Path) -> Crystals:
     return Crystals(folder, crystals.data_dir)
 
 
+@pytest.mark.slow
 def test_users_classes_are_learned_scored_and_answered_by_name(command, classified, tmp_path):
     checked = command("prepare", classified.folder)
     assert "undeclared" not in checked.stdout + checked.stderr

@@ -46,6 +46,7 @@ def test_users_folder_becomes_a_scored_and_exported_model(finished, crystals):
     assert "WARNING" not in finished.stderr
 
 
+@pytest.mark.slow
 def test_without_test_records_the_model_is_exported_unscored_and_resumed_from_the_start(command, crystals, tmp_path):
     arguments = crystals.arguments(*SHORT, "data.fractions=1,0,0", "data.properties=band_gap")
     answer = command("train", *arguments, "--run-dir", tmp_path / "run")
@@ -68,6 +69,7 @@ def test_without_test_records_the_model_is_exported_unscored_and_resumed_from_th
     assert weights_in(resumed.stderr) == weights_in(answer.stderr)
 
 
+@pytest.mark.slow
 def test_finished_run_is_resumed_without_training_again(command, finished, tmp_path):
     path = shutil.copytree(finished.run.path, tmp_path / "finished")
     before = (path / "checkpoint" / "state.npz").read_bytes()
@@ -196,6 +198,7 @@ def test_spoilt_runs_are_one_clear_line(command, finished, tmp_path):
     assert command("train", "--resume", run.path).says(2, "model.size must be str, got 3")
 
 
+@pytest.mark.slow
 def test_full_disk_is_one_clear_line(crystals, tmp_path):
     limit = 100_000  # bytes in a file: the checkpoint needs more
     done = run_module(

@@ -89,6 +89,7 @@ def test_truncated_file(whole, at):
     assert density is None or at > 0.9
 
 
+@pytest.mark.slow
 @any_file
 @settings(max_examples=50)
 @given(flips=st.lists(st.tuples(place, st.integers(1, 255)), min_size=1, max_size=4))
@@ -100,6 +101,7 @@ def test_flipped_bytes_never_crash_the_reader(whole, flips):
     assert density is None or np.isfinite(density.values).all()
 
 
+@pytest.mark.slow
 @any_file
 @settings(max_examples=25)
 @given(at=place, scrap=st.sampled_from([b"\xff" * 8, b"\0" * 8, b"\x7f\xff\xff\xff", b"\0" * 64]))
@@ -115,6 +117,7 @@ def dataset_names(path: Path) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 @any_hdf5
 @settings(max_examples=25)
 @given(

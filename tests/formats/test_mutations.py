@@ -79,6 +79,7 @@ def test_truncated_file(whole, at):
     assert_right_or_refused(content[: int(at * len(content))], whole)
 
 
+@pytest.mark.slow
 @any_file
 @settings(max_examples=60)
 @given(at=place, copies=st.sampled_from([0, 2]))
@@ -89,6 +90,7 @@ def test_line_lost_or_doubled(whole, at, copies):
     assert_right_or_refused("".join(lines).encode(), whole)
 
 
+@pytest.mark.slow
 @any_file
 @settings(max_examples=60)
 @given(at=place, field=st.integers(0, 4), scrap=st.sampled_from(["", "1.0 1.0", *NO_NUMBERS]))
@@ -101,6 +103,7 @@ def test_number_lost_doubled_or_overwritten(whole, at, field, scrap):
     assert_right_or_refused(("\n".join(lines) + "\n").encode(), whole)
 
 
+@pytest.mark.slow
 @any_file
 @settings(max_examples=100)
 @given(at=place, scrap=st.sampled_from(SCRAPS), replace=st.booleans())

@@ -117,6 +117,7 @@ print(json.dumps(answers))
 """
 
 
+@pytest.mark.slow
 def test_saved_model_needs_no_rhonet(finished, command, tmp_path):
     densities = {
         "one.cube": smooth_density(50, (10, 12, 15)),

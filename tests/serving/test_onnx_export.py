@@ -173,6 +173,7 @@ def test_model_folder_gets_onnx_files_in_a_copy(tiny_model, command, tmp_path, m
     assert not [path for path in tiny_model.iterdir() if path.suffix == ".onnx"]
 
 
+@pytest.mark.slow
 def test_model_without_calibration_gives_neither_intervals_nor_novelty(tiny_onnx):
     session = onnxruntime.InferenceSession(str(tiny_onnx / "model.onnx"))
     assert [output.name for output in session.get_outputs()] == sorted(item.name for item in ITEMS)

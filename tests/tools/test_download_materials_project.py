@@ -154,6 +154,7 @@ def test_second_call_fetches_what_is_missing(service, tmp_path):
     assert len(read_folder(tmp_path).samples) == 3
 
 
+@pytest.mark.slow
 def test_killed_download_leaves_a_proper_folder_and_goes_on(service, tmp_path):
     service.stall = "chgcars/mp-1002.json.gz"
     script = REPOSITORY / "tools/download_materials_project.py"
@@ -173,6 +174,7 @@ def test_killed_download_leaves_a_proper_folder_and_goes_on(service, tmp_path):
     assert not (tmp_path / ".unfinished").exists()
 
 
+@pytest.mark.slow
 def test_phonons_tell_dynamical_stability(service, tmp_path):
     grid = [-2.0, -1.0, 0.0, 1.0, 2.0]
     service.add_phonons({"aaaaaaab": (grid, [0.0, 0.0, 0.1, 1.0, 1.0]), "aaaaaaac": (grid, [0.0, 0.5, 0.1, 1.0, 1.0])})

@@ -123,6 +123,7 @@ def test_four_crystals_are_learned_by_heart(make_trainer, index):
     assert weights_hash(trainer.kept.standardized.weights) == weights_hash(trainer.network.standardized.weights)
 
 
+@pytest.mark.slow
 def test_moving_average_is_the_recursion_over_all_steps(make_trainer):
     trainer = make_trainer("train.epochs=1", "train.ema=0.8", names=("band_gap",))
     mean = [array.astype(np.float64) for array in trainer.network.standardized.get_weights()]
@@ -137,6 +138,7 @@ def test_moving_average_is_the_recursion_over_all_steps(make_trainer):
     assert weights_hash(trainer.kept.standardized.weights) == weights_hash(trainer.averaged.standardized.weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (0, 3)])
 def test_training_stops_early_unless_patience_is_zero(make_trainer, patience, epochs):
     # With steps this small the weights, and with them the validation loss, stay as they are.
@@ -153,6 +155,7 @@ def test_training_stops_early_unless_patience_is_zero(make_trainer, patience, ep
     assert [line["lowest"] for line in history_of(trainer.run)] == [True] + [False] * (epochs - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patience", "kept"), [(0, 2), (1, 1), (9, 1)])
 def test_validation_chooses_the_weights_only_with_patience(make_trainer, monkeypatch, patience, kept):
     trainer = make_trainer(
@@ -236,6 +239,7 @@ def test_loss_that_is_no_longer_finite_ends_the_training_in_one_line(make_traine
     assert not trainer.run.checkpoint.exists()
 
 
+@pytest.mark.slow
 def test_interrupted_training_goes_on_to_the_same_weights(make_trainer, whole):
     stopped = make_trainer()
     with pytest.raises(KeyboardInterrupt):
@@ -251,6 +255,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(make_trainer, whole):
     assert without_seconds[0] == without_seconds[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["values", "msa3dcnn"])
 def test_described_values_are_fitted_before_training_and_stay_as_they_are(make_trainer, name):
     trainer = make_trainer(f"model.name={name}", "train.epochs=1", "train.views_per_epoch=2", names=("band_gap",))
@@ -276,6 +281,7 @@ def test_batch_must_be_shared_evenly_by_the_devices(builder, index, crystals, tm
         Trainer(Experiment(Run(tmp_path), crystals.config(), builder, index, three))
 
 
+@pytest.mark.slow
 def test_initial_weights_do_not_depend_on_what_was_drawn_before(make_trainer):
     first, second = (make_trainer(names=("band_gap",)) for _ in range(2))
     assert weights_hash(first.averaged.standardized.weights) == weights_hash(second.network.standardized.weights)

@@ -51,6 +51,7 @@ def test_order_and_views_depend_on_seed_and_epoch_alone(builder, index, targets,
     assert not equal(epoch_of(other, 0), first)
 
 
+@pytest.mark.slow
 def test_batches_without_a_cache_are_those_with_one(builder, index, targets, crystals):
     cached, streamed = (
         TrainingData(builder, index, targets, crystals.config(f"data.cache_mb={size}")) for size in (1000, 0)
@@ -59,6 +60,7 @@ def test_batches_without_a_cache_are_those_with_one(builder, index, targets, cry
         assert equal(epoch_of(cached, number), epoch_of(streamed, number))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cache_mb", "passes"), [(1000, 1), (0, 8)])
 def test_cached_records_are_read_once(builder, index, targets, crystals, monkeypatch, cache_mb, passes):
     reads: list[int] = []
@@ -92,6 +94,7 @@ def test_an_epoch_shows_every_training_crystal_as_often_as_any_other(builder, in
     assert len(np.unique(cubes.reshape(len(cubes), -1), axis=0)) == len(cubes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache_mb", [1000, 0])
 def test_views_come_again_after_as_many_as_are_to_differ(builder, index, targets, crystals, cache_mb):
     def cubes(different, epoch):
@@ -108,6 +111,7 @@ def test_views_come_again_after_as_many_as_are_to_differ(builder, index, targets
     assert not cubes(0, 1) & first
 
 
+@pytest.mark.slow
 def test_trainings_that_see_the_same_views_share_them(builder, index, targets, crystals):
     shared = KeptViews()
 
@@ -181,6 +185,7 @@ def test_no_records_give_no_views(builder, crystals):
     assert list(fixed_views(builder, np.array([], int), crystals.config().view, batch_size=4)) == []
 
 
+@pytest.mark.slow
 def test_average_over_views_does_not_see_the_batches(builder, index, crystals):
     import keras
 

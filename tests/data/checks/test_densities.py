@@ -248,6 +248,7 @@ def test_what_readers_say_is_gathered_and_contradictions_are_warnings(tmp_path):
     assert "nuclei hold only 28 protons" in wrong.text
 
 
+@pytest.mark.slow
 def test_bundled_crystals_show_no_problem_and_whole_valences():
     folder = read_folder(REPOSITORY / "tfds_builders/dft_crystals/archive")
     facts = list(gather_facts(folder.samples[::2]))

@@ -58,6 +58,7 @@ def serving(model: Path, repository: Path) -> Iterator[subprocess.Popen[str]]:
             process.terminate()  # which ends its server as well
 
 
+@pytest.mark.slow
 @pytest.mark.server
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_serves_until_told_to_stop_and_says_how_to_ask(triton, model, tmp_path, ending):
