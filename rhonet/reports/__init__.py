@@ -1,4 +1,4 @@
-"""What people see of an evaluation: terminal tables, pages, CSV.
+"""Reports of an evaluation: tables for the terminal, an HTML page, a CSV file, figures.
 
 Imports the wings up to evaluation; computes no scores. Start with terminal.py and html_report.py.
 """

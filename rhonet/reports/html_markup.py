@@ -1,6 +1,6 @@
-"""One page of HTML that needs nothing else: no script, no file beside it, readable on paper and on a phone.
+"""Building blocks of a self-contained HTML page: no script, no other file, fit for print and for a phone.
 
-Functions take plain text and return markup; whatever a text holds is shown as it is, never interpreted.
+All functions take plain text and return markup. Text is escaped, so it is shown as it is and never interpreted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Html = NewType("Html", str)
 
 
 def page(title: str, *parts: Html) -> str:
-    """The whole document."""
+    """The whole HTML document."""
     body = "\n".join(parts)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -36,28 +36,41 @@ def page(title: str, *parts: Html) -> str:
 
 
 def text(content: str) -> Html:
-    """Text as it is, safe between tags and in quoted attributes."""
+    """Escaped text, safe between tags and in quoted attributes."""
     return Html(html.escape(printable(content)))
 
 
 def heading(title: str, *, subtitle: str) -> Html:
+    """Header of the page: title and subtitle."""
     return Html(f"<header>\n<h1>{text(title)}</h1>\n<p>{text(subtitle)}</p>\n</header>")
 
 
 def section(title: str, *parts: Html, anchor: str, level: int = 2) -> Html:
-    """Part of the page with a heading of its level (2 or 3), to which links with that anchor lead."""
+    """Section of the page with its heading.
+
+    Args:
+        title: text of the heading.
+        parts: content, in order.
+        anchor: id of the section, the target of links.
+        level: of the heading, 2 or 3.
+    """
     body = "\n".join(parts)
     name = f"h{level}"
     return Html(f'<section id="{text(anchor)}">\n<{name}>{text(title)}</{name}>\n{body}\n</section>')
 
 
 def contents(links: Mapping[str, str]) -> Html:
-    """Links to sections: title by anchor."""
-    items = "".join(f'<li><a href="#{text(anchor)}">{text(title)}</a></li>' for anchor, title in links.items())
-    return Html(f'<nav aria-label="Contents"><ul>{items}</ul></nav>')
+    """Table of contents: one link per section.
+
+    Args:
+        links: title of each section by its anchor.
+    """
+    entries = "".join(f'<li><a href="#{text(anchor)}">{text(title)}</a></li>' for anchor, title in links.items())
+    return Html(f'<nav aria-label="Contents"><ul>{entries}</ul></nav>')
 
 
 def paragraph(content: str) -> Html:
+    """One paragraph of text."""
     return Html(f"<p>{text(content)}</p>")
 
 
@@ -67,7 +80,7 @@ def items(lines: Sequence[str]) -> Html:
 
 
 def terms(facts: Mapping[str, str]) -> Html:
-    """Names with what belongs to them; empty ones are left out."""
+    """Definition list of names and values; names with an empty value are left out."""
     pairs = [f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in facts.items() if value]
     return Html("<dl>\n" + "\n".join(pairs) + "\n</dl>")
 
@@ -83,19 +96,23 @@ def table(
     """Table with a numbered caption.
 
     Args:
-        rows: cells, as many in each as heads.
-        names: first columns that hold names, aligned to the left; the others hold numbers, with true minus signs.
-        strong: (row, column) of cells that stand out.
+        caption: text above the table.
+        heads: title of each column.
+        rows: cells of each row, one per column.
+        names: number of leading columns that hold names; these are left-aligned. All other columns hold numbers: they
+            are right-aligned, and their hyphens become minus signs.
+        strong: (row, column) of the cells in bold.
     """
-    top = "".join(f'<th scope="col"{_name_class(at, names)}>{text(head)}</th>' for at, head in enumerate(heads))
+    top = "".join(f'<th scope="col"{_name_class(column, names)}>{text(head)}</th>' for column, head in enumerate(heads))
     lines = []
     for row, cells in enumerate(rows):
-        signed = [cell if at < names else cell.replace("-", "−") for at, cell in enumerate(cells)]
+        signed = [cell if column < names else cell.replace("-", "−") for column, cell in enumerate(cells)]
         marked = [
-            f"<strong>{text(cell)}</strong>" if (row, at) in strong else text(cell) for at, cell in enumerate(signed)
+            f"<strong>{text(cell)}</strong>" if (row, column) in strong else text(cell)
+            for column, cell in enumerate(signed)
         ]
-        first, *others = marked
-        tail = "".join(f"<td{_name_class(at, names)}>{cell}</td>" for at, cell in enumerate(others, start=1))
+        first, *rest = marked
+        tail = "".join(f"<td{_name_class(column, names)}>{cell}</td>" for column, cell in enumerate(rest, start=1))
         lines.append(f'<tr><th scope="row"{_name_class(0, names)}>{first}</th>{tail}</tr>')
     body = "\n".join(lines)
     return Html(
@@ -105,7 +122,13 @@ def table(
 
 
 def figure(svg: bytes, *, alt: str, caption: str) -> Html:
-    """Picture with a numbered caption; `alt` says what it shows to those who cannot see it."""
+    """Picture with a numbered caption.
+
+    Args:
+        svg: the picture.
+        alt: what it shows, for readers who cannot see it.
+        caption: text below the picture.
+    """
     data = base64.b64encode(svg).decode("ascii")
     return Html(
         f'<figure class="picture"><img alt="{text(alt)}" src="data:image/svg+xml;base64,{data}">\n'
@@ -114,7 +137,7 @@ def figure(svg: bytes, *, alt: str, caption: str) -> Html:
 
 
 def gallery(*figures: Html) -> Html:
-    """Figures beside each other where there is room."""
+    """Figures side by side where the page is wide enough."""
     body = "\n".join(figures)
     return Html(f'<div class="gallery">\n{body}\n</div>')
 

@@ -1,4 +1,4 @@
-"""report.html: an evaluation as one page, with figures, to be read, printed and passed on."""
+"""report.html: a whole evaluation, with figures, on one self-contained page."""
 
 from __future__ import annotations
 
@@ -48,13 +48,20 @@ REPORT = "report.html"
 
 @dataclass(frozen=True, eq=False)
 class ReportContent:
-    """All that a report shows.
+    """Everything that a report shows.
 
-    model: name of what was evaluated. facts: what else is known about model, data and evaluation, by name.
-    predictions: of n samples of one split; volumes: (n,) of their cells, Å³; formulas: by id, where known.
-    baselines: predictions for the same samples by name, with their scores in `baseline_evaluations`.
-    calibration: what the model's intervals rest on; None without.
-    histories: epochs (as in history.jsonl) of each network of the run; () where they are not at hand.
+    Attributes:
+        model: name of the evaluated model.
+        facts: further facts about model, data and evaluation, by name.
+        split: which samples were scored.
+        predictions: of the model for the n scored samples.
+        volumes: (n,) cell volumes of the samples, Å³.
+        formulas: chemical formula by sample id, where it is known.
+        baselines: predictions of each baseline for the same samples, by name.
+        evaluation: scores of the model.
+        baseline_evaluations: scores of each baseline, by name.
+        calibration: of the model's prediction intervals; None for a model without them.
+        histories: epochs (as in history.jsonl) of each network of the run; () where they are not available.
     """
 
     model: str
@@ -72,45 +79,47 @@ class ReportContent:
     @property
     def evaluations(self) -> dict[str, Evaluation]:
         """Scores by the short name of the predictor, the model first."""
-        others = {SHORT_NAMES.get(name, name): one for name, one in self.baseline_evaluations.items()}
-        return {"model": self.evaluation, **others}
+        baselines = {SHORT_NAMES.get(name, name): scores for name, scores in self.baseline_evaluations.items()}
+        return {"model": self.evaluation, **baselines}
 
 
-def write_report(path: Path, findings: ReportContent) -> None:
-    """Writes the page; whole or not at all.
+def write_report(path: Path, content: ReportContent) -> None:
+    """Writes the page, whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
-    write_text(path, report_page(findings))
+    write_text(path, report_page(content))
 
 
-def report_page(findings: ReportContent) -> str:
-    """The page; the same text for the same findings."""
-    curves = {} if findings.calibration is None else _curves(findings, findings.calibration)
+def report_page(content: ReportContent) -> str:
+    """The page as HTML; the same content always gives the same text."""
+    curves: dict[str, CoverageCurve] = {}
+    if content.calibration is not None:
+        curves = coverage_curves(content.calibration, content.predictions, content.volumes)
     sections = {
-        "evaluated": ("What was evaluated", _facts(findings)),
-        "scores": ("Scores", _scores(findings)),
-        "properties": ("Property by property", _properties(findings)),
-        "trust": ("Intervals and novelty", _trust(findings, curves)),
-        "learning": ("Learning curves", _learning(findings)),
-        "notes": ("Notes", [html.items(_notes(findings, curves))]),
+        "evaluated": ("What was evaluated", _facts(content)),
+        "scores": ("Scores", _scores(content)),
+        "properties": ("Property by property", _properties(content)),
+        "trust": ("Intervals and novelty", _intervals_and_novelty(content, curves)),
+        "learning": ("Learning curves", _learning(content)),
+        "notes": ("Notes", [html.items(_notes(content, curves))]),
     }
-    title = f"Evaluation of {findings.model}: {findings.split.title}"
+    title = f"Evaluation of {content.model}: {content.split.title}"
     return html.page(
         title,
-        html.heading(title, subtitle=_summary(findings)),
+        html.heading(title, subtitle=_summary(content)),
         html.contents({anchor: name for anchor, (name, _) in sections.items()}),
         *(html.section(name, *parts, anchor=anchor) for anchor, (name, parts) in sections.items()),
     )
 
 
-def _summary(findings: ReportContent) -> str:
-    """The evaluation in a few sentences."""
-    evaluation = findings.evaluation
+def _summary(content: ReportContent) -> str:
+    """Subtitle of the page: the evaluation in a few sentences."""
+    evaluation = content.evaluation
     key = "without_volume_like" if evaluation.averages["without_volume_like"].properties else "all"
     average = evaluation.averages[key]
-    n_properties = counted(len(findings.predictions.properties), "property", "properties")
+    n_properties = counted(len(content.predictions.properties), "property", "properties")
     sentences = [f"{counted(evaluation.n, 'sample')}, {n_properties}."]
     if average.properties:
         kind = "regression properties that the cell alone does not give" if key != "all" else "regression properties"
@@ -119,61 +128,61 @@ def _summary(findings: ReportContent) -> str:
     if defined:
         sentences.append(f"AUC of classes: {', '.join(map(decimals, defined))}.")
     shares = [item.coverage.value for item in (*evaluation.intervals, *evaluation.sets) if item.n]
-    if shares and findings.calibration is not None:
-        widths = f"{min(shares):.0%}" if min(shares) == max(shares) else f"{min(shares):.0%} to {max(shares):.0%}"
-        sentences.append(f"Intervals meant to hold {findings.calibration.level:.0%} of the labels hold {widths}.")
+    if shares and content.calibration is not None:
+        held = f"{min(shares):.0%}" if min(shares) == max(shares) else f"{min(shares):.0%} to {max(shares):.0%}"
+        sentences.append(f"Intervals meant to hold {content.calibration.level:.0%} of the labels hold {held}.")
     return " ".join(sentences)
 
 
-def _facts(findings: ReportContent) -> list[Html]:
-    split = findings.split
-    scored = f"{split.title}, {counted(findings.evaluation.n, 'sample')}"
+def _facts(content: ReportContent) -> list[Html]:
+    split = content.split
+    scored = f"{split.title}, {counted(content.evaluation.n, 'sample')}"
     if split.name == ALL:
-        return [html.terms({**findings.facts, "Scored": scored, "Groups": split.split_by})]
+        return [html.terms({**content.facts, "Scored": scored, "Groups": split.split_by})]
     counts = ", ".join(f"{count} {name}" for name, count in split.counts.items())
     shares = " / ".join(f"{share:g}" for share in split.fractions)
     by = f"{split.split_by}, seed {split.seed}, shares {shares}"
-    return [html.terms({**findings.facts, "Scored": f"{scored} ({counts})", "Split by": by})]
+    return [html.terms({**content.facts, "Scored": f"{scored} ({counts})", "Split by": by})]
 
 
-def _scores(findings: ReportContent) -> list[Html]:
-    evaluations = findings.evaluations
+def _scores(content: ReportContent) -> list[Html]:
+    evaluations = content.evaluations
     tables = [
-        regression_table(findings.evaluation),
-        class_table(findings.evaluation),
+        regression_table(content.evaluation),
+        class_table(content.evaluation),
         comparison_table(evaluations),
         average_table(evaluations),
     ]
-    meanings = [f"{SHORT_NAMES.get(name, name)}: {MEANINGS[name]}." for name in findings.baselines if name in MEANINGS]
-    return [one for one in tables if one] + ([html.items(meanings)] if meanings else [])
+    meanings = [f"{SHORT_NAMES.get(name, name)}: {MEANINGS[name]}." for name in content.baselines if name in MEANINGS]
+    return [table for table in tables if table] + ([html.items(meanings)] if meanings else [])
 
 
-def _properties(findings: ReportContent) -> list[Html]:
+def _properties(content: ReportContent) -> list[Html]:
     return [
-        html.section(display_name(item.name), *_property(findings, item), anchor=f"property-{item.name}", level=3)
-        for item in findings.predictions.properties
+        html.section(display_name(item.name), *_property(content, item), anchor=f"property-{item.name}", level=3)
+        for item in content.predictions.properties
     ]
 
 
-def _property(findings: ReportContent, item: Property) -> list[Html]:
-    """Scores, figures and worst cases of one property."""
-    predictions, split = findings.predictions, findings.split.name
+def _property(content: ReportContent, item: Property) -> list[Html]:
+    """Scores, figures and largest errors of one property."""
+    predictions, split = content.predictions, content.split.name
     labels, values = predictions.labels[item.name], predictions.values[item.name]
     n = int((np.isfinite(labels) & np.isfinite(values.reshape(len(labels), -1)).all(axis=1)).sum())
     if not n:
         return [
-            html.paragraph(f"No sample of the {findings.split.title} has a label and a prediction of this property.")
+            html.paragraph(f"No sample of the {content.split.title} has a label and a prediction of this property.")
         ]
-    others = {SHORT_NAMES.get(name, name): one for name, one in findings.baselines.items()}
-    parity = property_figure(predictions, findings.evaluation, name=item.name, split=split)
-    errors = error_figure(predictions, name=item.name, others=others)
+    baselines = {SHORT_NAMES.get(name, name): other for name, other in content.baselines.items()}
+    parity = property_figure(predictions, content.evaluation, name=item.name, split=split)
+    errors = error_figure(predictions, name=item.name, others=baselines)
     name = display_name(item.name)
     figures = html.gallery(
         html.figure(figure_to_svg(parity), alt=_parity_alt(name, item, n), caption=_parity_caption(predictions, item)),
         html.figure(figure_to_svg(errors), alt=f"{name}: distribution of the errors", caption=_error_caption(item)),
     )
-    worst = worst_table(predictions, item, volumes=findings.volumes, formulas=findings.formulas)
-    tables = [scores_of_property(findings.evaluations, item), scores_where_not_zero(findings.evaluations, item)]
+    worst = worst_table(predictions, item, volumes=content.volumes, formulas=content.formulas)
+    tables = [scores_of_property(content.evaluations, item), scores_where_not_zero(content.evaluations, item)]
     return [*(table for table in tables if table), figures, worst]
 
 
@@ -199,11 +208,11 @@ def _error_caption(item: Property) -> str:
     return "Signed errors (outer bins: all beyond), and the share of samples below an absolute error, with baselines."
 
 
-def _trust(findings: ReportContent, curves: Mapping[str, CoverageCurve]) -> list[Html]:
+def _intervals_and_novelty(content: ReportContent, curves: Mapping[str, CoverageCurve]) -> list[Html]:
     parts, figures = [], []
-    if findings.evaluation.intervals or findings.evaluation.sets:
-        widths = {item.target.name: _half_width(findings, item.target) for item in findings.evaluation.intervals}
-        parts.append(interval_table(findings.evaluation, widths))
+    if content.evaluation.intervals or content.evaluation.sets:
+        widths = {item.target.name: _half_width(content, item.target) for item in content.evaluation.intervals}
+        parts.append(interval_table(content.evaluation, widths))
     if curves:
         figures.append(
             html.figure(
@@ -214,12 +223,12 @@ def _trust(findings: ReportContent, curves: Mapping[str, CoverageCurve]) -> list
                 "calibration and scored samples, were both drawn alike.",
             )
         )
-    if findings.predictions.novelty is not None:
-        errors = relative_errors(findings.predictions, findings.volumes)
+    if content.predictions.novelty is not None:
+        errors = relative_errors(content.predictions, content.volumes)
         known = np.isfinite(errors)
         if known.any():
-            ids = [name for name, keep in zip(findings.predictions.ids, known, strict=True) if keep]
-            novelty, errors = findings.predictions.novelty[known], errors[known]
+            ids = [name for name, keep in zip(content.predictions.ids, known, strict=True) if keep]
+            novelty, errors = content.predictions.novelty[known], errors[known]
             figures.append(
                 html.figure(
                     figure_to_svg(novelty_figure(novelty, errors, ids)),
@@ -234,7 +243,7 @@ def _trust(findings: ReportContent, curves: Mapping[str, CoverageCurve]) -> list
 
 
 def _novel_errors(novelty: np.ndarray, errors: np.ndarray) -> str:
-    """How errors of novel samples compare with those of the others."""
+    """Sentence that compares the mean error of novel samples with that of the others."""
     novel = novelty > NOVEL
     if not novel.any() or novel.all():
         return f"{int(novel.sum())} of {len(novel)} samples are novel."
@@ -244,8 +253,8 @@ def _novel_errors(novelty: np.ndarray, errors: np.ndarray) -> str:
     )
 
 
-def _learning(findings: ReportContent) -> list[Html]:
-    histories = [epochs for epochs in findings.histories if epochs]
+def _learning(content: ReportContent) -> list[Html]:
+    histories = [epochs for epochs in content.histories if epochs]
     if not histories:
         return [html.paragraph("The training's history does not lie beside the model.")]
     several = f" of the {len(histories)} networks" if len(histories) > 1 else ""
@@ -269,9 +278,9 @@ def _learning(findings: ReportContent) -> list[Html]:
     return [html.gallery(*figures)]
 
 
-def _notes(findings: ReportContent, curves: Mapping[str, CoverageCurve]) -> list[str]:
-    """How intervals of scores are made, and what is not available."""
-    evaluation = findings.evaluation
+def _notes(content: ReportContent, curves: Mapping[str, CoverageCurve]) -> list[str]:
+    """How the intervals of scores are made, and which parts of the report are missing."""
+    evaluation = content.evaluation
     notes = []
     if evaluation.resamples:
         notes.append(
@@ -279,26 +288,22 @@ def _notes(findings: ReportContent, curves: Mapping[str, CoverageCurve]) -> list
             f"{evaluation.n_groups} groups of the split, the training fixed; they say nothing about another training "
             "or other crystals."
         )
-    regression = [item.name for item in findings.predictions.properties if not item.is_class]
-    without = [name for name in regression if name not in findings.predictions.lower]
+    regression = [item.name for item in content.predictions.properties if not item.is_class]
+    without = [name for name in regression if name not in content.predictions.lower]
     if without:
         notes.append(f"No prediction intervals: {', '.join(without)}.")
-    if findings.predictions.novelty is None:
+    if content.predictions.novelty is None:
         notes.append("No novelty: the model was not calibrated, or on too few crystals.")
-    if findings.calibration is not None and not curves:
-        notes.append("No calibration curve: the model kept half widths at one level only, or no sample has a label.")
+    if content.calibration is not None and not curves:
+        notes.append("No calibration curve: no sample has a label.")
     return notes + notes_on(evaluation)
 
 
-def _half_width(findings: ReportContent, item: Property) -> str:
-    """What is added to the prediction for the median crystal: "±0.4 eV", "×÷1.3"; "" where it is not known."""
-    widths = None if findings.calibration is None else findings.calibration.widths.get(item.name)
+def _half_width(content: ReportContent, item: Property) -> str:
+    """Half width of the interval of the median crystal: "±0.4 eV", "×÷1.3"; "" where it is not known."""
+    widths = None if content.calibration is None else content.calibration.widths.get(item.name)
     width = "" if widths is None else half_width_text(item, widths.half_width)
     if not item.unit or not width.startswith("±"):
         return width
     number, per, volume = width.partition("/")
     return f"{number} {item.unit}{per}{volume}"
-
-
-def _curves(findings: ReportContent, calibration: Calibration) -> dict[str, CoverageCurve]:
-    return coverage_curves(calibration, findings.predictions, findings.volumes)

@@ -1,4 +1,4 @@
-"""Tables of the evaluation report."""
+"""Tables of report.html."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ from rhonet.reports.wording import (
     significant,
     with_interval,
 )
-from rhonet.uncertainty.calibration import PREDICTION_LEVEL as PREDICTION_LEVEL
-from rhonet.uncertainty.calibration import learned_errors
+from rhonet.uncertainty.calibration import PREDICTION_LEVEL, learned_errors
 
 _INTERVAL = f"[{CONFIDENCE_LEVEL:.0%}]"
 _WORST = 5
@@ -95,15 +94,15 @@ def class_table(evaluation: Evaluation) -> Html | None:
 
 
 def comparison_table(evaluations: Mapping[str, Evaluation]) -> Html | None:
-    """MAE or AUC of every predictor, the best one strong; None for one predictor alone."""
+    """MAE or AUC of the model and each baseline, the best in bold; None without baselines."""
     if len(evaluations) < 2:
         return None
-    found = [_by_name(one) for one in evaluations.values()]
+    by_predictor = [_by_name(evaluation) for evaluation in evaluations.values()]
     rows, strong = [], set()
-    for name, first in found[0].items():
+    for name, first in by_predictor[0].items():
         is_class = isinstance(first, ClassMetrics)
-        lines = [(label_of(first), [_main_score(one[name]) for one in found])]
-        parts = [part for one in found if (part := _not_zero(one[name])) is not None and part.n]
+        lines = [(label_of(first), [_main_score(metrics[name]) for metrics in by_predictor])]
+        parts = [part for metrics in by_predictor if (part := _not_zero(metrics[name])) is not None and part.n]
         if parts:
             lines.append((f"{name} {WHERE_NOT_ZERO}", [part.mae for part in parts]))
         for label, metrics in lines:
@@ -120,19 +119,19 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> Html | None:
 
 
 def average_table(evaluations: Mapping[str, Evaluation]) -> Html | None:
-    """Averages over regression properties per predictor; None where nothing can be averaged."""
+    """Averages over regression properties of each predictor; None where there is nothing to average."""
     model = next(iter(evaluations.values()))
     titles = {"all": "all", "without_volume_like": "without volume-like"}
     rows: list[list[str]] = []
     for key, title in titles.items():
         names = model.averages[key].properties
-        # Without a volume-like property both averages are the same.
+        # Both averages are the same if no property is volume-like.
         if not names or (key != "all" and names == model.averages["all"].properties):
             continue
         for predictor, evaluation in evaluations.items():
             average = evaluation.averages[key]
-            counted = f"{title} ({len(average.properties)})"
-            rows.append([counted, predictor, with_interval(average.r2), with_interval(average.mae_over_mad)])
+            label = f"{title} ({len(average.properties)})"
+            rows.append([label, predictor, with_interval(average.r2), with_interval(average.mae_over_mad)])
     if not rows:
         return None
     return html.table(
@@ -145,10 +144,11 @@ def average_table(evaluations: Mapping[str, Evaluation]) -> Html | None:
 
 
 def interval_table(evaluation: Evaluation, half_widths: Mapping[str, str]) -> Html:
-    """Coverage and width of the prediction intervals.
+    """Coverage and width of the prediction intervals and sets.
 
     Args:
-        half_widths: what is added to the prediction for the median crystal, as text, by property.
+        evaluation: scores of the model.
+        half_widths: half width of the median crystal's interval, as text, by property.
     """
     rows = []
     for item in evaluation.intervals:
@@ -172,10 +172,10 @@ def interval_table(evaluation: Evaluation, half_widths: Mapping[str, str]) -> Ht
 
 
 def scores_of_property(evaluations: Mapping[str, Evaluation], item: Property) -> Html:
-    """Scores of one property for every predictor."""
-    found = {predictor: _by_name(one)[item.name] for predictor, one in evaluations.items()}
+    """Scores of one property for each predictor."""
+    scores_by_predictor = {name: _by_name(evaluation)[item.name] for name, evaluation in evaluations.items()}
     rows = []
-    for predictor, scores in found.items():
+    for predictor, scores in scores_by_predictor.items():
         if isinstance(scores, ClassMetrics):
             rows.append([predictor, with_interval(scores.auc), with_interval(scores.balanced_accuracy)])
         else:
@@ -187,19 +187,25 @@ def scores_of_property(evaluations: Mapping[str, Evaluation], item: Property) ->
     if not item.is_class:
         logarithm = [f"R² of log {_INTERVAL}"] if item.transform == "log" else []
         heads = ["predictor", f"R² {_INTERVAL}", *logarithm, f"MAE{unit} {_INTERVAL}", f"RMSE{unit}"]
-    n = next(iter(found.values())).n
+    n = next(iter(scores_by_predictor.values())).n
     return html.table(f"{item.name}: model and baselines on {n} samples.", heads=heads, rows=rows)
 
 
 def scores_where_not_zero(evaluations: Mapping[str, Evaluation], item: Property) -> Html | None:
-    """Scores of one property on the samples where it is not zero, for every predictor; None where all count."""
-    found = {predictor: _not_zero(_by_name(one)[item.name]) for predictor, one in evaluations.items()}
-    parts = {predictor: part for predictor, part in found.items() if part is not None and part.n}
+    """Scores of one property on the samples where it is not zero, for each predictor.
+
+    None for a property that is scored on all samples only.
+    """
+    parts = {
+        predictor: part
+        for predictor, evaluation in evaluations.items()
+        if (part := _not_zero(_by_name(evaluation)[item.name])) is not None and part.n
+    }
     if not parts:
         return None
     rows = [
-        [name, with_interval(one.r2), with_interval(one.mae, significant), significant(one.rmse.value)]
-        for name, one in parts.items()
+        [predictor, with_interval(part.r2), with_interval(part.mae, significant), significant(part.rmse.value)]
+        for predictor, part in parts.items()
     ]
     unit = f" ({item.unit})" if item.unit else ""
     part = next(iter(parts.values()))
@@ -212,10 +218,13 @@ def scores_where_not_zero(evaluations: Mapping[str, Evaluation], item: Property)
 
 
 def worst_table(predictions: Predictions, item: Property, *, volumes: np.ndarray, formulas: Mapping[str, str]) -> Html:
-    """The samples that the model is most wrong about, on the scale that was learned.
+    """The samples with the largest errors of one property, on the learned scale.
 
     Args:
-        volumes: (n,) Å³. formulas: by id, where known.
+        predictions: of the model, n samples.
+        item: the property.
+        volumes: (n,) cell volumes, Å³.
+        formulas: chemical formula by sample id, where it is known.
     """
     errors = learned_errors(item, predictions, volumes)
     order = np.argsort(-np.nan_to_num(errors, nan=-np.inf), kind="stable")[
@@ -250,22 +259,22 @@ def worst_table(predictions: Predictions, item: Property, *, volumes: np.ndarray
 
 
 def _regression_cells(predictions: Predictions, item: Property, at: int) -> tuple[list[str], list[int]]:
-    """Reference, prediction, interval and error of a sample; columns that stand out."""
-    label, value = (float(one[item.name][at]) for one in (predictions.labels, predictions.values))
+    """Cells of sample `at` (reference, prediction, interval, error), and which of them are bold."""
+    label, value = float(predictions.labels[item.name][at]), float(predictions.values[item.name][at])
     error = f"{100 * (value / label - 1):+.0f}%" if item.transform == "log" else _signed(value - label)
     if item.name not in predictions.lower:
         return [significant(label), significant(value), error], []
-    lower, upper = (float(one[item.name][at]) for one in (predictions.lower, predictions.upper))
+    lower, upper = float(predictions.lower[item.name][at]), float(predictions.upper[item.name][at])
     cells = [significant(label), significant(value), f"{significant(lower)} to {significant(upper)}", error]
     return cells, [] if lower <= label <= upper else [0]
 
 
 def _class_cells(predictions: Predictions, item: Property, at: int) -> tuple[list[str], list[int]]:
-    """Class, predicted class and probability of the true one."""
+    """Cells of sample `at`: class, predicted class and predicted probability of the class; none is bold."""
     label, value = int(predictions.labels[item.name][at]), predictions.values[item.name][at]
-    chances = np.array([1 - value, value]) if item.kind == "binary" else value
+    probabilities = np.array([1 - value, value]) if item.kind == "binary" else value
     names = item.class_labels
-    return [names[label], names[int(chances.argmax())], decimals(float(chances[label]))], []
+    return [names[label], names[int(probabilities.argmax())], decimals(float(probabilities[label]))], []
 
 
 def _by_name(evaluation: Evaluation) -> dict[str, RegressionMetrics | ClassMetrics]:
@@ -281,10 +290,10 @@ def _not_zero(item: RegressionMetrics | ClassMetrics) -> NonZeroMetrics | None:
 
 
 def _best(scores: Sequence[float], *, largest: bool) -> list[int]:
-    """Positions of the best score; none where all are undefined."""
+    """Positions of the best score, several for a tie; none where all scores are undefined."""
     known = [score for score in scores if not math.isnan(score)]
     best = (max if largest else min)(known, default=math.nan)
-    return [at for at, score in enumerate(scores) if score == best]
+    return [position for position, score in enumerate(scores) if score == best]
 
 
 def _signed(value: float) -> str:

@@ -1,4 +1,4 @@
-"""The report of an evaluation: a table for the terminal, and metrics.json."""
+"""Scores of an evaluation as text for the terminal, and metrics.json."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rhonet.reports.wording import (
     significant,
     with_interval,
 )
-from rhonet.uncertainty.calibration import PREDICTION_LEVEL as PREDICTION_LEVEL
+from rhonet.uncertainty.calibration import PREDICTION_LEVEL
 
 WIDTH = 100
 _NAME_WIDTH = 30
@@ -36,14 +36,14 @@ _INDENTED = f"  {WHERE_NOT_ZERO}"
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Which samples were scored, and what they were split by.
+    """Which samples were scored, and how the data were split.
 
-    Args:
-        name: split that was scored, e.g. "test".
-        split_by: group key, e.g. "chemical_system": groups never fall on both sides.
-        seed: seed of the assignment.
+    Attributes:
+        name: of the scored split, e.g. "test".
+        split_by: group key, e.g. "chemical_system"; the split never separates samples of one group.
+        seed: of the assignment of groups to splits.
         fractions: shares of train, validation, test.
-        counts: samples per split that has some.
+        counts: number of samples of each split that is not empty.
     """
 
     name: str
@@ -54,7 +54,7 @@ class SplitSummary:
 
     @property
     def title(self) -> str:
-        """What was scored: "test split", or "all records"."""
+        """Name of what was scored: "test split", or "all records"."""
         return "all records" if self.name == ALL else f"{self.name} split"
 
 
@@ -63,13 +63,13 @@ def format_report(
 ) -> str:
     """Tables of all scores as plain text of at most 100 columns, ending in a newline.
 
-    A block for regression, one for classes, one that sets all predictors side by side, one for averages over
-    regression properties, one for prediction intervals where there are some; then notes on what is not available
-    and on intervals that rest on fewer resamples.
+    There is one block each for regression properties, classes, the comparison with the baselines, averages over
+    regression properties and prediction intervals; empty blocks are left out. Notes follow (`notes_on`).
 
     Args:
         evaluation: scores of the model.
-        baselines: scores of other predictors on the same samples, by name.
+        baselines: scores of each baseline on the same samples, by name.
+        split: which samples were scored.
         model: name of the model in the averages.
     """
     counts = ", ".join(f"{count} {name}" for name, count in split.counts.items())
@@ -99,9 +99,15 @@ def format_report(
 def write_metrics(
     path: Path, evaluation: Evaluation, *, baselines: Mapping[str, Evaluation], split: SplitSummary
 ) -> None:
-    """Write metrics.json: the split, the model's scores and the baselines', NaN as null.
+    """Writes metrics.json: the split, the scores of the model and those of the baselines, NaN as null.
 
-    The file appears at once and whole: on an error an earlier one stays as it was.
+    The write is atomic: after an error an existing file is unchanged.
+
+    Args:
+        path: file to write; its folder is made.
+        evaluation: scores of the model.
+        baselines: scores of each baseline on the same samples, by name.
+        split: which samples were scored.
 
     Raises:
         OSError: the file cannot be written.
@@ -116,7 +122,7 @@ def write_metrics(
 
 
 def _regression_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Two rows of headings, and for each regression property one of all samples and one of those that are not zero."""
+    """Two rows of headings; per regression property a row of all samples and, if scored, one of those not zero."""
     rows = [
         ["", "R²", "R²", "", "", "MAE/", ""],
         ["regression", _INTERVAL, "of log", "MAE", "RMSE", "MAD", "n"],
@@ -133,7 +139,7 @@ def _regression_rows(evaluation: Evaluation) -> list[list[str]]:
 
 
 def _class_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Two rows of headings and one per class property."""
+    """Two rows of headings, then one per class property."""
     rows = [
         ["", "AUC", "balanced acc.", "", ""],
         ["classes", _INTERVAL, _INTERVAL, "per class", "n"],
@@ -153,22 +159,25 @@ def _class_rows(evaluation: Evaluation) -> list[list[str]]:
 
 
 def _comparison_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
-    """Two rows of headings, then for each property the MAE, or the AUC, of every predictor; none for one predictor."""
+    """Two rows of headings, then per property the MAE or AUC of each predictor; no rows without baselines."""
     if len(evaluations) < 2:
         return []
     rows = [["beside the", *[""] * (1 + len(evaluations))]]
     rows.append(["baselines", "score", *(SHORT_NAMES.get(name, name) for name in evaluations)])
-    found = [{item.target.name: item for item in (*one.regression, *one.classes)} for one in evaluations.values()]
-    for name, first in found[0].items():
+    by_predictor = [
+        {item.target.name: item for item in (*evaluation.regression, *evaluation.classes)}
+        for evaluation in evaluations.values()
+    ]
+    for name, first in by_predictor[0].items():
         if isinstance(first, RegressionMetrics):
-            items = [item for one in found if isinstance(item := one[name], RegressionMetrics)]
+            items = [item for metrics in by_predictor if isinstance(item := metrics[name], RegressionMetrics)]
             rows.append([label_of(first), "MAE", *(significant(item.mae.value) for item in items)])
             parts = [part for item in items if (part := item.where_not_zero) is not None and part.n]
             if parts:
                 rows.append([_INDENTED, "MAE", *(significant(part.mae.value) for part in parts)])
         else:
-            scores = [decimals(item.auc.value) for one in found if isinstance(item := one[name], ClassMetrics)]
-            rows.append([label_of(first), "AUC", *scores])
+            classes = [item for metrics in by_predictor if isinstance(item := metrics[name], ClassMetrics)]
+            rows.append([label_of(first), "AUC", *(decimals(item.auc.value) for item in classes)])
     return rows
 
 
@@ -178,14 +187,14 @@ def _average_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
     model = next(iter(evaluations.values()))
     for key, title in (("all", "all"), ("without_volume_like", "without volume-like")):
         names = model.averages[key].properties
-        # Without a volume-like property both averages are the same.
+        # Both averages are the same if no property is volume-like.
         if not names or (key != "all" and names == model.averages["all"].properties):
             continue
-        for at, (name, evaluation) in enumerate(evaluations.items()):
+        for position, (name, evaluation) in enumerate(evaluations.items()):
             average = evaluation.averages[key]
             rows.append(
                 [
-                    f"{title} ({len(names)})" if at == 0 else "",
+                    f"{title} ({len(names)})" if position == 0 else "",
                     SHORT_NAMES.get(name, name)
                     + ("" if average.properties == names else f" ({len(average.properties)})"),
                     with_interval(average.r2),
@@ -196,7 +205,7 @@ def _average_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
 
 
 def _interval_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Two rows of headings and one per property with prediction intervals, or sets of classes; none without any."""
+    """Two rows of headings, then one per property with prediction intervals or sets."""
     rows = [["", "median", "coverage", ""], [f"{PREDICTION_LEVEL:.0%} intervals", "width", _INTERVAL, "n"]]
     widths = [(item, significant(item.median_width)) for item in evaluation.intervals]
     for item, width in [*widths, *((item, set_size(item)) for item in evaluation.sets)]:
@@ -208,15 +217,18 @@ def _interval_rows(evaluation: Evaluation) -> list[list[str]]:
 
 
 def _align(rows: Sequence[Sequence[str]], *, names: int) -> Iterator[str]:
-    """Lines of a table with a rule below the headings; the first `names` columns are left-aligned, others right."""
+    """Lines of a table with a rule below its headings.
+
+    The first `names` columns are left-aligned, all others right-aligned.
+    """
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     widths[0] = max(len(name) for name in columns[0] if len(name) <= _NAME_WIDTH)
-    for at, cells in enumerate(rows):
-        if at == _HEADINGS:
+    for row, cells in enumerate(rows):
+        if row == _HEADINGS:
             yield "-" * (sum(widths) + len(widths) - 1)
         if len(cells[0]) > widths[0]:
-            # A name too long for its column has a line of its own.
+            # A name that is too long for its column gets its own line.
             yield cells[0]
             cells = ["", *cells[1:]]
         aligned = [

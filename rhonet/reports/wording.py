@@ -1,4 +1,4 @@
-"""Scores as people read them, on the terminal and on a page."""
+"""Numbers, names and notes as the reports print them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rhonet.evaluation.scores import ZERO
 
 WHERE_NOT_ZERO = "where not zero"
 
-# Short names, for columns and rows of a table of 100 characters, and what they stand for.
+# Short names of the baselines, for tables of at most 100 characters, and what each baseline is.
 SHORT_NAMES = {
     "grid_gb": "grid-GB",
     "histogram_gb": "hist-GB",
@@ -40,8 +40,8 @@ MEANINGS = {
 
 
 def notes_on(evaluation: Evaluation) -> list[str]:
-    """What is not available and why, what the averages leave out, and which intervals rest on fewer resamples."""
-    lines, thinned = [], []
+    """Notes on an evaluation: undefined scores and why, properties left out of averages, resamples left out."""
+    lines, left_out = [], []
     groups: list[tuple[str, RegressionMetrics | NonZeroMetrics | ClassMetrics]] = []
     for item in (*evaluation.regression, *evaluation.classes):
         groups.append((item.target.name, item))
@@ -63,9 +63,9 @@ def notes_on(evaluation: Evaluation) -> list[str]:
         lines.append(f"not in the averages: {', '.join(missing)}")
     for name, group in (*groups, ("averages", evaluation.averages["all"])):
         most = max(metric.left_out for metric in _metrics(group).values())
-        thinned += [f"{name} {most}"] if most else []
-    if thinned:
-        lines.append(f"resamples left out, as a score is undefined there: {', '.join(thinned)}")
+        left_out += [f"{name} {most}"] if most else []
+    if left_out:
+        lines.append(f"resamples left out, as a score is undefined there: {', '.join(left_out)}")
     for item in evaluation.classes:
         if item.target.class_names:
             counts = (f"{name} {count}" for name, count in zip(item.target.class_names, item.counts, strict=True))
@@ -85,11 +85,11 @@ def label_of(item: RegressionMetrics | ClassMetrics | IntervalMetrics | SetMetri
 
 
 def with_interval(metric: Metric, show: Callable[[float], str] | None = None) -> str:
-    """Score and interval, such as "0.81 [0.79, 0.83]"; the score alone where there is no interval.
+    """Score with its confidence interval, such as "0.81 [0.79, 0.83]"; the score alone without an interval.
 
     Args:
         metric: the score.
-        show: how a number is written; two decimals by default.
+        show: formats a number; two decimals by default.
     """
     show = show or decimals
     if math.isnan(metric.value) or math.isnan(metric.lower):
@@ -98,21 +98,22 @@ def with_interval(metric: Metric, show: Callable[[float], str] | None = None) ->
 
 
 def three_decimals(value: float) -> str:
+    """Three decimals; "n/a" for NaN."""
     return "n/a" if math.isnan(value) else f"{value:.3f}"
 
 
 def signed(value: float) -> str:
-    """Three decimals and a sign, for differences."""
+    """Three decimals with a sign, for differences; "n/a" for NaN."""
     return "n/a" if math.isnan(value) else f"{value:+.3f}"
 
 
 def set_size(item: SetMetrics) -> str:
-    """How many classes a prediction set holds on average."""
+    """Mean number of classes in a prediction set."""
     return "n/a" if math.isnan(item.mean_size) else f"{item.mean_size:.2f} classes"
 
 
 def decimals(value: float) -> str:
-    """Two decimals; beyond -10 and 100, where a score is only bad, the bound."""
+    """Two decimals; "<-10" or ">100" beyond these bounds, "n/a" for NaN."""
     if math.isnan(value):
         return "n/a"
     if not -10 < value < 100:
@@ -121,7 +122,7 @@ def decimals(value: float) -> str:
 
 
 def significant(value: float) -> str:
-    """Three significant digits, with all digits before the point, and no exponent from 0.0001 to a million."""
+    """Three significant digits, and all digits before the point; an exponent only below 0.0001 and from a million."""
     if math.isnan(value):
         return "n/a"
     if value == 0 or not 1e-4 <= abs(value) < 1e6:
@@ -138,7 +139,15 @@ def _metrics(group: RegressionMetrics | NonZeroMetrics | ClassMetrics | Average)
 
 
 def half_width_text(item: Property, width: float) -> str:
-    """How far off unseen crystals are, extensive properties per Å³: "±0.4", "×÷1.3"; "" where there is no interval."""
+    """Half width of a prediction interval as text: "±0.4", or "×÷1.3" for a logarithmic property.
+
+    Args:
+        item: the property; an extensive one gets "/Å³".
+        width: half width in the unit of the property, of its logarithm, or per Å³; not finite without an interval.
+
+    Returns:
+        The text; "" for a class or without an interval.
+    """
     if item.is_class or not math.isfinite(width):
         return ""
     if item.transform == "log":

@@ -1,4 +1,4 @@
-"""Figures of an evaluation, a training and a density, drawn with matplotlib and without a window.
+"""Matplotlib figures of an evaluation, a training and a density; no window is opened.
 
 Imports core, data, evaluation and its own style. Start with parity.py.
 """

@@ -1,4 +1,4 @@
-"""Figure of one density: three slices in true geometry, and its averages over planes."""
+"""Figures of a density: slices with true lengths and angles, and averages over lattice planes."""
 
 from __future__ import annotations
 
@@ -20,22 +20,26 @@ from rhonet.reports.plots.style import GUIDE, MAIN, STYLE, TEXT
 
 _SPIN_COLOR = "#D55E00"
 _DENSITY_MAP, _SPIN_MAP = "viridis", "PuOr_r"
-_WIDTH, _BESIDE = 7.0, 1.3  # inches: the page, and what the colour bar and margins take of it
-_TALLEST, _LINES = 2.6, 1.6  # inches: slices at most, planar averages
-_MOST_POINTS = 400  # along an edge of a slice: more than the picture resolves
-_SEARCH_POINTS = 100  # along each edge, to find the plane: enough, and large grids take no memory
-_LEAST_SPIN = 0.01  # µB/Å³: a magnetization of noise must not look like one
-_NEAR = 0.5  # Å: atoms that close to a slice are marked on it
+_WIDTH, _BESIDE = 7.0, 1.3  # inches: of the page, and of the colour bar and margins on it
+_TALLEST, _LINES = 2.6, 1.6  # inches: largest height of a slice, height of the planar averages
+_MOST_POINTS = 400  # along an edge of a slice; the picture resolves no more
+_SEARCH_POINTS = 100  # along each edge in the search for the planes; limits the memory that large grids take
+_LEAST_SPIN = 0.01  # µB/Å³: the colour scale reaches at least this far, so that noise stays pale
+_NEAR = 0.5  # Å: atoms within this distance of a slice are marked on it
 _MOST_NAMED = 40
 
 
 @dataclass(frozen=True)
 class _Slice:
-    """The grid plane through point `index` of lattice direction `across`, on which the other two directions lie.
+    """A grid plane, spanned by two lattice vectors.
 
-    horizontal, vertical: those directions, 0 to 2; the first is drawn horizontally, the second upwards.
-    axes: (2, 3), unit vectors of the picture.
-    edges: (2, 2), both lattice vectors in the picture, Å.
+    Attributes:
+        across: lattice direction, 0 to 2, that the plane cuts.
+        index: grid point of that direction through which the plane passes.
+        horizontal: lattice direction, 0 to 2, that is drawn horizontally.
+        vertical: lattice direction, 0 to 2, that is drawn upwards.
+        axes: (2, 3) unit vectors of the picture's horizontal and vertical direction in space.
+        edges: (2, 2) both lattice vectors in the picture, Å.
     """
 
     across: int
@@ -47,7 +51,7 @@ class _Slice:
 
     @property
     def outline(self) -> np.ndarray:
-        """Corners, closed, (5, 2), Å."""
+        """Corners of the plane, (5, 2), Å; the last is the first."""
         return np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ self.edges
 
     @property
@@ -56,7 +60,7 @@ class _Slice:
         return np.ptp(self.outline, axis=0)
 
     def take(self, field: np.ndarray) -> np.ndarray:
-        """The field on the plane, (horizontal + 1, vertical + 1) points, closed periodically; not too fine."""
+        """The field on the plane, thinned out to at most `_MOST_POINTS` per edge and closed periodically."""
         plane = np.take(field, self.index, axis=self.across)
         if self.horizontal > self.vertical:
             plane = plane.T
@@ -66,11 +70,14 @@ class _Slice:
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """What a row of slices shows.
+    """A field on the grid of a density, drawn as one row of slices.
 
-    values: (nx, ny, nz). label: symbol and unit. least: for a field with a sign, which gets diverging colours, the
-    magnitude that they reach at least; None for one that is positive but for noise. linear: share of that magnitude
-    up to which diverging colours are linear.
+    Attributes:
+        values: (nx, ny, nz), in the unit of `label`.
+        label: symbol and unit, for the colour bar.
+        least: magnitude that the diverging colours of a signed field reach at least; None for a field that is
+            positive but for noise.
+        linear: share of the largest magnitude up to which diverging colours are linear.
     """
 
     values: np.ndarray
@@ -81,11 +88,11 @@ class Field:
 
 @matplotlib.rc_context(STYLE)
 def slices_figure(density: ChargeDensity, fields: Sequence[Field], *, title: str = "") -> Figure:
-    """A row of slices for each field on the grid of a density, on the planes that `density_figure` shows.
+    """One row of slices per field, on the planes that `density_figure` shows.
 
     Args:
-        density: cell, atoms, and ρ, which chooses the planes.
-        fields: from top to bottom.
+        density: gives cell and atoms, and its values (e/Å³) determine the planes.
+        fields: on the grid of the density, from top to bottom.
         title: above the figure; may have several lines.
     """
     slices = _choose_slices(density)
@@ -98,12 +105,11 @@ def slices_figure(density: ChargeDensity, fields: Sequence[Field], *, title: str
 
 @matplotlib.rc_context(STYLE)
 def density_figure(density: ChargeDensity, *, title: str = "") -> Figure:
-    """Slices of ρ along each pair of lattice vectors, of the magnetization likewise, and averages over such planes.
+    """Slices of ρ and of the magnetization along each pair of lattice vectors, and their averages over such planes.
 
-    Slices are drawn as they lie in space, with true lengths and angles and on one scale. Each is the grid plane on
-    which ln ρ varies most, so it passes through atoms and between them. Atoms within 0.5 Å of it are marked.
-    Colours follow asinh: linear around zero, logarithmic beyond. A non-collinear magnetization is projected on its
-    total moment.
+    All slices have true lengths and angles and share one scale. Each is the grid plane on which ln ρ varies most, so
+    it passes through atoms and the space between them. Atoms within 0.5 Å of a slice are marked. Colours follow
+    asinh: linear around zero, logarithmic beyond. A non-collinear magnetization is projected on its total moment.
 
     Args:
         density: e/Å³.
@@ -128,7 +134,7 @@ def density_figure(density: ChargeDensity, *, title: str = "") -> Figure:
 
 
 def _choose_slices(density: ChargeDensity) -> list[_Slice]:
-    """Planes across c, b and a, the longer edges either all horizontal or all upright, whichever shows more."""
+    """Planes across c, b and a; the longer edges are all horizontal or all vertical, whichever gives larger slices."""
     options = [
         [_make_slice(density, across, index, upright=upright) for across, index in _best_planes(density)]
         for upright in (False, True)
@@ -137,12 +143,12 @@ def _choose_slices(density: ChargeDensity) -> list[_Slice]:
 
 
 def _height(slices: Sequence[_Slice], *, rows: int) -> float:
-    """Inches that rows of slices take."""
+    """Height of rows of slices, inches."""
     return rows * (_scale(slices) * max(part.size[1] for part in slices) + 0.5)
 
 
 def _scale(slices: Sequence[_Slice]) -> float:
-    """Inches per Å at which the slices fit side by side."""
+    """Scale, inches per Å, at which the slices fit side by side."""
     widths, heights = np.transpose([part.size for part in slices])
     return float(min((_WIDTH - _BESIDE) / widths.sum(), _TALLEST / heights.max()))
 
@@ -153,11 +159,11 @@ def _best_planes(density: ChargeDensity) -> list[tuple[int, int]]:
     floor = 1e-3 * density.n_electrons / density.volume
     planes = []
     for across in (2, 1, 0):
-        # Only the directions in the plane are thinned out.
+        # The direction across the plane is not thinned out: all planes are candidates.
         thinned = density.values[tuple(slice(None) if axis == across else step for axis, step in enumerate(steps))]
         logarithm = np.log(np.maximum(thinned, floor))
         variance = logarithm.var(axis=tuple(axis for axis in range(3) if axis != across))
-        # The first of planes that are equal but for rounding.
+        # Of planes that differ by rounding only, take the first.
         planes.append((across, int(np.argmax(variance >= variance.max() * (1 - 1e-6)))))
     return planes
 
@@ -187,7 +193,7 @@ def _draw_slices(panels: np.ndarray, density: ChargeDensity, slices: Sequence[_S
     signed = field.least is not None
     norm = _color_norm(everything, least=field.least, linear=field.linear)
     is_noise = field.least is not None and np.abs(everything).max() < field.least
-    levels = [] if is_noise else _round_values(norm, most=12)  # its zeros would be lines all over
+    levels = [] if is_noise else _round_values(norm, most=12)  # contours of noise would cover the slice
     mesh = None
     for axes, part, plane in zip(panels, slices, planes, strict=True):
         u, v = (np.linspace(0, 1, points) for points in plane.shape)
@@ -210,7 +216,7 @@ def _draw_slices(panels: np.ndarray, density: ChargeDensity, slices: Sequence[_S
 
 
 def _color_norm(values: np.ndarray, *, least: float | None, linear: float) -> AsinhNorm:
-    """Symmetric for a signed field; linear up to what a quarter of the points stay below, logarithmic from there."""
+    """Colour scale: symmetric for a signed field, else linear below the first quartile and logarithmic above it."""
     largest = float(np.abs(values).max())
     if least is not None:
         largest = max(largest, least)
@@ -221,7 +227,7 @@ def _color_norm(values: np.ndarray, *, least: float | None, linear: float) -> As
 
 
 def _round_values(norm: AsinhNorm, *, most: int) -> list[float]:
-    """Round numbers that lie well apart on the colour scale, in order, zero first to be kept where it is inside."""
+    """At most about `most` round numbers that lie well apart on the colour scale, sorted; zero if it is inside."""
     low, high = float(norm.vmin or 0), float(norm.vmax or 0)
     powers = range(-12, 13)
     candidates = [0.0, *(first * 10.0**power for first in (1, 3, 2, 5) for power in reversed(powers))]
@@ -235,7 +241,7 @@ def _round_values(norm: AsinhNorm, *, most: int) -> list[float]:
 
 
 def _mark_atoms(axes: Axes, density: ChargeDensity, part: _Slice) -> None:
-    """Elements of the atoms near the plane, once more on the opposite edge where they lie on one."""
+    """Writes the elements of the atoms near the plane; those on an edge are repeated on the opposite edge."""
     if density.atoms is None:
         return
     fractions = density.atoms.get_scaled_positions() % 1
@@ -266,7 +272,7 @@ def _mark_atoms(axes: Axes, density: ChargeDensity, part: _Slice) -> None:
 
 
 def _name_edges(axes: Axes, density: ChargeDensity, part: _Slice) -> None:
-    """Names and lengths along the edges, and where the plane lies."""
+    """Writes names and lengths along the edges, and the position of the plane as the title."""
     place = part.index / density.shape[part.across]
     axes.set_title(f"at {place:.3g} ${'abc'[part.across]}$", fontsize=8)
     for direction, edge, shift in ((part.horizontal, part.edges[0], (0, -9)), (part.vertical, part.edges[1], (-12, 0))):

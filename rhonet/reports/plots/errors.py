@@ -1,4 +1,4 @@
-"""Figures of the evaluation report: errors, intervals, novelty and learning, each narrow enough for a phone."""
+"""Figures of report.html: errors, calibration, novelty and training history; all are narrow enough for a phone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rhonet.reports.plots.style import GUIDE, MAIN, OTHERS, STYLE, TEXT
 from rhonet.uncertainty.calibration import CURVE_LEVELS
 from rhonet.uncertainty.coverage import CoverageCurve, expected_coverage
 
-_SIZE = 3.4, 3.5  # inches, as the figures of rhonet.reports.plots.parity
+_SIZE = 3.4, 3.5  # inches, as in rhonet.reports.plots.parity
 _BASELINE_COLORS = ("#9A9A9A", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 _NAMED = 3
 _MOST_OUTLINES = 2000
@@ -34,18 +34,18 @@ _RASTER_DPI = 250
 
 @matplotlib.rc_context(STYLE)
 def error_figure(predictions: Predictions, *, name: str, others: Mapping[str, Predictions]) -> Figure:
-    """How the errors of one property are distributed.
+    """Distribution of the errors of one property.
 
-    Regression: a histogram of signed errors above the share of samples below each absolute error, beside those of
-    other predictors. A class: a histogram of the probability that the true class got.
+    Regression: a histogram of signed errors and, below, the cumulative share of absolute errors of the model and of
+    other predictors. Classes: a histogram of the predicted probability of the true class.
 
     Args:
-        predictions: some of them with a label.
+        predictions: of the model; at least one sample has a label.
         name: of the property.
         others: predictions of other predictors for the same samples, by name.
     """
     item = next(item for item in predictions.properties if item.name == name)
-    # A layout that is looked for would take most of the time.
+    # Matplotlib's automatic layout would take most of the time.
     figure = Figure(figsize=_SIZE)
     figure.subplots_adjust(left=0.19, right=0.97, bottom=0.12, top=0.97, hspace=0.42)
     if item.is_class:
@@ -54,14 +54,17 @@ def error_figure(predictions: Predictions, *, name: str, others: Mapping[str, Pr
     above, below = figure.subplots(2, 1, height_ratios=(2, 3))
     _draw_signed(above, predictions, item)
     lines = [("model", predictions, MAIN)]
-    lines += [(other, one, color) for (other, one), color in zip(others.items(), itertools.cycle(_BASELINE_COLORS))]
+    lines += [(label, other, color) for (label, other), color in zip(others.items(), itertools.cycle(_BASELINE_COLORS))]
     _draw_cumulative(below, lines, item)
     return figure
 
 
 @matplotlib.rc_context(STYLE)
 def calibration_figure(curves: Mapping[str, CoverageCurve]) -> Figure:
-    """Nominal against measured coverage per property and on average, with what chance alone would do to it."""
+    """Measured against nominal coverage, per property and on average.
+
+    The shaded band holds 95 % of the coverages that chance alone gives a calibrated model.
+    """
     figure = Figure(figsize=(3.4, 3.15 + 0.15 * math.ceil((len(curves) + 2) / 2)), layout="constrained")
     axes = figure.subplots()
     axes.set_box_aspect(1)
@@ -88,11 +91,12 @@ def calibration_figure(curves: Mapping[str, CoverageCurve]) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def novelty_figure(novelty: np.ndarray, errors: np.ndarray, ids: Sequence[str]) -> Figure:
-    """Error against novelty of each sample; the most novel carry their ids.
+    """Error against novelty of each sample; the most novel samples are labelled with their ids.
 
     Args:
-        novelty: (n,), n > 0. errors: (n,) relative to an average sample. Both finite.
-        ids: n names.
+        novelty: (n,), n > 0, finite.
+        errors: (n,) relative to an average sample, finite.
+        ids: of the n samples.
     """
     figure = Figure(figsize=_SIZE, layout="constrained")
     axes = figure.subplots()
@@ -126,7 +130,11 @@ def novelty_figure(novelty: np.ndarray, errors: np.ndarray, ids: Sequence[str]) 
 
 @matplotlib.rc_context(STYLE)
 def loss_figure(histories: Sequence[Sequence[Mapping[str, Any]]]) -> Figure:
-    """Losses per epoch of each network of a run, their lowest validation losses marked; epochs as in history.jsonl."""
+    """Losses per epoch of each network of a run, with the lowest validation losses marked.
+
+    Args:
+        histories: epochs (as in history.jsonl) of each network.
+    """
     figure = Figure(figsize=(3.4, 2.8), layout="constrained")
     axes = figure.subplots()
     for epochs in histories:
@@ -142,7 +150,11 @@ def loss_figure(histories: Sequence[Sequence[Mapping[str, Any]]]) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def r2_figure(histories: Sequence[Sequence[Mapping[str, Any]]]) -> Figure | None:
-    """Validation R² per property and epoch, the mean over the networks of a run; None without such a property."""
+    """Validation R² per epoch and property, averaged over the networks of a run; None without regression properties.
+
+    Args:
+        histories: epochs (as in history.jsonl) of each network.
+    """
     names = list(histories[0][0]["r2"])
     if not names:
         return None
@@ -163,7 +175,7 @@ def r2_figure(histories: Sequence[Sequence[Mapping[str, Any]]]) -> Figure | None
 
 
 def figure_to_svg(figure: Figure) -> bytes:
-    """SVG of a figure, letters as outlines, thousands of points as pixels; the same bytes for the same figure."""
+    """SVG of a figure, reproducible to the byte; text becomes outlines, and large sets of points become pixels."""
     target = io.BytesIO()
     for points in figure.findobj(Collection):
         points.set_rasterized(
@@ -176,7 +188,7 @@ def figure_to_svg(figure: Figure) -> bytes:
 
 def _draw_signed(axes: Axes, predictions: Predictions, item: Property) -> None:
     errors, unit = _errors(predictions, item)
-    # A few errors far out would leave one bin for all others: they are counted at the edge.
+    # A few very large errors would squeeze all others into one bin, so the outer bins count them.
     edge = max(min(float(np.abs(errors).max()), 2 * float(np.quantile(np.abs(errors), 0.9))), 1e-12)
     bins = np.linspace(-edge, edge, 2 * round(np.clip(len(errors) ** 0.5, 4, 20)) + 2)
     axes.hist(np.clip(errors, -edge, edge), bins=list(bins), color=MAIN, alpha=0.75, edgecolor="white", linewidth=0.5)
@@ -188,12 +200,12 @@ def _draw_signed(axes: Axes, predictions: Predictions, item: Property) -> None:
 
 
 def _draw_cumulative(axes: Axes, lines: Sequence[tuple[str, Predictions, str]], item: Property) -> None:
-    found = [(name, np.sort(np.abs(_errors(one, item)[0])), color) for name, one, color in lines]
-    found = [line for line in found if len(line[1])]
-    largest = max(float(np.quantile(errors, 0.98)) for _, errors, _ in found) or 1.0
-    least = min(max(float(np.quantile(found[0][1], 0.05)), largest / 1000), largest / 10)
-    # The model last: above the others.
-    for name, errors, color in reversed(found):
+    curves = [(name, np.sort(np.abs(_errors(predictions, item)[0])), color) for name, predictions, color in lines]
+    curves = [curve for curve in curves if len(curve[1])]
+    largest = max(float(np.quantile(errors, 0.98)) for _, errors, _ in curves) or 1.0
+    least = min(max(float(np.quantile(curves[0][1], 0.05)), largest / 1000), largest / 10)
+    # The model, the first line, is drawn last: above the others.
+    for name, errors, color in reversed(curves):
         shares = np.arange(1, len(errors) + 1) / len(errors)
         steps = np.append(np.maximum(errors, least), max(errors[-1], largest))
         width = 1.8 if color == MAIN else 1.0
@@ -214,10 +226,10 @@ def _draw_true_class(axes: Axes, predictions: Predictions, item: Property) -> No
     labels, values = labels[known].astype(int), values[known]
     if item.kind == "binary":
         values = np.stack([1 - values, values], axis=1)
-    given = np.clip(values[np.arange(len(labels)), labels], 0, 1)
+    probabilities = np.clip(values[np.arange(len(labels)), labels], 0, 1)
     classes = range(max(item.classes, 2))
     axes.hist(
-        [given[labels == at] for at in classes],
+        [probabilities[labels == number] for number in classes],
         bins=list(np.linspace(0, 1, 11)),
         stacked=True,
         color=line_colors(len(classes)),
@@ -230,13 +242,13 @@ def _draw_true_class(axes: Axes, predictions: Predictions, item: Property) -> No
     axes.xaxis.set_major_formatter(FixedFormatter(["0", "0.25", "0.5", "0.75", "1"]))
     axes.set(xlim=(0, 1), xlabel="predicted probability of the true class", ylabel="crystals")
     if len(classes) <= 10:
-        # Room above the bars: below any of them there may be none.
+        # Leave room for the legend above the bars.
         axes.margins(y=0.05 + 0.07 * math.ceil(len(classes) / 2))
         axes.legend(loc="upper center", ncols=2)
 
 
 def _errors(predictions: Predictions, item: Property) -> tuple[np.ndarray, str]:
-    """Signed errors of the labelled samples and their unit; in percent of the labels for a logarithmic property."""
+    """Signed errors of the labelled samples and their unit; percent of the labels for a logarithmic property."""
     labels, values = predictions.labels[item.name], predictions.values[item.name]
     known = np.isfinite(labels) & np.isfinite(values)
     labels, values = labels[known], values[known]
@@ -246,5 +258,5 @@ def _errors(predictions: Predictions, item: Property) -> tuple[np.ndarray, str]:
 
 
 def _number(value: float | None) -> float:
-    """History files hold null where a number is not defined."""
+    """NaN for the null that history files hold where a number is undefined."""
     return math.nan if value is None else value

@@ -22,11 +22,12 @@ def history_figure(
     *,
     validation_r2: Mapping[str, Sequence[float]] | None = None,
 ) -> Figure:
-    """Losses per epoch, the lowest validation loss marked, and, where given, validation R² per property.
+    """Losses per epoch with the lowest validation loss marked and, if given, validation R² per property.
 
     Args:
-        training_loss, validation_loss: one value per epoch; NaN where there is none.
-        validation_r2: per property name, one value per epoch.
+        training_loss: one value per epoch; NaN where it is undefined.
+        validation_loss: likewise.
+        validation_r2: one value per epoch, by property name.
     """
     figure = Figure(figsize=(6.8 if validation_r2 else 3.6, 2.8), layout="constrained")
     panels = figure.subplots(1, 2 if validation_r2 else 1, squeeze=False)[0]
@@ -41,7 +42,13 @@ def history_figure(
 
 
 def draw_losses(axes: Axes, training_loss: Sequence[float], validation_loss: Sequence[float]) -> None:
-    """Losses per epoch, the lowest validation loss marked; several networks may share the axes."""
+    """Draws losses per epoch with the lowest validation loss marked; several networks may share the axes.
+
+    Args:
+        axes: where to draw.
+        training_loss: one value per epoch; NaN where it is undefined.
+        validation_loss: likewise.
+    """
     axes.plot(range(1, len(training_loss) + 1), training_loss, color=GUIDE, label="training")
     axes.plot(range(1, len(validation_loss) + 1), validation_loss, color=MAIN, label="validation")
     finite = [loss for loss in (*training_loss, *validation_loss) if math.isfinite(loss)]
@@ -57,10 +64,10 @@ def draw_losses(axes: Axes, training_loss: Sequence[float], validation_loss: Seq
 
 
 def draw_r2(axes: Axes, validation_r2: Mapping[str, Sequence[float]]) -> None:
-    """R² per property and epoch."""
+    """Draws R² per epoch, one line per property."""
     for (name, values), color in zip(validation_r2.items(), line_colors(len(validation_r2)), strict=True):
         axes.plot(range(1, len(values) + 1), values, color=color, linewidth=1, label=display_name(name))
     axes.axhline(0, color=GUIDE, linewidth=0.6)
-    # R² of the first epochs falls to minus hundreds; what matters is what is better than the mean.
+    # In the first epochs R² can be in the minus hundreds; the range from about 0 (predicting the mean) to 1 matters.
     axes.set(xlabel="epoch", ylabel="R²", ylim=(-0.5, 1.02))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

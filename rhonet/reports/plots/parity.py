@@ -1,4 +1,4 @@
-"""Figures of predictions, as objects: no display, no pyplot, no state."""
+"""Figures of predictions against reference values, as matplotlib objects; no pyplot, no global state."""
 
 from __future__ import annotations
 
@@ -41,17 +41,18 @@ def property_figure(
 ) -> Figure:
     """One property: predicted against reference values, the ROC curve (binary) or the confusion matrix (multiclass).
 
-    Axes are logarithmic where the property is learned in its logarithm. Intervals are bars; the largest errors carry
-    their ids.
+    Axes are logarithmic if the network learns the logarithm of the property. Bars are prediction intervals; the
+    largest errors are labelled with their ids.
 
     Args:
-        evaluation: scores of `predictions`; intervals are shown where it holds them.
-        name: property to draw.
-        split: what `predictions` are, for the legend.
-        others: predictions of further splits by name, drawn behind; only regression shows them.
+        predictions: of the scored split.
+        evaluation: scores of `predictions`, with confidence intervals if it holds some.
+        name: of the property.
+        split: name of the scored split, for the legend.
+        others: predictions of further splits by name, drawn behind; for regression only.
 
     Raises:
-        ValueError: no such property.
+        ValueError: there is no property of this name.
     """
     items = {item.name: item for item in predictions.properties}
     if name not in items:
@@ -73,7 +74,14 @@ def overview_figure(
     split: str = "test",
     others: Mapping[str, Predictions] | None = None,
 ) -> Figure:
-    """All properties side by side, a panel each as in `property_figure`; same arguments."""
+    """All properties side by side, one panel each as in `property_figure`.
+
+    Args:
+        predictions: of the scored split.
+        evaluation: scores of `predictions`.
+        split: name of the scored split, for the legend.
+        others: predictions of further splits by name, drawn behind; for regression only.
+    """
     items = predictions.properties
     columns = min(4, max(1, math.ceil(math.sqrt(len(items)))))
     rows = max(1, math.ceil(len(items) / columns))
@@ -93,16 +101,16 @@ def overview_figure(
 
 
 def plain_log_ticks(axis: Axis, *, subs: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
-    """Ticks of a logarithmic axis as plain numbers, at each power of ten times `subs`."""
+    """Sets the ticks of a logarithmic axis to plain numbers: each power of ten times each of `subs`."""
     axis.set_major_locator(LogLocator(subs=subs, numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
 def line_colors(count: int) -> list[str]:
-    """Colours that tell lines apart: ten strong ones first."""
+    """Distinct colours for lines: ten strong ones, then ten pale ones, then these again."""
     colors = matplotlib.colormaps["tab20"](np.arange(20))
-    return [to_hex(colors[(2 * at + at // 10) % 20]) for at in range(count)]
+    return [to_hex(colors[(2 * line + line // 10) % 20]) for line in range(count)]
 
 
 def figure_to_image(figure: Figure, *, dpi: int = 110) -> np.ndarray:
@@ -117,7 +125,13 @@ def figure_to_image(figure: Figure, *, dpi: int = 110) -> np.ndarray:
 
 
 def save_figure(figure: Figure, path: Path, *, dpi: int = 200) -> None:
-    """Write a figure in the format of the file's suffix (png, pdf, svg); folders are made."""
+    """Writes a figure in the format of the file's suffix (png, pdf, svg); missing folders are made.
+
+    Args:
+        figure: to be written.
+        path: of the file.
+        dpi: dots per inch, for pixels.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi)
 
@@ -130,7 +144,15 @@ def save_figures(
     split: str = "test",
     others: Mapping[str, Predictions] | None = None,
 ) -> list[Path]:
-    """Write overview.png and <property>.png for every property into a folder; the paths written."""
+    """Writes overview.png and <property>.png of each property; returns their paths.
+
+    Args:
+        folder: to write into; made if it is missing.
+        predictions: of the scored split.
+        evaluation: scores of `predictions`.
+        split: name of the scored split, for the legend.
+        others: predictions of further splits by name, drawn behind; for regression only.
+    """
     figures = {"overview": overview_figure(predictions, evaluation, split=split, others=others)}
     for item in predictions.properties:
         figures[item.name] = property_figure(predictions, evaluation, name=item.name, split=split, others=others)
@@ -149,7 +171,7 @@ def _draw_panel(
     evaluation: Evaluation,
     detailed: bool,
 ) -> None:
-    """Panel of one property; `layers` by split, from back to front, of which `split` is scored."""
+    """Draws one property; `layers` are predictions by split, from back to front, and `split` is the scored one."""
     axes.set_title(display_name(item.name))
     axes.set_box_aspect(1)
     if item.is_class:
@@ -179,20 +201,21 @@ def _draw_panel(
 
 
 def _write_scores(axes: Axes, text: str, labels: np.ndarray, values: np.ndarray) -> None:
-    """Writes into the corner beside the diagonal that fewer of the points share."""
+    """Writes the text into the upper left or lower right corner, whichever holds fewer points."""
     x, y = axes.transAxes.inverted().transform(axes.transData.transform(np.stack([labels, values], axis=1))).T
     above = np.count_nonzero((x < 0.6) & (y > 0.7)) <= np.count_nonzero((x > 0.4) & (y < 0.3))
     place: dict[str, typing.Any] = (
         {"x": 0.04, "y": 0.96, "va": "top"} if above else {"x": 0.97, "y": 0.04, "ha": "right", "va": "bottom"}
     )
-    # Readable where points lie below it all the same, and so are the points.
+    # A white outline keeps text above points readable, and hides less of the points than a box.
     outline = [withStroke(linewidth=1.5, foreground="white")]
     axes.text(**place, s=text, transform=axes.transAxes, fontsize=7, path_effects=outline, zorder=5)
 
 
 def _draw_intervals(axes: Axes, predictions: Predictions, item: Property) -> None:
-    """A vertical bar per labelled sample; those that miss the reference value stand out."""
-    labels, lower, upper = (of[item.name] for of in (predictions.labels, predictions.lower, predictions.upper))
+    """Draws a vertical bar per labelled sample; bars that miss the reference value have another colour."""
+    labels = predictions.labels[item.name]
+    lower, upper = predictions.lower[item.name], predictions.upper[item.name]
     inside, outside = (lower <= labels) & (labels <= upper), (labels < lower) | (labels > upper)
     width = 0.9 if len(labels) <= 1000 else 0.3
     for rows, color, alpha in ((inside, MAIN, 0.3), (outside, OTHERS[1], 0.8)):
@@ -234,21 +257,21 @@ def _draw_parity(
     axes.plot(limits, limits, color=GUIDE, linewidth=0.8, linestyle=(0, (5, 3)), zorder=1)
     behind = [name for name in pairs if name != split]
     for name, (labels, values) in pairs.items():
-        # Thousands of points stay readable when they are small and let each other shine through.
-        crowd = len(labels) > 1000
-        style = {"s": 4 if crowd else 14, "alpha": 0.4 if crowd else 0.85, "linewidths": 0 if crowd else 0.4}
+        # Thousands of points stay readable if they are small and transparent.
+        dense = len(labels) > 1000
+        style = {"s": 4 if dense else 14, "alpha": 0.4 if dense else 0.85, "linewidths": 0 if dense else 0.4}
         if name != split:
-            style |= {"s": 4 if crowd else 8, "alpha": 0.6}
+            style |= {"s": 4 if dense else 8, "alpha": 0.6}
         color = MAIN if name == split else OTHERS[behind.index(name) % len(OTHERS)]
         edge = "white" if name == split else "none"
         axes.scatter(labels, values, color=color, edgecolors=edge, label=name, zorder=2 + (name == split), **style)
     axes.set_xlim(limits)
     axes.set_ylim(limits)
-    axes.set(xlabel=f"reference {axis_label(item)}", ylabel=f"predicted {axis_label(item)}")
+    axes.set(xlabel=f"reference {_axis_label(item)}", ylabel=f"predicted {_axis_label(item)}")
 
 
 def _name_worst(axes: Axes, predictions: Predictions, *, item: Property, logarithmic: bool) -> None:
-    """Ids at the largest errors on the axes' scale, written away from the diagonal where there is room."""
+    """Labels the largest errors, measured on the scale of the axes, with their ids, away from the diagonal."""
     both = np.flatnonzero(_has_both(predictions.labels[item.name], predictions.values[item.name]))
     labels, values = predictions.labels[item.name][both], predictions.values[item.name][both]
     scale = np.log if logarithmic else np.asarray
@@ -277,7 +300,7 @@ def _name_worst(axes: Axes, predictions: Predictions, *, item: Property, logarit
 
 def _draw_roc(axes: Axes, labels: np.ndarray, values: np.ndarray, *, scores: ClassMetrics) -> None:
     order = np.argsort(-values, kind="stable")
-    # One point per distinct probability: samples that tie are accepted together.
+    # One point per distinct probability: tied samples pass a threshold together.
     last = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
     true = np.append(0, np.cumsum(labels[order] == 1)[last]) / scores.n_positive
     false = np.append(0, np.cumsum(labels[order] == 0)[last]) / (scores.n - scores.n_positive)
@@ -295,7 +318,7 @@ def _draw_confusion(axes: Axes, labels: np.ndarray, values: np.ndarray, *, score
     np.add.at(counts, (labels.astype(int), values.argmax(axis=1)), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    # Numbers no longer fit into the cells of many classes.
+    # The cells of many classes are too small for numbers.
     for (row, column), count in np.ndenumerate(counts) if classes <= 12 else ():
         color = "white" if shares[row, column] > 0.5 else TEXT
         axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=7)
@@ -340,17 +363,17 @@ def _r2_text(metric: Metric) -> str:
 
 
 def _with_minus(lines: Sequence[str]) -> str:
-    """Lines of text; minus signs instead of hyphens before digits."""
+    """Lines joined to one text, with minus signs instead of hyphens before digits."""
     return re.sub(r"-(?=\d)", "−", "\n".join(lines))
 
 
 def display_name(name: str) -> str:
-    """Name of a property as a title."""
+    """Name of a property as a title: "Band gap"."""
     return name[:1].upper() + name[1:].replace("_", " ")
 
 
-def axis_label(item: Property) -> str:
-    """Symbol and unit with single letters in italics and their subscripts, the name where there is no symbol."""
+def _axis_label(item: Property) -> str:
+    """Symbol (else name) and unit of a property; single letters are italic, with their subscripts."""
     unit = f" ({item.unit})" if item.unit else ""
     plain = (item.symbol or item.name.replace("_", " ")).replace("$", r"\$")
     if item.symbol:

@@ -1,10 +1,10 @@
-"""How all our figures look."""
+"""Colours and matplotlib settings of all figures."""
 
 from __future__ import annotations
 
 import typing
 
-# Okabe-Ito: told apart by all kinds of colour vision.
+# Okabe-Ito colours: readers with any colour vision can tell them apart.
 MAIN, TEXT, GUIDE = "#0072B2", "#222222", "#8C8C8C"
 OTHERS = ("#BDBDBD", "#E69F00", "#009E73")
 STYLE: dict[typing.Any, typing.Any] = {
