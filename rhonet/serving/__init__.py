@@ -1,4 +1,5 @@
-"""A trained model leaves its run: SavedModel, card, ONNX, Triton, and the answers of an exported model.
+"""Exported models: SavedModel, model card, ONNX files, Triton, and their answers.
 
-Imports the wings up to training. Start with exported_model.py (what is written) and answer.py (what it says).
+Imports the wings up to training, and reports. Start with exported_model.py (what is exported) and answer.py (what a
+model says about one density).
 """

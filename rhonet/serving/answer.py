@@ -1,4 +1,4 @@
-"""What a model says about one density."""
+"""An answer: what a model says about one density, and the arrays that it takes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from rhonet.core.properties import Property
 class Answer:
     """What a model says about one density.
 
-    values: per property a scalar in its unit, a probability, or (classes,) probabilities.
-    lower, upper: ends of the 90 % interval per regression property, in its unit; {} without calibration.
-    novelty: above 1 for densities unlike those trained on; NaN without calibration.
+    Attributes:
+        values: by property name: a scalar in its unit, a probability of class 1, or (classes,) probabilities.
+        lower: lower end of the 90 % prediction interval by name of a regression property, in its unit; {} without
+            calibration.
+        upper: upper end, likewise.
+        novelty: above 1 for densities unlike the training data; NaN without calibration.
     """
 
     values: dict[str, np.ndarray]
@@ -28,10 +31,11 @@ class Answer:
 
 
 def inputs_of(density: ChargeDensity) -> dict[str, np.ndarray]:
-    """A density as exported models take it, all float32.
+    """Inputs of an exported model for one density, all float32.
 
     Returns:
-        density (nx, ny, nz), e/Å³; magnetization (nx, ny, nz), µB/Å³, or (0, 0, 0) without spin; lattice (3, 3), Å.
+        `density` (nx, ny, nz), e/Å³; `magnetization` (nx, ny, nz), µB/Å³, or shape (0, 0, 0) without spin; `lattice`
+        (3, 3), Å.
     """
     spin = density.collinear_magnetization()
     arrays = {
@@ -43,14 +47,14 @@ def inputs_of(density: ChargeDensity) -> dict[str, np.ndarray]:
 
 
 def answer_of(outputs: Mapping[str, np.ndarray], properties: Sequence[Property]) -> Answer:
-    """Answer from what a served model gives for one density; scalars may come as arrays of one value.
+    """Answer from the outputs of an exported model for one density.
 
     Args:
-        outputs: by name: properties, NAME_lower, NAME_upper, novelty.
+        outputs: arrays by name: each property, NAME_lower, NAME_upper, novelty; a scalar may have shape (1,).
         properties: of the model's card.
 
     Raises:
-        KeyError: a property is missing.
+        KeyError: the output of a property is missing.
     """
     return Answer(
         values={item.name: outputs[item.name].reshape((item.classes,) if item.classes else ()) for item in properties},
@@ -61,5 +65,5 @@ def answer_of(outputs: Mapping[str, np.ndarray], properties: Sequence[Property])
 
 
 def _ends(outputs: Mapping[str, np.ndarray], end: str, properties: Sequence[Property]) -> dict[str, float]:
-    named = {item.name: f"{item.name}_{end}" for item in properties}
-    return {name: float(outputs[key].item()) for name, key in named.items() if key in outputs}
+    keys = {item.name: f"{item.name}_{end}" for item in properties}
+    return {name: float(outputs[key].item()) for name, key in keys.items() if key in outputs}

@@ -1,4 +1,4 @@
-"""What a model says about densities, and how predictions are shown: as a table, as CSV, as JSON."""
+"""The answers to several density files as a text table, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ from rhonet.uncertainty.prediction_sets import prediction_sets
 
 @dataclass(frozen=True)
 class FileAnswer:
-    """Answer for one file, or the reason why there is none."""
+    """The answer to one density file, or the reason why there is none.
+
+    Attributes:
+        file: path as the user gave it.
+        formula: chemical formula; "" where it is not known.
+        n_electrons: number of electrons; NaN without an answer.
+        answer: what the model says; None without an answer.
+        error: why there is no answer; "" otherwise.
+        warnings: about the file and the answer.
+        total_moment: µB; None without spin.
+    """
 
     file: str
     formula: str = ""
@@ -36,31 +46,36 @@ class FileAnswer:
 
 
 def format_rows(rows: Sequence[FileAnswer], card: Card) -> str:
-    """Aligned table: a line per file that could be read and, where the model says so, one of how far off it may be."""
-    done = [(row, row.answer) for row in rows if row.answer is not None]
-    if not done:
+    """Text table: a line per answered file and, below it, the half widths of its 90 % prediction intervals.
+
+    A model without intervals gets one line with its mean errors on test crystals instead. Files without an answer are
+    left out; "" if no file has one.
+    """
+    answered = [(row, row.answer) for row in rows if row.answer is not None]
+    if not answered:
         return ""
     properties = card.properties
-    with_novelty = any(math.isfinite(answer.novelty) for _, answer in done)
+    with_novelty = any(math.isfinite(answer.novelty) for _, answer in answered)
     tail = ["novelty"] if with_novelty else []
     heads = ["file", "formula", "electrons", *(item.symbol or item.name for item in properties), *tail]
     units = ["", "", "", *(item.unit or _CLASS_UNITS[item.kind] for item in properties)]
     table = [heads, units + [""] * len(tail)]
-    margins = [_margins(answer, card) for _, answer in done]
+    half_width_cells = [_half_width_cells(answer, card) for _, answer in answered]
     errors = card.test_errors
-    if errors and not any(any(cells) for cells in margins):
-        usual = [f"±{errors[item.name]:.2g}" if item.name in errors else "" for item in properties]
-        table.append(["mean error on test crystals", "", "", *usual, *[""] * len(tail)])
-    for (row, answer), within in zip(done, margins, strict=True):
+    if errors and not any(any(cells) for cells in half_width_cells):
+        mean_errors = [f"±{errors[item.name]:.2g}" if item.name in errors else "" for item in properties]
+        table.append(["mean error on test crystals", "", "", *mean_errors, *[""] * len(tail)])
+    for (row, answer), half_widths_of_row in zip(answered, half_width_cells, strict=True):
         cells = [_shortened(row.file), row.formula or "?", f"{row.n_electrons:.2f}", *_cells(answer, card)]
         table.append([*cells, *([_novelty_cell(answer.novelty)] if with_novelty else [])])
-        if any(within):
+        if any(half_widths_of_row):
             assert card.calibration is not None
-            table.append([f"  {card.calibration.level:.0%} within", "", "", *within, *[""] * len(tail)])
-    columns = [max(len(line[at]) for line in table) for at in range(len(heads))]
+            table.append([f"  {card.calibration.level:.0%} within", "", "", *half_widths_of_row, *[""] * len(tail)])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join(
-            f"{cell:<{w}}" if at < 2 else f"{cell:>{w}}" for at, (cell, w) in enumerate(zip(line, columns, strict=True))
+            f"{cell:<{width}}" if column < 2 else f"{cell:>{width}}"
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in table
     ]
@@ -68,9 +83,12 @@ def format_rows(rows: Sequence[FileAnswer], card: Card) -> str:
 
 
 def csv_rows(rows: Sequence[FileAnswer], card: Card) -> str:
-    """CSV with a column `property [unit]` each (a class each), ends of its interval, novelty, warnings and error.
+    """CSV: a row per file, with or without an answer.
 
-    `property_set` names the classes of the prediction set, most probable first. Full precision.
+    The columns are file, formula, n_electrons; `NAME [unit]` of each property, or `NAME_CLASS` of each class of a
+    multiclass property; `NAME_lower [unit]` and `NAME_upper [unit]` of each prediction interval; `NAME_set` of each
+    prediction set, which lists its classes, most probable first; novelty, warnings, error. Numbers have seven
+    significant digits.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -96,30 +114,30 @@ def csv_rows(rows: Sequence[FileAnswer], card: Card) -> str:
 
 
 def json_rows(rows: Sequence[FileAnswer], card: Card) -> str:
-    """JSON: units and the mean absolute errors on test crystals once, then one object per file."""
-    answers = []
+    """JSON: first the properties with units and mean absolute errors on test crystals, then one object per file."""
+    files = []
     for row in rows:
-        found: dict[str, object] = {"file": row.file, "formula": row.formula or None}
+        entry: dict[str, object] = {"file": row.file, "formula": row.formula or None}
         if row.answer is None:
-            found["error"] = row.error
+            entry["error"] = row.error
         else:
             answer = row.answer
-            found["n_electrons"] = row.n_electrons
-            found["total_moment"] = row.total_moment
-            found["properties"] = {
+            entry["n_electrons"] = row.n_electrons
+            entry["total_moment"] = row.total_moment
+            entry["properties"] = {
                 item.name: plain_values(answer.values[item.name].tolist()) for item in card.properties
             }
-            found["intervals"] = {
+            entry["intervals"] = {
                 name: plain_values([float(answer.lower[name]), float(answer.upper[name])]) for name in answer.lower
             }
-            found["sets"] = {
+            entry["sets"] = {
                 item.name: _set(answer, card, item)
                 for item in card.properties
                 if item.is_class and math.isfinite(_set_width(card, item))
             }
-            found["novelty"] = plain_values(answer.novelty)
-            found["warnings"] = list(row.warnings)
-        answers.append(found)
+            entry["novelty"] = plain_values(answer.novelty)
+            entry["warnings"] = list(row.warnings)
+        files.append(entry)
     errors = card.test_errors
     about = {
         item.name: {"unit": item.unit, "kind": item.kind, "test_mae": errors.get(item.name)}
@@ -127,7 +145,7 @@ def json_rows(rows: Sequence[FileAnswer], card: Card) -> str:
         for item in card.properties
     }
     level = card.calibration.level if card.calibration is not None else None
-    tree = {"properties": about, "interval_level": level, "files": answers}
+    tree = {"properties": about, "interval_level": level, "files": files}
     return json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -135,8 +153,8 @@ _ENDS = ("lower", "upper")
 _CLASS_UNITS = {"regression": "", "binary": "p(yes)", "multiclass": "class (p)"}
 
 
-def _margins(answer: Answer, card: Card) -> list[str]:
-    """How far off each property of an answer may be, "" where nobody knows: "±0.4", "×÷1.3"."""
+def _half_width_cells(answer: Answer, card: Card) -> list[str]:
+    """Half width of each property's prediction interval, "±0.4" or "×÷1.3"; "" without an interval."""
     cells = []
     for item in card.properties:
         if item.kind == "multiclass" and math.isfinite(_set_width(card, item)):
@@ -150,7 +168,7 @@ def _margins(answer: Answer, card: Card) -> list[str]:
 
 
 def _bounded(rows: Sequence[FileAnswer], properties: Sequence[Property]) -> list[Property]:
-    """Properties for which some answer has an interval."""
+    """Properties that have an interval in at least one answer."""
     named = {name for row in rows if row.answer is not None for name in row.answer.lower}
     return [item for item in properties if item.name in named]
 
@@ -162,7 +180,7 @@ def _novelty_cell(novelty: float) -> str:
 
 
 def _shortened(file: str, width: int = 40) -> str:
-    """End of a long path: what tells files apart in a table."""
+    """The end of a long path, since paths of one call differ there most."""
     return file if len(file) <= width else "…" + file[1 - width :]
 
 
@@ -173,18 +191,19 @@ def _columns(item: Property) -> list[str]:
 
 
 def _set_width(card: Card, item: Property) -> float:
-    """What the probability of a class in the prediction set may miss to 1; infinite where nobody knows."""
+    """Largest distance to 1 of the probability of a class in the prediction set; infinite without a calibration."""
     calibration = card.calibration
     return math.inf if calibration is None else calibration.widths[item.name].half_width
 
 
 def _set(answer: Answer, card: Card, item: Property) -> list[str]:
-    """Classes of the prediction set, most probable first; the most probable one alone where there is none."""
+    """Classes of the prediction set, most probable first; without a calibration the most probable class alone."""
     value = np.asarray(answer.values[item.name])[None]
     width = _set_width(card, item)
-    members = prediction_sets(item, value, width if math.isfinite(width) else 0.0)[0]
-    chances = np.stack([1 - value, value], axis=1)[0] if item.kind == "binary" else value[0]
-    return [item.class_labels[at] for at in np.argsort(-chances, kind="stable") if members[at]]
+    in_set = prediction_sets(item, value, width if math.isfinite(width) else 0.0)[0]
+    probabilities = np.stack([1 - value, value], axis=1)[0] if item.kind == "binary" else value[0]
+    order = np.argsort(-probabilities, kind="stable")
+    return [item.class_labels[number] for number in order if in_set[number]]
 
 
 def _cells(answer: Answer, card: Card) -> list[str]:

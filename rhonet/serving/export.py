@@ -1,4 +1,4 @@
-"""From a run to the folder of an exported model."""
+"""Export of a run, or of a model folder, to a new model folder."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ log = logging.getLogger(__name__)
 
 
 def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
-    """Writes the model folder of a run: saved_model/, card.toml, config.toml, records.csv; whole or not at all.
+    """Writes the model folder of a run, whole or not at all: saved_model/, card.toml, config.toml, records.csv.
 
     Args:
-        onnx: also the files of `rhonet.serving.onnx_export`.
+        run: to export.
+        folder: to write; must not exist.
+        onnx: adds the ONNX files (`rhonet.serving.onnx_export`).
 
     Raises:
         ModelError: the folder exists, the run has no checkpoint yet, or the model cannot be converted or written.
@@ -43,10 +45,12 @@ def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
 
 
 def export_model(model: Path, folder: Path, *, onnx: bool) -> None:
-    """Copies a model folder; whole or not at all.
+    """Copies a model folder, whole or not at all.
 
     Args:
-        onnx: with the files of `rhonet.serving.onnx_export`, made from its SavedModel.
+        model: folder to copy.
+        folder: to write; must not exist.
+        onnx: adds the ONNX files (`rhonet.serving.onnx_export`), converted from the SavedModel.
 
     Raises:
         ModelError: the folder exists, or the model cannot be read, converted or written.
@@ -65,7 +69,7 @@ def _add_onnx(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name when all went well and vanishes otherwise.
+    """A temporary folder to fill; it is renamed to `folder` on success and deleted on an error.
 
     Raises:
         ModelError: the folder exists, or something cannot be written.
@@ -84,7 +88,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 
 
 def model_of_run(run: Run) -> DensityModel:
-    """What is exported: the trained weights of each member, with error bars where the training was finished.
+    """The model that a run exports: all members of its ensemble, calibrated if the training is finished.
 
     Raises:
         ModelError: a member has no checkpoint yet.

@@ -1,4 +1,4 @@
-"""The exported model: a SavedModel that goes from densities to properties, preprocessing included."""
+"""The exported model: a SavedModel that maps densities to properties, preprocessing included."""
 
 from __future__ import annotations
 
@@ -39,10 +39,12 @@ ONE_GRID = (
 
 @dataclass(frozen=True, eq=False)
 class ServedMember:
-    """One network of a model, with the crystals it was trained on.
+    """One member of the ensemble.
 
-    standardizer: of its own training split; only the scales may differ between members.
-    training_peaks: None where the model gives no novelty.
+    Attributes:
+        network: with trained weights.
+        standardizer: of the member's own training split; only the scales may differ between members.
+        training_peaks: density peaks of its training crystals; None for a model without novelty.
     """
 
     network: Network
@@ -51,23 +53,26 @@ class ServedMember:
 
 
 class DensityModel(tf.Module):
-    """Networks and view in one object that TensorFlow can save; four signatures.
+    """Ensemble and preprocessing in one object that TensorFlow can save.
 
-    `predict_density`: one native grid of any shape -> {property: scalar, or (classes,) probabilities}.
-    `serving_default`: a batch of grids of one shape -> {property: (B,) or (B, classes)}.
-    `views` and `network`: its two halves, for servers that gather what several requests see into one batch:
-    one native grid -> {views: (1, views, n, n, n, channels), lattice_batch: (1, 3, 3), novelty: (1,)}; and
-    views (B, views, n, n, n, channels) with lattice (B, 3, 3) -> {property: (B,) or (B, classes)}.
+    It has four signatures:
 
-    All take density (..., nx, ny, nz) e/Å³, magnetization likewise in µB/Å³ (or (..., 0, 0, 0) without
-    spin) and lattice (..., 3, 3) Å, and average the networks over the same fixed views. A calibrated model also gives
-    {property_lower, property_upper} of each regression property, in its unit, and `novelty`, which is above 1 for
-    densities unlike those trained on.
+    - `predict_density`: one native grid of any shape -> {property: scalar, or (classes,) probabilities}.
+    - `serving_default`: a batch of grids of one shape -> {property: (B,) or (B, classes)}.
+    - `views`, the first half: one native grid -> {views: (1, views, n, n, n, channels), lattice_batch: (1, 3, 3),
+      novelty: (1,)}.
+    - `network`, the second half: views (B, views, n, n, n, channels) and lattice (B, 3, 3) -> {property: (B,) or
+      (B, classes)}. A server can compute the views of several requests as one batch.
+
+    Grids are density (..., nx, ny, nz), e/Å³; magnetization of the same shape, µB/Å³, or (..., 0, 0, 0) without spin;
+    lattice (..., 3, 3), Å. Predictions are averages over members and fixed views. A calibrated model also gives
+    `NAME_lower` and `NAME_upper`, the ends of the prediction interval of each regression property in its unit, and
+    `novelty`, which is above 1 for densities unlike the training data.
 
     Args:
-        members: at least one, all with the same properties.
-        view: how they see a density.
-        calibration: error bars and novelty; None leaves them out.
+        members: of the ensemble, at least one; all have the same properties.
+        view: how the members see a density.
+        calibration: for intervals and novelty; None leaves them out.
 
     Raises:
         ValueError: a network was built for mixed precision.
@@ -89,15 +94,15 @@ class DensityModel(tf.Module):
         shapes = self._units.compute_output_shape((None, None), (None, 3, 3))
         names = () if calibration is None else _bounded(members[0].standardizer, calibration)
         scalars = [*(f"{name}_{end}" for name in names for end in ENDS), *([NOVELTY] if self._gives_novelty else [])]
-        # TensorFlow must see the whole dictionary at once: it may not grow after it was assigned.
+        # A tf.Module cannot save a dictionary that changes after its assignment.
         self._outputs = {name: tf.TensorSpec(shape[1:], tf.float32) for name, shape in shapes.items()} | {
             name: tf.TensorSpec((), tf.float32) for name in scalars
         }
         self._tracked = [variable.value for member in members for variable in member.network.standardized.weights]
-        self.views = tf.function(self._see, input_signature=ONE_GRID)
+        self.views = tf.function(self._show, input_signature=ONE_GRID)
         cubes = (None, view.views, *(view.size,) * 3, len(view.fields))
         self.network = tf.function(
-            self._answer,
+            self._average,
             input_signature=[
                 tf.TensorSpec(cubes, tf.float32, "views"),
                 tf.TensorSpec((None, 3, 3), tf.float32, "lattice"),
@@ -106,61 +111,78 @@ class DensityModel(tf.Module):
 
     @tf.function(input_signature=ONE_GRID)
     def predict_density(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
-        seen = self.views(density, magnetization, lattice)
-        outputs = self.network(seen["views"], seen["lattice_batch"])
+        """Outputs for one native grid.
+
+        Args:
+            density: (nx, ny, nz), e/Å³.
+            magnetization: (nx, ny, nz), µB/Å³, or (0, 0, 0) without spin.
+            lattice: (3, 3), Å.
+        """
+        shown = self.views(density, magnetization, lattice)
+        outputs = self.network(shown["views"], shown["lattice_batch"])
         if self._gives_novelty:
-            outputs[NOVELTY] = seen[NOVELTY]
+            outputs[NOVELTY] = shown[NOVELTY]
         return {name: value[0] for name, value in outputs.items()}
 
     @tf.function(input_signature=[tf.TensorSpec((None, *spec.shape), spec.dtype, spec.name) for spec in ONE_GRID])
     def predict_batch(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
-        # One after the other: no answer may depend on what else is in the batch, not even in its last bit.
+        """Outputs for a batch of grids of one shape.
+
+        Args:
+            density: (B, nx, ny, nz), e/Å³.
+            magnetization: (B, nx, ny, nz), µB/Å³, or (B, 0, 0, 0) without spin.
+            lattice: (B, 3, 3), Å.
+        """
+        # One grid after the other, so that no answer depends on the rest of the batch, not even in its last bit.
         return tf.map_fn(
             lambda item: self.predict_density(*item),
             (density, magnetization, lattice),
             fn_output_signature=self._outputs,
         )
 
-    def _see(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the networks are shown of one density, and how strange it is."""
+    def _show(self, density: tf.Tensor, magnetization: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Inputs of the networks for one density, and its novelty."""
         waves = render.spectrum(density, magnetization, lattice, self._view)
-        seen = {"views": render.render_fixed(waves, self._view)[None], "lattice_batch": lattice[None]}
+        shown = {"views": render.render_fixed(waves, self._view)[None], "lattice_batch": lattice[None]}
         if not self._gives_novelty:
-            return seen
+            return shown
         assert self._calibration is not None
         scale = self._calibration.distance_scale
         assert scale is not None
         peaks = find_peaks(waves)
-        found = [
+        distances = [
             distance(member.training_peaks, peaks) for member in self._members if member.training_peaks is not None
         ]
-        return {**seen, NOVELTY: novelty(found, scale)[None]}
+        return {**shown, NOVELTY: novelty(distances, scale)[None]}
 
-    def _answer(self, cubes: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The networks averaged over the views of each density, in physical units."""
-        found = [standardized_outputs(member.network, cubes, lattice) for member in self._members]
-        # On the learned scale, which members share although each has standardised it by its own training split.
+    def _average(self, cubes: tf.Tensor, lattice: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Outputs averaged over members and views, in physical units, with the ends of intervals."""
+        outputs_of_members = [standardized_outputs(member.network, cubes, lattice) for member in self._members]
+        # Members are averaged on the learned scale: each standardised it by its own training split.
         (mean, deviation), *_ = self._scales
-        learned = [one * std + at for one, (at, std) in zip(found, self._scales, strict=True)]
+        learned = [
+            columns * member_deviation + member_mean
+            for columns, (member_mean, member_deviation) in zip(outputs_of_members, self._scales, strict=True)
+        ]
         standardized = (tf.add_n(learned) / len(learned) - mean) / deviation
         outputs = self._units(standardized, lattice)
         if self._calibration is None:
             return outputs
-        # Intervals lie around what is answered, which is never below 0 where nothing is.
-        answered = tf.maximum(standardized, self._least)
-        half_widths = self._half_widths * self._difficulty(answered * deviation + mean)
+        # Intervals lie around the prediction, which is cut at 0 for a property that cannot be negative.
+        predicted = tf.maximum(standardized, self._least)
+        half_widths = self._half_widths * self._difficulty(predicted * deviation + mean)
         for end, sign in ENDS.items():
-            shifted = self._units(answered + sign * half_widths, lattice)
+            shifted = self._units(predicted + sign * half_widths, lattice)
             outputs |= {
                 f"{name}_{end}": shifted[name] for name in _bounded(self._members[0].standardizer, self._calibration)
             }
         return outputs
 
     def _difficulty(self, learned: tf.Tensor) -> tf.Tensor:
-        """How much wider than the median crystal's the interval of each output column is, (B, Z).
+        """Width of each output column's interval relative to that of the median crystal, (B, Z).
 
         Args:
-            learned: (B, Z) answers on the learned scale, logits of classes.
+            learned: (B, Z) predictions on the learned scale; logits for classes.
         """
         assert self._calibration is not None
         properties = self._members[0].standardizer.properties
@@ -175,10 +197,10 @@ class DensityModel(tf.Module):
 
 
 def save_model(model: DensityModel, folder: Path) -> None:
-    """Writes the SavedModel with all signatures to `folder`/saved_model.
+    """Writes the SavedModel with its four signatures to `folder`/saved_model.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the SavedModel cannot be written.
     """
     signatures = {
         "serving_default": model.predict_batch,
@@ -193,7 +215,7 @@ def save_model(model: DensityModel, folder: Path) -> None:
 
 
 def _columns(standardizer: Standardizer) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of every output column, (Z,) each."""
+    """Mean and standard deviation of each output column, (Z,) each."""
     sizes = [item.size for item in standardizer.properties]
     means = np.repeat([scale.mean for scale in standardizer.scales], sizes)
     deviations = np.repeat([scale.std for scale in standardizer.scales], sizes)
@@ -207,7 +229,7 @@ def _logits(item: Property, column: tf.Tensor) -> tf.Tensor:
 
 
 def _bounded(standardizer: Standardizer, calibration: Calibration) -> tuple[str, ...]:
-    """Properties that get an interval: regression with enough calibration crystals."""
+    """Names of the properties with an interval: regression properties with enough calibration crystals."""
     return tuple(
         item.name
         for item in standardizer.properties
@@ -216,7 +238,7 @@ def _bounded(standardizer: Standardizer, calibration: Calibration) -> tuple[str,
 
 
 def _half_widths(standardizer: Standardizer, calibration: Calibration | None) -> np.ndarray:
-    """Half widths of the median crystal's intervals in standardised units, (Z,); 0 for columns without one."""
+    """Half widths of the median crystal's intervals in standardised units, (Z,); 0 for a column without an interval."""
     if calibration is None:
         return np.zeros(sum(item.size for item in standardizer.properties), np.float32)
     bounded = _bounded(standardizer, calibration)
@@ -228,14 +250,18 @@ def _half_widths(standardizer: Standardizer, calibration: Calibration | None) ->
 
 
 def load_signatures(folder: Path, *names: str) -> tuple[Any, list[Any]]:
-    """The SavedModel of a model folder, which must be kept as long as its functions, and these by name.
+    """Loads the SavedModel of a model folder.
 
     Args:
         folder: holds saved_model/.
-        names: of signatures.
+        names: of the signatures to get.
+
+    Returns:
+        The SavedModel and its signatures. The caller must keep the SavedModel as long as it uses a signature:
+        signatures do not keep the variables alive.
 
     Raises:
-        ModelError: there is no SavedModel, none of ours, or a damaged one.
+        ModelError: the SavedModel is missing or damaged, or lacks one of the signatures.
     """
     try:
         module: Any = tf.saved_model.load(str(folder / SAVED_MODEL))
@@ -246,25 +272,25 @@ def load_signatures(folder: Path, *names: str) -> tuple[Any, list[Any]]:
 
 
 class Predictor:
-    """A SavedModel ready to predict densities one by one; needs nothing but its folder.
+    """An exported model that predicts densities one by one; it needs only its folder.
 
     Args:
         folder: holds saved_model/ and card.toml.
 
     Raises:
-        ModelError: one of them is missing, none of ours, or not of this model.
+        ModelError: one of them is missing or damaged, or the card names properties that the SavedModel lacks.
     """
 
     def __init__(self, folder: Path) -> None:
         self._module, (self._predict,) = load_signatures(folder, "predict_density")
         self._properties = read_card(folder).properties
-        given = self._predict.structured_outputs
-        if missing := [item.name for item in self._properties if item.name not in given]:
+        outputs = self._predict.structured_outputs
+        if missing := [item.name for item in self._properties if item.name not in outputs]:
             raise ModelError(
                 f"{folder}: {CARD} names {', '.join(missing)}, which {SAVED_MODEL} does not give; export it again"
             )
 
     def predict(self, density: ChargeDensity) -> Answer:
-        """Properties of a density, with intervals and novelty where the model was calibrated."""
+        """Properties of a density, with intervals and novelty if the model is calibrated."""
         outputs = self._predict(**{name: tf.constant(array) for name, array in inputs_of(density).items()})
         return answer_of({name: value.numpy() for name, value in outputs.items()}, self._properties)

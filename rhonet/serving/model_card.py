@@ -1,4 +1,4 @@
-"""The card of an exported model: what it predicts, from which data, how well, and where its limits are."""
+"""The model card: what an exported model predicts, its training data, its test errors and its limits."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from rhonet.training.runs import Run
 from rhonet.uncertainty.calibration import Calibration
 from rhonet.uncertainty.difficulty import Difficulty
 
-# What lies in a model folder; of the ONNX files `MODEL` is the whole, for batches of grids, and the others its halves:
-# one density's views, and the networks on the views of many.
+# Names in a model folder. Of the ONNX files, `MODEL` is the whole model for a batch of grids; the other two are its
+# halves: `VIEWS` renders the views of one density, `NETWORK` computes the networks on a batch of views.
 CARD, SAVED_MODEL = "card.toml", "saved_model"
 MODEL, VIEWS, NETWORK = "model.onnx", "views.onnx", "network.onnx"
 CARD_VERSION = 1
@@ -31,10 +31,11 @@ CARD_VERSION = 1
 
 @dataclass(frozen=True)
 class Card:
-    """What `card.toml` says, as far as commands need it.
+    """Content of card.toml.
 
-    properties: outputs of the model, in order.
-    content: the whole card.
+    Attributes:
+        properties: that the model predicts, in the order of its outputs.
+        content: the whole card as nested dictionaries.
     """
 
     properties: tuple[Property, ...]
@@ -42,24 +43,28 @@ class Card:
 
     @property
     def view(self) -> ViewConfig | None:
-        """How the model sees a density; None where the rhonet that exported it did not say, or has other settings."""
+        """How the model sees a density.
+
+        None if this version of rhonet does not know the settings: a server may run a model that another version
+        exported.
+        """
         stored = self.content.get("view", {})
         if {field.name for field in dataclasses.fields(ViewConfig)} != set(stored):
             return None
         try:
             return section_from_dict("view", stored)
-        except ConfigError:  # a kind or channel that came later
+        except ConfigError:  # a kind of view or a channel that only the other version knows
             return None
 
     @property
     def calibration(self) -> Calibration | None:
-        """What its intervals and novelty rest on; None for a model without them."""
+        """Calibration of intervals and novelty; None for a model without them."""
         stored = self.content.get("calibration")
         return None if stored is None else Calibration.from_dict(stored)
 
     @property
     def test_errors(self) -> dict[str, float]:
-        """Mean absolute error per regression property on the test split, in its unit; {} before evaluation."""
+        """Mean absolute error on the test split by regression property, in its unit; {} before the evaluation."""
         scores = self.content.get("metrics", {}).get("model", {}).get("regression", {})
         return {name: score["mae"]["value"] for name, score in scores.items() if "value" in score.get("mae", {})}
 
@@ -68,7 +73,7 @@ def read_card(folder: Path) -> Card:
     """Card of a model folder.
 
     Raises:
-        ModelError: no model folder, or a card of another version.
+        ModelError: the folder has no card, or the card is damaged or has another version.
     """
     path = folder / CARD
     if not path.is_file():
@@ -80,11 +85,11 @@ def parse_card(place: str, read: Callable[[], dict[str, Any]]) -> Card:
     """Card from its content.
 
     Args:
-        place: where it comes from, for messages.
-        read: gives the content.
+        place: where the card comes from, for messages.
+        read: returns the content.
 
     Raises:
-        ModelError: the content cannot be read, is no card, or one of another version.
+        ModelError: the content cannot be read, is not a card, or has another version.
     """
     try:
         content = read()
@@ -100,7 +105,11 @@ def parse_card(place: str, read: Callable[[], dict[str, Any]]) -> Card:
 
 
 def write_card(run: Run, folder: Path) -> None:
-    """Writes card.toml from the run's record, and from its test metrics once there are any."""
+    """Writes card.toml from the record of a run and, if they exist, its test metrics.
+
+    Raises:
+        OSError: the card cannot be written.
+    """
     record = run.record()
     content: dict[str, Any] = {
         "card_version": CARD_VERSION,
@@ -108,7 +117,7 @@ def write_card(run: Run, folder: Path) -> None:
             "input": "electron density (e/Å³) on a periodic grid, magnetization (µB/Å³) if any, lattice (Å)",
             "trained": record["started"],
             "commit": record["commit"],
-            "resumed_at_commits": [one["commit"] for one in record.get("resumed", [])] or None,
+            "resumed_at_commits": [resumption["commit"] for resumption in record.get("resumed", [])] or None,
             "rhonet": record["rhonet"],
             "command": record["command"],
             "versions": record["versions"],
@@ -121,7 +130,7 @@ def write_card(run: Run, folder: Path) -> None:
     }
     calibration = run.calibration()
     if calibration is not None:
-        # What makes crystals hard is inside the SavedModel, and nothing to read.
+        # The difficulty is computed inside the SavedModel; its coefficients mean nothing to a reader of the card.
         content["calibration"] = dataclasses.replace(calibration, difficulty=Difficulty()).to_dict()
     if run.metrics_file.exists():
         content["metrics"] = json.loads(run.metrics_file.read_text(encoding="utf-8"))
@@ -129,7 +138,7 @@ def write_card(run: Run, folder: Path) -> None:
 
 
 def _without_none(value: Any) -> Any:
-    """The same nested value without entries that are None, which TOML cannot say."""
+    """The same nested value without entries that are None: TOML has no null."""
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return [_without_none(item) for item in value] if isinstance(value, list) else value
@@ -142,26 +151,27 @@ LIMITS = (
     "of them; a novelty above 1 says that a density is not like them, one below 1 proves nothing about another code."
 )
 OF_BUNDLED = " Hypothetical small prototype cells dominate the bundled set."
-
-
 RELEASED = "base"
 
 
 def model_folder(path: Path | None) -> Path:
-    """Folder of the model in a run or model folder, or of the released one.
+    """Model folder of a run, or the given model folder itself.
+
+    Args:
+        path: run or model folder; None stands for the released model.
 
     Raises:
-        ModelError: the released one is not installed.
+        ModelError: the released model is not installed.
     """
     folder = path or released_model()
     return folder / "model" if (folder / "model").is_dir() else folder
 
 
 def released_model() -> Path:
-    """Model that comes with rhonet.
+    """Folder of the model that comes with rhonet.
 
     Raises:
-        ModelError: it is not installed.
+        ModelError: the model is not installed.
     """
     folder = Path(__file__).parents[2] / "saved_models" / RELEASED
     if not folder.is_dir():
