@@ -1,4 +1,4 @@
-"""The exported model as ONNX files: for runtimes and servers that have no TensorFlow."""
+"""Conversion of an exported model to ONNX files, for runtimes and servers without TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ GRID_AXES: dict[str | None, tuple[str, ...]] = {"density": ("nx", "ny", "nz"), "
 
 
 def write_onnx(folder: Path) -> None:
-    """Converts the SavedModel of a model folder to three files in it, float32, each with all it needs.
+    """Converts the SavedModel of a model folder to three self-contained float32 ONNX files in that folder.
 
-    model.onnx: density (B, nx, ny, nz) e/Å³, magnetization (B, nx, ny, nz) µB/Å³ or (B, 0, 0, 0), lattice (B, 3, 3) Å
-        -> what the signature `serving_default` gives.
-    views.onnx, network.onnx: the same in two halves, as the signatures `views` and `network`.
+    - model.onnx: density (B, nx, ny, nz), e/Å³; magnetization (B, nx, ny, nz), µB/Å³, or (B, 0, 0, 0) without spin;
+      lattice (B, 3, 3), Å -> the outputs of the signature `serving_default`.
+    - views.onnx and network.onnx: the two halves, like the signatures `views` and `network`.
+
+    Args:
+        folder: holds saved_model/.
 
     Raises:
-        PackageError: no packages to convert with.
-        ModelError: no model, or something in it that ONNX does not know.
+        PackageError: onnx or tf2onnx is not installed.
+        ModelError: there is no SavedModel, or ONNX lacks one of its operations.
         OSError: a file cannot be written.
     """
     if missing := [name for name in ("onnx", "tf2onnx") if importlib.util.find_spec(name) is None]:
@@ -34,7 +37,7 @@ def write_onnx(folder: Path) -> None:
     import onnx
 
     path = folder / SAVED_MODEL
-    # The module is kept alive by its name: its functions alone do not hold its variables.
+    # `_module` must stay referenced: the signatures do not keep its variables alive.
     _module, (views, network) = load_signatures(folder, "views", "network")
     try:
         halves = _convert(views), _convert(network)
@@ -48,13 +51,13 @@ def write_onnx(folder: Path) -> None:
 
 
 def _join(views: Any, network: Any) -> Any:
-    """One ONNX model of both halves: the views of each density in turn, then the networks on all."""
+    """Joins both halves to one ONNX model: a loop renders the views of each density, then the networks take all."""
     import onnx
     from onnx import TensorProto, helper
 
     each = onnx.GraphProto()
     each.CopyFrom(views.graph)
-    _rename(each, "each/")
+    _prefix_names(each, "each/")
     inputs = [
         value for name in ("density", "magnetization", "lattice") for value in views.graph.input if value.name == name
     ]
@@ -102,8 +105,8 @@ def _join(views: Any, network: Any) -> Any:
     return helper.make_model(graph, opset_imports=network.opset_import, ir_version=network.ir_version)
 
 
-def _rename(graph: Any, prefix: str) -> None:
-    """Puts a prefix before all names of a graph and of the graphs inside its nodes."""
+def _prefix_names(graph: Any, prefix: str) -> None:
+    """Adds a prefix to all names of a graph and of the graphs inside its nodes."""
     for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         value.name = prefix + value.name
     for node in graph.node:
@@ -112,7 +115,7 @@ def _rename(graph: Any, prefix: str) -> None:
             names[:] = [prefix + name if name else "" for name in names]
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                _rename(attribute.g, prefix)
+                _prefix_names(attribute.g, prefix)
 
 
 def _shape_of(value: Any) -> Any:
@@ -120,10 +123,10 @@ def _shape_of(value: Any) -> Any:
 
 
 def _convert(signature: Any) -> Any:
-    """ONNX model of a signature of a SavedModel.
+    """ONNX model of one signature of a SavedModel.
 
     Raises:
-        ValueError, RuntimeError, NotImplementedError: an operation has no counterpart.
+        ValueError, RuntimeError, NotImplementedError: ONNX lacks an operation.
     """
     from tf2onnx import tf_loader
     from tf2onnx.optimizer import optimize_graph
@@ -139,7 +142,7 @@ def _convert(signature: Any) -> Any:
     concrete = tf.function(call, input_signature=inputs, autograph=False).get_concrete_function()
     takes = [tensor.name for tensor in concrete.inputs if tensor.dtype != tf.resource]
     gives = [tensor.name for tensor in concrete.outputs]
-    # A dictionary's tensors come in the order of its keys.
+    # TensorFlow orders the tensors of a dictionary by its sorted keys.
     results = sorted(concrete.structured_outputs)
     frozen = tf_loader.from_function(concrete, takes, gives)
     with tf.Graph().as_default() as graph:
@@ -152,7 +155,7 @@ def _convert(signature: Any) -> Any:
             tensors_to_rename=dict(zip(takes + gives, names + results, strict=True)),
             custom_op_handlers={"Erfc": (_erfc, [])},
         )
-    # Runtimes optimize a file themselves when they load it, but for identities that are not valid ONNX.
+    # Runtimes optimize a file when they load it, but some identities that tf2onnx leaves are not valid ONNX.
     converted = optimize_graph(converted, optimizers={"remove_identity": IdentityOptimizer})
     proto = converted.make_model("rhonet")
     _set_shapes(proto.graph.input, {spec.name: _input_shape(spec) for spec in inputs})
@@ -164,7 +167,7 @@ def _convert(signature: Any) -> Any:
 
 
 def _erfc(context: Any, node: Any, name: str, _: Any) -> Any:
-    """Part of the activation `gelu`, which ONNX has as erf only."""
+    """Converts Erfc (from the activation `gelu`) to 1 - Erf: ONNX has no Erfc."""
     erf = context.make_node("Erf", node.input)
     one = context.make_const(f"{name}_one", np.array(1, np.float32))
     shapes, types, outputs = node.output_shapes, node.output_dtypes, node.output
@@ -175,12 +178,13 @@ def _erfc(context: Any, node: Any, name: str, _: Any) -> Any:
 
 
 def _input_shape(spec: tf.TensorSpec) -> list[int | str]:
-    """Shape of an input, with names for lengths that vary."""
+    """Shape of an input, with a name for each variable length."""
     lengths = iter(GRID_AXES.get(spec.name, ("batch",)))
     return [next(lengths) if size is None else size for size in spec.shape]
 
 
 def _set_shapes(values: Any, shapes: dict[str, list[int | str]]) -> None:
+    """Replaces the shapes of a graph's inputs or outputs; a text names a variable length."""
     for value in values:
         _shape_of(value).Clear()
         for length in shapes[value.name]:

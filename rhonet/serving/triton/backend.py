@@ -1,8 +1,8 @@
-"""Triton's Python backend for one ONNX file of rhonet, for servers without the ONNX Runtime backend.
+"""Model file for Triton's Python backend: serves one ONNX file on servers without the ONNX Runtime backend.
 
-`rhonet.export --triton-python` copies this file as model.py beside model.onnx. It needs numpy and onnxruntime in the
-server's Python, and nothing of rhonet. Arrays go through DLPack both ways: Triton's own conversion
-(`Tensor.as_numpy`) was built for numpy 1 and silently garbles values under numpy 2.
+`rhonet.export --triton-python` copies this file as model.py beside model.onnx. The server's Python needs numpy and
+onnxruntime, but not rhonet. Arrays go through DLPack both ways: Triton's own conversion (`Tensor.as_numpy`) was built
+for numpy 1 and silently corrupts values under numpy 2.
 """
 
 from __future__ import annotations
@@ -17,21 +17,30 @@ import numpy as np
 import onnxruntime
 import triton_python_backend_utils as triton  # pyright: ignore[reportMissingModuleSource]
 
-# A cell below this volume, Å³, is a mistake: an atom takes more.
+# A smaller cell volume, Å³, is a mistake: one atom takes more.
 MIN_VOLUME = 0.1
 
 
 class TritonPythonModel:
-    """One ONNX file. Without batching a request holds one native grid; with it, requests are computed together."""
+    """One ONNX file; Triton calls its methods.
+
+    Without batching (rhonet_views) each request holds one native grid and is computed alone. With batching (rhonet)
+    all requests of a call are computed together.
+    """
 
     def initialize(self, args: dict[str, str]) -> None:
+        """Loads the ONNX file on the device that Triton names.
+
+        Args:
+            args: Triton's description of the model and its instance.
+        """
         config = json.loads(args["model_config"])
         parameters = {name: item["string_value"] for name, item in config["parameters"].items()}
         self._max_batch = int(config["max_batch_size"])
-        self._max_grid_points = int(parameters.get("max_grid_points", 0))  # of the model that takes grids
+        self._max_grid_points = int(parameters.get("max_grid_points", 0))  # set for rhonet_views only
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
-        # Threads that wait actively would take the cores from the other model of the ensemble.
+        # Threads that spin while they wait would take the cores from the other model of the ensemble.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers: list[Any] = ["CPUExecutionProvider"]
         if args["model_instance_kind"] == "GPU":
@@ -42,24 +51,25 @@ class TritonPythonModel:
         self._outputs = [item.name for item in self._session.get_outputs()]
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """One response per request; a bad request gets an error and spoils no other."""
+        """One response per request; a bad request gets an error, and all others are computed."""
         responses: dict[int, Any] = {}
         good: dict[int, dict[str, np.ndarray]] = {}
-        for at, request in enumerate(requests):
+        for number, request in enumerate(requests):
             try:
-                good[at] = self._read(request)
+                good[number] = self._read(request)
             except ValueError as error:
-                responses[at] = _refusal(str(error))
-        groups = [list(good)] if self._max_batch and good else [[at] for at in good]
+                responses[number] = _refusal(str(error))
+        groups = [list(good)] if self._max_batch and good else [[number] for number in good]
         for group in groups:
-            responses.update(zip(group, self._run([good[at] for at in group]), strict=True))
-        return [responses[at] for at in range(len(requests))]
+            responses.update(zip(group, self._run([good[number] for number in group]), strict=True))
+        return [responses[number] for number in range(len(requests))]
 
     def _read(self, request: Any) -> dict[str, np.ndarray]:
-        """Inputs of a request; names, types and ranks were checked by Triton.
+        """Inputs of a request, checked; Triton itself has checked names, types and ranks.
 
         Raises:
-            ValueError: they are not finite, do not fit together, or are too many.
+            ValueError: a value is not finite, the shapes do not fit together, the grid is too large, or the cell is
+                too small.
         """
         inputs = {name: np.from_dlpack(triton.get_input_tensor_by_name(request, name)) for name in self._inputs}
         if "density" in inputs:
@@ -88,17 +98,17 @@ class TritonPythonModel:
 
     def _run(self, inputs: list[dict[str, np.ndarray]]) -> list[Any]:
         """Responses to requests that are computed together."""
-        sizes = [len(one["lattice"]) for one in inputs] if self._max_batch else []
+        sizes = [len(request["lattice"]) for request in inputs] if self._max_batch else []
         stacked = {
-            name: np.concatenate([one[name] for one in inputs]) if len(inputs) > 1 else inputs[0][name]
+            name: np.concatenate([request[name] for request in inputs]) if len(inputs) > 1 else inputs[0][name]
             for name in self._inputs
         }
         try:
-            found = self._session.run(self._outputs, stacked)
-        except Exception as error:  # onnxruntime has no base class of its errors; the server must go on
+            outputs = self._session.run(self._outputs, stacked)
+        except Exception as error:  # onnxruntime's errors have no base class, and the server must go on
             return [_failure(f"onnxruntime: {error}") for _ in inputs]
         ends = np.cumsum(sizes)[:-1]
-        parts = zip(*(np.split(np.asarray(array), ends) for array in found), strict=True) if sizes else [found]
+        parts = zip(*(np.split(np.asarray(array), ends) for array in outputs), strict=True) if sizes else [outputs]
         return [self._response(part) for part in parts]
 
     def _response(self, arrays: Sequence[Any]) -> Any:
@@ -111,10 +121,10 @@ _set_destructor.argtypes = [ctypes.py_object, ctypes.c_void_p]
 
 
 def _capsule(array: Any) -> Any:
-    """DLPack capsule that hands an array over to Triton, which frees it.
+    """DLPack capsule that hands an array over to Triton, which then frees the memory.
 
-    Triton renames a capsule that it has taken to "used_dlpack" instead of "used_dltensor". Numpy's destructor of
-    capsules takes such a one for its own and leaves an exception behind, so the capsule must have none.
+    Triton renames a capsule that it has taken to "used_dlpack" instead of "used_dltensor". Numpy's capsule destructor
+    does not know that name and leaves an exception behind, so the destructor is removed.
     """
     capsule = np.ascontiguousarray(array, np.float32).__dlpack__()
     _set_destructor(capsule, None)

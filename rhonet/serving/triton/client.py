@@ -1,4 +1,4 @@
-"""Predictions from a Triton server that serves a rhonet model, with the card that the server has of it."""
+"""Client of a Triton server: predictions of a rhonet model, and the card that the server holds of it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,21 @@ from rhonet.serving.triton.config import DENSITY_MODEL
 
 PORTS = {"grpc": 8001, "grpcs": 8001, "http": 8000, "https": 8000}
 TIMEOUT_SECONDS = 120.0
-# What gRPC and HTTP say when the request, not the server, is at fault.
+# Status of a bad request over gRPC and HTTP.
 _REFUSED = ("StatusCode.INVALID_ARGUMENT", "400")
-# Over gRPC with the status of a server that cannot be reached.
+# Over gRPC this message comes with the same status as an unreachable server, so the text must tell them apart.
 _QUEUE_IS_FULL = "Exceeds maximum queue size"
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens; `scheme` is grpc, grpcs, http or https."""
+    """Where a server listens.
+
+    Attributes:
+        scheme: grpc, grpcs, http or https.
+        host: name or address; IPv6 in brackets.
+        port: of that protocol.
+    """
 
     scheme: str
     host: str
@@ -36,6 +42,7 @@ class Address:
 
     @property
     def netloc(self) -> str:
+        """Host and port: "localhost:8001"."""
         return f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
@@ -46,7 +53,7 @@ def address_argument(text: str) -> Address:
     """Address from "grpc://host:port" or "http://host:port"; ports 8001 and 8000 may be left out.
 
     Raises:
-        argparse.ArgumentTypeError: it is none; the message shows the form.
+        argparse.ArgumentTypeError: the text is no such address; the message shows the form.
     """
     form = "grpc://HOST:8001 or http://HOST:8000"
     try:
@@ -61,10 +68,10 @@ def address_argument(text: str) -> Address:
 
 
 def seconds_argument(text: str) -> float:
-    """Seconds to wait.
+    """Number of seconds from an option's text.
 
     Raises:
-        argparse.ArgumentTypeError: no number above 0.
+        argparse.ArgumentTypeError: the text is no number above 0.
     """
     try:
         seconds = float(text)
@@ -76,17 +83,19 @@ def seconds_argument(text: str) -> float:
 
 
 class ServerPredictor:
-    """A model on a server, ready to predict densities one by one.
-
-    card: what the server knows of it: properties, units, calibration.
+    """A model on a server that predicts densities one by one.
 
     Args:
         address: of the server.
-        model: its name there.
-        timeout_seconds: for one answer.
+        model: name of the model on the server.
+        timeout_seconds: to wait for one response.
+
+    Attributes:
+        card: the part of the model card that the server holds: properties, units, calibration.
 
     Raises:
-        ServerError: the server does not answer, or has no such model of ours.
+        PackageError: tritonclient is not installed.
+        ServerError: the server does not respond, or has no rhonet model of this name.
     """
 
     def __init__(
@@ -105,11 +114,11 @@ class ServerPredictor:
         self._outputs = [item["name"] for item in config["output"]]
 
     def predict(self, density: ChargeDensity) -> Answer:
-        """Properties of a density, with intervals and novelty where the model was calibrated.
+        """Properties of a density, with intervals and novelty if the model is calibrated.
 
         Raises:
-            RefusedError: the server does not take this density.
-            ServerError: the server does not answer.
+            RefusedError: the server refuses this density.
+            ServerError: the server does not respond, or its outputs do not match the card.
         """
         outputs = self.infer(inputs_of(density))
         try:
@@ -120,11 +129,14 @@ class ServerPredictor:
             ) from error
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Outputs of the model by name, as float32; inputs are sent as float32.
+        """Outputs of the model by name, float32.
+
+        Args:
+            inputs: arrays by name; they are sent as float32.
 
         Raises:
-            RefusedError: the server does not take these inputs.
-            ServerError: the server does not answer.
+            RefusedError: the server refuses these inputs.
+            ServerError: the server does not respond.
         """
         module = _module(self._address)
         tensors = []
@@ -143,7 +155,7 @@ class ServerPredictor:
         return self._ask(lambda: self._client.get_model_config(self._model))
 
     def _ask(self, request: Callable[[], Any]) -> Any:
-        """Result of a request; errors say whose fault it is."""
+        """Result of a request; RefusedError blames the request, ServerError the server or the network."""
         from tritonclient.utils import InferenceServerException
 
         try:
@@ -169,7 +181,7 @@ class ServerPredictor:
 
 
 def _module(address: Address) -> Any:
-    """tritonclient's module for an address: both have the same classes."""
+    """tritonclient.grpc or tritonclient.http, which have the same classes."""
     return importlib.import_module(f"tritonclient.{address.scheme.removesuffix('s')}")
 
 
@@ -182,9 +194,9 @@ def _connect(address: Address, seconds: float) -> Any:
             f"asking a server needs tritonclient: pip install 'tritonclient[grpc,http]' ({error})"
         ) from error
     if address.scheme.startswith("grpc"):
-        # gRPC would ask this machine through the proxy that clusters name for all that is not excepted.
-        here = address.host in ("localhost", "127.0.0.1", "::1")
+        # On clusters with a proxy, gRPC would use the proxy even for this machine.
+        is_local = address.host in ("localhost", "127.0.0.1", "::1")
         return module.InferenceServerClient(
-            address.netloc, ssl=secure, channel_args=[("grpc.enable_http_proxy", 0)] if here else None
+            address.netloc, ssl=secure, channel_args=[("grpc.enable_http_proxy", 0)] if is_local else None
         )
     return module.InferenceServerClient(address.netloc, ssl=secure, connection_timeout=seconds, network_timeout=seconds)

@@ -1,4 +1,4 @@
-"""What Triton is told about a model: config.pbtxt, built and checked as the protocol buffer that it is."""
+"""Triton's config.pbtxt of each model, built and read as a protocol buffer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEVICES = ("auto", "cpu", "gpu")
 MADE_BY = "rhonet.export"
 LATTICE_FILE = "lattice"
 FINGERPRINT = "model.fingerprint"
-# Points per axis of the density that warms a server up, and its cubic cell in Å.
+# Points per axis and edge of the cubic cell, Å, of the density that warms up a server.
 WARMUP_GRID, WARMUP_EDGE = 16, 4.0
 WARMUP_BATCH = 8
 INPUT_UNITS = {
@@ -41,19 +41,21 @@ INPUT_UNITS = {
 
 @dataclass(frozen=True)
 class TritonSettings:
-    """How a repository is served.
+    """How Triton serves the models of a repository.
 
-    backend: "onnxruntime", in stock Triton images, or "python", which needs numpy and onnxruntime in its Python.
-    max_batch: crystals that `rhonet` computes together.
-    max_grid_points: largest grid of one request; the Python backend refuses larger ones.
-    device: where to compute; "auto" takes a GPU where there is one.
-    instances: copies of each model (on each GPU).
-    threads: of one copy on the CPU; 0 takes all cores.
-    queue_microseconds: how long a request may wait for others to be computed with.
-    max_queue: requests that may wait; further ones are refused.
+    Attributes:
+        backend: "onnxruntime", which stock Triton images have, or "python", which needs numpy and onnxruntime in the
+            server's Python.
+        max_batch: largest number of crystals that `rhonet` computes together.
+        max_grid_points: largest grid of one request; the Python backend refuses larger ones.
+        device: "cpu", "gpu", or "auto" for a GPU if there is one.
+        instances: copies of each model (on each GPU).
+        threads: of one copy on the CPU; 0 for all cores.
+        queue_microseconds: how long a request may wait for others to form a batch.
+        max_queue: largest number of waiting requests; further ones are refused.
 
     Raises:
-        ValueError: a number or name that Triton cannot serve with.
+        ValueError: a number is too small, or a name is unknown.
     """
 
     backend: str = "onnxruntime"
@@ -78,21 +80,25 @@ class TritonSettings:
 def model_configs(
     graphs: Graphs, card: Card, settings: TritonSettings, *, fingerprint: str, tensorflow: bool = False
 ) -> dict[str, model_config_pb2.ModelConfig]:
-    """Configurations by model name: network, views, their ensemble, and on request the SavedModel.
+    """Configurations by model name: network, views, the Triton ensemble of both and, if asked for, the SavedModel.
 
-    Scalars have shape (1,) in Triton, which knows no shape without axes: `rhonet` gives (B, 1), the others (1,).
+    Triton has no shape without axes, so a scalar output has shape (1,), or (B, 1) in `rhonet`.
 
     Args:
-        fingerprint: of the model folder, by which one knows later whether it is the one that is served.
+        graphs: interfaces of the two ONNX files.
+        card: of the model.
+        settings: how Triton serves the models.
+        fingerprint: of the model folder; tells later whether the repository serves that model.
+        tensorflow: adds the SavedModel, for servers up to 25.02.
     """
-    answers = _parameters(card, [item.name for item in graphs.answers]) | {FINGERPRINT: fingerprint}
+    parameters = _parameters(card, [item.name for item in graphs.outputs]) | {FINGERPRINT: fingerprint}
     configs = {
-        NETWORK_MODEL: _network(graphs, settings, answers),
+        NETWORK_MODEL: _network(graphs, settings, parameters),
         VIEWS_MODEL: _views(graphs, settings),
-        DENSITY_MODEL: _ensemble(graphs, answers),
+        DENSITY_MODEL: _ensemble(graphs, parameters),
     }
     if tensorflow:
-        configs[TENSORFLOW_MODEL] = _tensorflow(graphs, settings, answers)
+        configs[TENSORFLOW_MODEL] = _tensorflow(graphs, settings, parameters)
     return configs
 
 
@@ -107,7 +113,7 @@ def read_config(path: Path) -> model_config_pb2.ModelConfig:
     """Configuration in a config.pbtxt.
 
     Raises:
-        ModelError: it cannot be read or is none.
+        ModelError: the file cannot be read, or is not a configuration.
     """
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
@@ -119,12 +125,12 @@ def read_config(path: Path) -> model_config_pb2.ModelConfig:
 
 
 def is_ours(config: model_config_pb2.ModelConfig) -> bool:
-    """Whether an export of ours wrote the configuration."""
+    """Whether rhonet.export wrote the configuration."""
     return config.parameters["made_by"].string_value == MADE_BY if "made_by" in config.parameters else False
 
 
 def served_card(card: Card) -> str:
-    """What clients need of a card, as JSON: properties, views, calibration, errors on test crystals, origin, limits."""
+    """The parts of a card that clients need, as JSON: properties, view, calibration, test errors, origin, limits."""
     whole = card.content
     kept: dict[str, Any] = {
         key: whole[key] for key in ("card_version", "calibration", "limits", "view") if key in whole
@@ -137,29 +143,34 @@ def served_card(card: Card) -> str:
     return json.dumps(kept, ensure_ascii=False)
 
 
-def _parameters(card: Card, answers: Iterable[str]) -> dict[str, str]:
-    """The card for programs, and its essentials for readers of the configuration."""
+def _parameters(card: Card, outputs: Iterable[str]) -> dict[str, str]:
+    """Parameters of a configuration: the card for programs; units, classes, origin and limits for readers.
+
+    Args:
+        card: of the model.
+        outputs: names of all outputs.
+    """
     origin = card.content.get("model", {})
-    said = {f"unit.{name}": unit for name, unit in INPUT_UNITS.items()}
-    named = {item.name: item for item in card.properties}
-    for name in answers:
+    parameters = {f"unit.{name}": unit for name, unit in INPUT_UNITS.items()}
+    properties = {item.name: item for item in card.properties}
+    for name in outputs:
         stem = name.removesuffix("_lower").removesuffix("_upper")
-        item = named.get(name) or named.get(stem)
+        item = properties.get(name) or properties.get(stem)
         if item is not None and item.unit:
-            said[f"unit.{name}"] = item.unit
-        if name in named and named[name].is_class:
-            said[f"classes.{name}"] = ",".join(named[name].class_labels)
-    said |= {f"model.{key}": origin[key] for key in ("trained", "commit", "rhonet") if key in origin}
+            parameters[f"unit.{name}"] = item.unit
+        if name in properties and properties[name].is_class:
+            parameters[f"classes.{name}"] = ",".join(properties[name].class_labels)
+    parameters |= {f"model.{key}": origin[key] for key in ("trained", "commit", "rhonet") if key in origin}
     if "limits" in card.content:
-        said["limits"] = card.content["limits"]["text"]
-    return said | {"card": served_card(card)}
+        parameters["limits"] = card.content["limits"]["text"]
+    return parameters | {"card": served_card(card)}
 
 
-def _network(graphs: Graphs, settings: TritonSettings, answers: dict[str, str]) -> model_config_pb2.ModelConfig:
-    """Batches of views that are ready: what takes the time, so that requests are computed together."""
+def _network(graphs: Graphs, settings: TritonSettings, parameters: dict[str, str]) -> model_config_pb2.ModelConfig:
+    """The networks on batches of views: the expensive half, so Triton joins requests to batches."""
     from tritonclient.grpc import model_config_pb2
 
-    config = _computing(NETWORK_MODEL, settings, answers)
+    config = _computing(NETWORK_MODEL, settings, parameters)
     config.max_batch_size = settings.max_batch
     for item in graphs.network.inputs:
         config.input.add(name=item.name, data_type=model_config_pb2.TYPE_FP32, dims=item.shape[1:])
@@ -176,11 +187,11 @@ def _network(graphs: Graphs, settings: TritonSettings, answers: dict[str, str]) 
 
 
 def _views(graphs: Graphs, settings: TritonSettings) -> model_config_pb2.ModelConfig:
-    """One native grid of any shape: rendered alone, as no two requests need have one shape."""
+    """The views of one native grid of any shape; grids of different shapes cannot form a batch."""
     from tritonclient.grpc import model_config_pb2
 
-    said = {f"unit.{name}": unit for name, unit in INPUT_UNITS.items()}
-    config = _computing(VIEWS_MODEL, settings, said | {"max_grid_points": str(settings.max_grid_points)})
+    parameters = {f"unit.{name}": unit for name, unit in INPUT_UNITS.items()}
+    config = _computing(VIEWS_MODEL, settings, parameters | {"max_grid_points": str(settings.max_grid_points)})
     for item in graphs.views.inputs:
         config.input.add(name=item.name, data_type=model_config_pb2.TYPE_FP32, dims=item.shape)
     for item in graphs.views.outputs:
@@ -191,17 +202,17 @@ def _views(graphs: Graphs, settings: TritonSettings) -> model_config_pb2.ModelCo
     return config
 
 
-def _ensemble(graphs: Graphs, answers: dict[str, str]) -> model_config_pb2.ModelConfig:
-    """Both steps as one model: a native grid in, all that is said about it out."""
+def _ensemble(graphs: Graphs, parameters: dict[str, str]) -> model_config_pb2.ModelConfig:
+    """Both steps as one Triton ensemble: takes a native grid, gives all outputs."""
     from tritonclient.grpc import model_config_pb2
 
-    config = _base(DENSITY_MODEL, answers)
+    config = _base(DENSITY_MODEL, parameters)
     config.platform = "ensemble"
     for item in graphs.views.inputs:
         config.input.add(name=item.name, data_type=model_config_pb2.TYPE_FP32, dims=item.shape)
     network = {item.name for item in graphs.network.outputs}
-    for item in graphs.answers:
-        # The network answers for a batch of one, whose axis is taken off.
+    for item in graphs.outputs:
+        # The network's outputs have a batch axis of length 1, which the reshape removes.
         shape = item.shape or (1,)
         output = config.output.add(name=item.name, data_type=model_config_pb2.TYPE_FP32, dims=shape)
         if item.name in network:
@@ -216,39 +227,37 @@ def _ensemble(graphs: Graphs, answers: dict[str, str]) -> model_config_pb2.Model
     return config
 
 
-def _tensorflow(graphs: Graphs, settings: TritonSettings, answers: dict[str, str]) -> model_config_pb2.ModelConfig:
-    """The SavedModel, for servers up to 25.02; takes and gives what the ensemble does."""
+def _tensorflow(graphs: Graphs, settings: TritonSettings, parameters: dict[str, str]) -> model_config_pb2.ModelConfig:
+    """The SavedModel, for servers up to 25.02; same inputs and outputs as the Triton ensemble."""
     from tritonclient.grpc import model_config_pb2
 
-    config = _base(TENSORFLOW_MODEL, answers | {"TF_SIGNATURE_DEF": "predict_density"})
+    config = _base(TENSORFLOW_MODEL, parameters | {"TF_SIGNATURE_DEF": "predict_density"})
     config.platform = "tensorflow_savedmodel"
     _add_instances(config, settings)
     for item in graphs.views.inputs:
         config.input.add(name=item.name, data_type=model_config_pb2.TYPE_FP32, dims=item.shape)
-    for item in graphs.answers:
+    for item in graphs.outputs:
         _add_output(config, item)
     return config
 
 
-def _computing(name: str, settings: TritonSettings, said: dict[str, str]) -> model_config_pb2.ModelConfig:
-    """Configuration of a model that computes with an ONNX file."""
-    said = dict(said)
-    if settings.threads:
-        said["intra_op_thread_count"] = str(settings.threads)
-    config = _base(name, said)
+def _computing(name: str, settings: TritonSettings, parameters: dict[str, str]) -> model_config_pb2.ModelConfig:
+    """Configuration of a model that runs an ONNX file."""
+    threads = {"intra_op_thread_count": str(settings.threads)} if settings.threads else {}
+    config = _base(name, parameters | threads)
     config.backend = settings.backend
     config.default_model_filename = "model.onnx" if settings.backend == "onnxruntime" else "model.py"
     _add_instances(config, settings)
     return config
 
 
-def _base(name: str, said: dict[str, str]) -> model_config_pb2.ModelConfig:
+def _base(name: str, parameters: dict[str, str]) -> model_config_pb2.ModelConfig:
     from tritonclient.grpc import model_config_pb2
 
     config = model_config_pb2.ModelConfig(name=name)
-    # One configuration tells about all versions, so the one that it was written for is served.
+    # Versions share one configuration, so only the newest, for which it was written, is served.
     config.version_policy.latest.num_versions = 1
-    for key, value in sorted({"made_by": MADE_BY, "rhonet_version": __version__, **said}.items()):
+    for key, value in sorted({"made_by": MADE_BY, "rhonet_version": __version__, **parameters}.items()):
         config.parameters[key].string_value = value
     return config
 
@@ -265,11 +274,11 @@ def _add_output(config: model_config_pb2.ModelConfig, item: Tensor) -> None:
 
     output = config.output.add(name=item.name, data_type=model_config_pb2.TYPE_FP32, dims=item.shape or (1,))
     if not item.shape:
-        output.reshape.SetInParent()  # to the shape () that the model gives
+        output.reshape.SetInParent()  # to the shape () of the model's output
 
 
 def _add_warmup(sample: model_config_pb2.ModelWarmup, item: Tensor) -> None:
-    """Zeros; the lattice, which zeros do not span, comes from a file."""
+    """Adds zeros as warm-up input; the lattice, which must not be zero, comes from a file."""
     from tritonclient.grpc import model_config_pb2
 
     entry = sample.inputs[item.name]

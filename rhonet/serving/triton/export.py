@@ -1,4 +1,4 @@
-"""From a model folder to a Triton repository."""
+"""Export of a model folder to a Triton repository."""
 
 from __future__ import annotations
 
@@ -19,16 +19,22 @@ log = logging.getLogger(__name__)
 def export_repository(
     folder: Path, destination: Path, *, settings: TritonSettings, tensorflow: bool = False, force: bool = False
 ) -> int:
-    """Writes the model of a folder into a Triton repository; its version there.
+    """Writes a model into a Triton repository; returns its version there.
 
-    Its ONNX files are taken where it has some; else the SavedModel is converted, and the folder stays as it is.
+    Takes the ONNX files of the model folder if there are some; otherwise converts the SavedModel without changing the
+    folder.
 
     Args:
-        folder: of a model.
-        destination, settings, tensorflow, force: see `write_repository`.
+        folder: of the model.
+        destination: repository; made if it is missing.
+        settings: how Triton serves the models.
+        tensorflow: adds rhonet_tensorflow, for servers up to 25.02.
+        force: replaces models of the same names with all their versions, whoever wrote them.
 
     Raises:
-        ModelError: the folder is no model's, its SavedModel cannot be converted, or the repository cannot be written.
+        PackageError: the SavedModel must be converted, but onnx or tf2onnx is not installed.
+        ModelError: the folder is not a model folder, its SavedModel cannot be converted, or the repository cannot be
+            written.
     """
     read_card(folder)
     check_destination(destination, tensorflow=tensorflow, force=force)
@@ -40,7 +46,7 @@ def export_repository(
 
 @contextlib.contextmanager
 def _onnx_folder(folder: Path) -> Iterator[Path]:
-    """Folder with the ONNX files of a model: its own, or one that is deleted afterwards."""
+    """Folder with the ONNX files of a model: the model folder, or a temporary one after a conversion."""
     if all((folder / name).is_file() for name in (VIEWS, NETWORK)):
         yield folder
         return

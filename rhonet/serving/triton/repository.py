@@ -1,4 +1,4 @@
-"""A folder of models as Triton serves it: written beside what it replaces, one version after another."""
+"""Triton model repository: written atomically, each export as a new version."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from rhonet.serving.triton.config import (
 from rhonet.serving.triton.tensors import read_graphs
 
 BACKEND = Path(__file__).with_name("backend.py")
-_SWEPT_AFTER_SECONDS = 86400.0
+_LEFTOVER_AFTER_SECONDS = 86400.0
 
 
 def write_repository(
@@ -43,20 +43,23 @@ def write_repository(
     tensorflow: bool = False,
     force: bool = False,
 ) -> int:
-    """Writes the models rhonet, rhonet_views and rhonet_density into a Triton repository; their version.
+    """Writes the models rhonet, rhonet_views and rhonet_density into a Triton repository; returns their version.
 
-    Where they are there already, a further version comes beside the older ones and is the one served. Each version
-    keeps its config.pbtxt and card.toml, so that one can go back. Other models of the repository are left alone.
+    If the models exist, the export becomes a new version beside the existing ones, and Triton serves the new one. Each
+    version keeps its config.pbtxt and card.toml, so that users can go back. Other models of the repository stay
+    unchanged.
 
     Args:
         onnx_folder: holds views.onnx and network.onnx.
         model_folder: holds card.toml and, for `tensorflow`, saved_model/.
-        destination: repository, made if it is missing.
+        destination: repository; made if it is missing.
+        settings: how Triton serves the models; by default `TritonSettings()`.
         tensorflow: adds rhonet_tensorflow, for servers up to 25.02.
         force: replaces models of these names with all their versions, whoever wrote them.
 
     Raises:
-        ModelError: an input is missing or does not fit, a model of that name is not ours, or the disk refuses.
+        ModelError: an input is missing or inconsistent, a model of that name was not written by rhonet.export, or a
+            file cannot be written.
     """
     settings = settings or TritonSettings()
     card = read_card(model_folder)
@@ -68,11 +71,11 @@ def write_repository(
             f"{model_folder}: has no saved_model/, which {TENSORFLOW_MODEL} serves; export the model again"
         )
     check_destination(destination, tensorflow=tensorflow, force=force)
-    destination = destination.resolve()  # "." has no name to put ".partial" behind
+    destination = destination.resolve()  # "." has no name to which ".partial" could be appended
     version = 1 if force else 1 + max((_newest(destination / name) for name in configs), default=0)
     weights = {NETWORK_MODEL: graphs.network.path, VIEWS_MODEL: graphs.views.path}
-    partial = _workplace(destination)
-    _sweep(partial)
+    partial = _scratch_folder(destination)
+    _remove_leftovers(partial)
     try:
         with explain_disk(destination, "free some space or give another folder"):
             for name, config in configs.items():
@@ -93,8 +96,11 @@ def write_repository(
     return version
 
 
-def _workplace(destination: Path) -> Path:
-    """Where the models are put together: beside the repository, or in it where its parent is another file system."""
+def _scratch_folder(destination: Path) -> Path:
+    """Folder in which the models are assembled.
+
+    It lies beside the repository, or inside it if the parent folder is on another file system or not writable.
+    """
     name = f"{destination.name}.{os.getpid()}.partial"
     parent = destination.parent
     beside = not destination.is_dir() or (
@@ -103,13 +109,13 @@ def _workplace(destination: Path) -> Path:
     return destination.with_name(name) if beside else destination / f".{name}"
 
 
-def _sweep(partial: Path) -> None:
-    """Removes the workplace of that name, and those of exports that were killed, here or elsewhere, a day ago."""
+def _remove_leftovers(partial: Path) -> None:
+    """Removes this scratch folder, and those of exports that were killed a day ago or earlier, on any machine."""
     shutil.rmtree(partial, ignore_errors=True)
     name, _, _ = partial.name.rsplit(".", 2)
     for other in partial.parent.glob(f"{glob.escape(name)}.*.partial"):
         number = other.name.rsplit(".", 2)[1]
-        old = time.time() - other.stat().st_mtime > _SWEPT_AFTER_SECONDS
+        old = time.time() - other.stat().st_mtime > _LEFTOVER_AFTER_SECONDS
         if number.isdecimal() and old and not _is_alive(int(number)):
             shutil.rmtree(other, ignore_errors=True)
 
@@ -119,16 +125,21 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # the process of another user
         return True
     return True
 
 
 def check_destination(destination: Path, *, tensorflow: bool, force: bool) -> None:
-    """Whether `write_repository` may write there; asked before a model is trained or converted in vain.
+    """Checks that `write_repository` may write; call it before a long training or conversion.
+
+    Args:
+        destination: repository.
+        tensorflow: rhonet_tensorflow is written, too.
+        force: existing models are replaced, so nothing is checked.
 
     Raises:
-        ModelError: a model of one of our names is not ours.
+        ModelError: a model of one of these names was not written by rhonet.export.
     """
     if not force:
         for name in (NETWORK_MODEL, VIEWS_MODEL, DENSITY_MODEL, *([TENSORFLOW_MODEL] if tensorflow else [])):
@@ -136,7 +147,7 @@ def check_destination(destination: Path, *, tensorflow: bool, force: bool) -> No
 
 
 def model_fingerprint(folder: Path) -> str:
-    """Hash of what a model folder computes and says: of its card, SavedModel and ONNX files, as far as it has them."""
+    """Hash of the files of a model folder that decide what is served: card, SavedModel and ONNX files."""
     computing = [path for path in (folder / SAVED_MODEL).rglob("*") if path.is_file()]
     others = [path for path in (folder / name for name in (CARD, VIEWS, NETWORK)) if path.is_file()]
     digest = hashlib.sha256()
@@ -147,7 +158,7 @@ def model_fingerprint(folder: Path) -> str:
 
 
 def has_todays_backend(repository: Path) -> bool:
-    """Whether the newest versions in a repository compute with this rhonet's part of the Python backend."""
+    """Whether the newest versions in a repository hold the current model file for the Python backend."""
     for name in (NETWORK_MODEL, VIEWS_MODEL):
         file = repository / name / str(_newest(repository / name)) / "model.py"
         if not file.is_file() or file.read_bytes() != BACKEND.read_bytes():
@@ -156,7 +167,7 @@ def has_todays_backend(repository: Path) -> bool:
 
 
 def _write_computing(folder: Path, weights: Path, settings: TritonSettings) -> None:
-    """Files of one version of a model that computes, and the lattice that warms it up."""
+    """Writes the files of one version of a model that runs an ONNX file, and the lattice for the warm-up."""
     shutil.copy(weights, folder / "model.onnx")
     if settings.backend == "python":
         shutil.copy(BACKEND, folder / "model.py")
@@ -166,7 +177,7 @@ def _write_computing(folder: Path, weights: Path, settings: TritonSettings) -> N
 
 
 def _check_ours(folder: Path) -> None:
-    """Raises ModelError where a folder holds something that no export of ours wrote."""
+    """Raises ModelError if a folder holds something that rhonet.export did not write."""
     if not folder.exists():
         return
     remedy = "give another folder, or --force to replace it"
@@ -177,13 +188,13 @@ def _check_ours(folder: Path) -> None:
 
 
 def _newest(folder: Path) -> int:
-    """Highest version in a model's folder, 0 without any."""
+    """Highest version in the folder of a model; 0 if there is none."""
     numbers = [int(path.name) for path in folder.glob("*") if path.is_dir() and path.name.isdecimal()]
     return max(numbers, default=0)
 
 
 def _put(source: Path, target: Path, version: str, *, force: bool) -> None:
-    """Moves a model, or its new version, to its place; a server that looks meanwhile sees the old one or the new."""
+    """Moves a model, or its new version, to its place; a running server sees either the old or the new version."""
     if force:
         shutil.rmtree(target, ignore_errors=True)
     if not target.exists():
