@@ -1,4 +1,4 @@
-"""Pictures of where in a crystal a prediction comes from, beside its density."""
+"""Figure of the attributions of a prediction, below slices of its density."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from rhonet.core.density import ChargeDensity
 from rhonet.core.properties import Property
 from rhonet.reports.plots.density import Field, slices_figure
 
-# Colours need an extent where everything is zero.
+# Magnitude that the colours reach at least: a field of zeros needs a finite colour scale, too.
 _LEAST = 1e-12
+# Share of the largest magnitude up to which the colours are linear.
 _LINEAR = 0.3
 
 
 def attribution_figure(attribution: Attribution, item: Property, *, title: str) -> Figure:
-    """Slices of ρ and, below on the same planes, of the attributions to ρ and to the magnetization if any.
+    """Slices of ρ and, on the same planes below, of the attributions to ρ and to the magnetization, if there is one.
 
     Args:
         attribution: integrated gradients.
-        item: what is predicted.
+        item: the predicted property.
         title: above the figure.
     """
     unit = f"({item.unit}/Å³)" if item.unit else "(1/Å³)"

@@ -1,7 +1,8 @@
-"""Integrated gradients of any function of a density: which places make its value differ from that of a baseline.
+"""Integrated gradients: which places in a density make a function of it differ from its value for a baseline.
 
-After Sundararajan, Taly and Yan, arXiv:1703.01365. Along the straight line from the baseline ρ0 to ρ,
-a(r) = (ρ(r) - ρ0(r)) · ∫₀¹ δf/δρ(r) dα, so that ∫ a dV = f(ρ) - f(ρ0): completeness, which is what is checked here.
+The method is that of Sundararajan, Taly and Yan, arXiv:1703.01365. Along the straight line from the baseline ρ0 to ρ,
+a(r) = (ρ(r) - ρ0(r)) · ∫₀¹ δf/δρ(r) dα, so that ∫ a dV = f(ρ) - f(ρ0). This completeness is checked: steps are
+doubled until it holds.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ log = logging.getLogger(__name__)
 
 BASELINES = ("mean", "zero")
 FEWEST_STEPS, MOST_STEPS = 32, 1024
-# Asked for before the steps are doubled no more, as a share of f(ρ) - f(ρ0).
+# Doubling of the steps ends at this gap, a share of f(ρ) - f(ρ0).
 TOLERANCE = 0.01
-# What is left of a difference between two outputs of float32 arithmetic, as a share of the larger one.
+# Rounding error of the difference between two float32 numbers, as a share of the larger one.
 ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class Slope:
-    """A function of a density, and its derivatives by the values at the grid points.
+    """Value of a function of a density, and its derivatives with respect to the values at the grid points.
 
-    density: (nx, ny, nz). magnetization: likewise, None for a density without spin.
+    Attributes:
+        value: of the function.
+        density: (nx, ny, nz) derivatives with respect to ρ.
+        magnetization: (nx, ny, nz) derivatives with respect to m; None for a density without spin.
     """
 
     value: float
@@ -43,12 +47,14 @@ class Slope:
 class Attribution:
     """Where the difference between a prediction and that for the baseline comes from.
 
-    density: what is explained.
-    values: (nx, ny, nz), unit of the prediction per Å³.
-    magnetization: likewise for the magnetization, None without spin.
-    prediction, baseline: f(ρ) and f(ρ0).
-    steps: into how many the line from ρ0 to ρ was cut.
-    span: how far f ranges along that line.
+    Attributes:
+        density: ρ, for which f is explained.
+        values: (nx, ny, nz) attributions to ρ, unit of the prediction per Å³.
+        magnetization: (nx, ny, nz) attributions to the magnetization, likewise; None without spin.
+        prediction: f(ρ).
+        baseline: f(ρ0).
+        steps: number of steps from ρ0 to ρ.
+        span: largest minus smallest f along the line.
     """
 
     density: ChargeDensity
@@ -61,7 +67,7 @@ class Attribution:
 
     @property
     def difference(self) -> float:
-        """What the attributions should add up to."""
+        """What the attributions should add up to: f(ρ) - f(ρ0)."""
         return self.prediction - self.baseline
 
     @property
@@ -71,14 +77,14 @@ class Attribution:
 
     @property
     def attributed_to_spin(self) -> float:
-        """The magnetization's share of it, 0 without spin."""
+        """The part of `attributed` that belongs to the magnetization; 0 without spin."""
         return 0.0 if self.magnetization is None else self._integral(self.magnetization)
 
     @property
     def gap(self) -> float:
-        """What is missing, as a share of the difference; 0 where the difference is rounding noise itself.
+        """What is missing from `attributed`, as a share of the difference; 0 if only rounding is missing.
 
-        Without any difference, as between two answers that are cut at 0, as a share of the span.
+        If there is no difference, for example between two predictions that are cut at 0, it is a share of the span.
         """
         missing = abs(self.attributed - self.difference)
         if missing <= ROUNDING * max(abs(self.prediction), abs(self.baseline)):
@@ -88,7 +94,7 @@ class Attribution:
 
     @property
     def parts(self) -> tuple[float, float]:
-        """What places that raise the prediction add to it, and what the others take away."""
+        """Sums of the positive and of the negative attributions."""
         fields = self._fields()
         return (
             sum(self._integral(np.maximum(field, 0)) for field in fields),
@@ -96,16 +102,16 @@ class Attribution:
         )
 
     def as_density(self) -> ChargeDensity:
-        """The attributions as a density and magnetization, to be written or drawn."""
+        """The attributions as a density with magnetization, for writers and figures."""
         return ChargeDensity(
             self.values, self.density.lattice, magnetization=self.magnetization, atoms=self.density.atoms
         )
 
     def smoothed(self, width: float) -> Attribution:
-        """The same blurred by a Gaussian with a standard deviation of `width` Å; what it adds up to stays.
+        """The attributions convolved with a Gaussian of standard deviation `width` Å; their sum does not change.
 
-        Networks that sample a density here and there owe the finest structure of their derivatives to where the
-        samples happen to lie.
+        A network sees a density at sample points only, so the finest structure of its derivatives shows where these
+        points lie.
         """
         values, *spin = [_smooth(field, self.density.lattice, width) for field in self._fields()]
         return dataclasses.replace(self, values=values, magnetization=spin[0] if spin else None)
@@ -125,59 +131,60 @@ def integrate_gradients(
     steps: int = MOST_STEPS,
     tolerance: float = TOLERANCE,
 ) -> Attribution:
-    """Attributions of f(ρ) - f(ρ0), with twice the steps again and again until they add up.
+    """Attributions of f(ρ) - f(ρ0); the number of steps n is doubled until they add up.
 
-    The line is cut at α = sin²(πi/2n): densely at both ends, where networks that see asinh(ρ) change most, and such
-    that the ends have no weight (a homogeneous density has no derivative of |∇ρ|). Doubling n keeps all points. A
-    network of ReLUs has derivatives that jump, so the gap shrinks like 1/n at best, whatever the rule.
+    The points of the line are α = sin²(πi/2n). They are dense at both ends, where networks that see asinh(ρ) change
+    most, and the ends themselves have no weight, because |∇ρ| has no derivative at a homogeneous density. Doubling n
+    keeps all earlier points. The derivatives of ReLU networks jump, so the gap shrinks like 1/n at best with any rule.
 
     Args:
-        density: ρ, and the magnetization if any; a non-collinear one is projected on its total moment.
-        slope_at: f and its derivatives at a density (nx, ny, nz) and magnetization (likewise, or None).
-        baseline: "mean" (the same electrons and moment spread evenly over the cell) or "zero" (nothing at all).
-        steps: n at most, at least 2; from 32 on, doubled.
-        tolerance: gap that is small enough, as a share of f(ρ) - f(ρ0).
+        density: ρ, and the magnetization if there is one; a non-collinear one is projected on its total moment.
+        slope_at: gives f and its derivatives at a density (nx, ny, nz), e/Å³, and a magnetization (same shape, µB/Å³,
+            or None).
+        baseline: "mean" (the same electrons and moment spread evenly over the cell) or "zero" (an empty cell).
+        steps: largest n, at least 2; n starts at 32, or at `steps` if that is smaller.
+        tolerance: gap at which the doubling ends, as a share of f(ρ) - f(ρ0).
     """
     fields = _stack_fields(density)
     start = np.zeros_like(fields)
     if baseline == "mean":
         start += fields.mean(axis=(1, 2, 3), keepdims=True)
-    way = fields - start
+    change = fields - start
 
-    def look(alpha: float) -> Slope:
-        at = start + alpha * way
-        return slope_at(at[0], at[1] if len(at) == 2 else None)
+    def slope_on_line(alpha: float) -> Slope:
+        point = start + alpha * change
+        return slope_at(point[0], point[1] if len(point) == 2 else None)
 
-    prediction, reference = look(1).value, look(0).value
-    if not way.any():
-        return Attribution(density, *_per_volume(density, way), prediction, reference, steps=0, span=0.0)
+    prediction, reference = slope_on_line(1).value, slope_on_line(0).value
+    if not change.any():
+        return Attribution(density, *_per_volume(density, change), prediction, reference, steps=0, span=0.0)
     total, weight, n = np.zeros_like(fields), 0.0, min(FEWEST_STEPS, steps)
     least, most = min(prediction, reference), max(prediction, reference)
-    places = range(1, n)
+    new_points = range(1, n)
     while True:
-        for place in places:
-            here = look(math.sin(math.pi * place / (2 * n)) ** 2)
-            least, most = min(least, here.value), max(most, here.value)
-            share = math.sin(math.pi * place / n)
-            total[0] += share * here.density
-            if here.magnetization is not None:
-                total[1] += share * here.magnetization
+        for i in new_points:
+            slope = slope_on_line(math.sin(math.pi * i / (2 * n)) ** 2)
+            least, most = min(least, slope.value), max(most, slope.value)
+            share = math.sin(math.pi * i / n)
+            total[0] += share * slope.density
+            if slope.magnetization is not None:
+                total[1] += share * slope.magnetization
             weight += share
-        # Where the density is that of the baseline nothing is attributed, whether there is a derivative or not.
-        summands = np.where(way != 0, way * total / weight, 0)
+        # A point with the density of the baseline gets no attribution, even if its derivative is not finite.
+        summands = np.where(change != 0, change * total / weight, 0)
         values, magnetization = _per_volume(density, summands)
-        found = Attribution(density, values, magnetization, prediction, reference, steps=n, span=most - least)
-        log.info("%d steps: attributions add up to %.4g of %.4g", n, found.attributed, found.difference)
-        if found.gap <= tolerance or 2 * n > steps:
-            return found
+        attribution = Attribution(density, values, magnetization, prediction, reference, steps=n, span=most - least)
+        log.info("%d steps: attributions add up to %.4g of %.4g", n, attribution.attributed, attribution.difference)
+        if attribution.gap <= tolerance or 2 * n > steps:
+            return attribution
         n *= 2
-        places = range(1, n, 2)
+        new_points = range(1, n, 2)
 
 
 def _stack_fields(density: ChargeDensity) -> np.ndarray:
-    """ρ and, if any, the magnetization with a moment upwards, (1 or 2, nx, ny, nz) float64.
+    """ρ and, if there is one, the magnetization with its moment upwards, (1 or 2, nx, ny, nz) float64.
 
-    A network sees moments upwards anyway; turned on the way, where they begin to count, it would see a jump.
+    A network turns moments upwards. If it did so at some point of the line, its output would jump there.
     """
     magnetization = density.collinear_magnetization()
     if magnetization is None:
@@ -187,7 +194,7 @@ def _stack_fields(density: ChargeDensity) -> np.ndarray:
 
 
 def _per_volume(density: ChargeDensity, summands: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fields of an attribution from what each grid point contributes, (1 or 2, nx, ny, nz)."""
+    """Attributions per volume from the contributions of the grid points, (1 or 2, nx, ny, nz)."""
     fields = summands / (density.volume / density.values.size)
     return fields[0], fields[1] if len(fields) == 2 else None
 

@@ -1,4 +1,4 @@
-"""Triton model repository: written atomically, each export as a new version."""
+"""Triton model repository: each export becomes a new version, assembled aside and then moved into place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Triton server on this machine: found, started, waited for, and stopped."""
+"""Finds, starts and stops a Triton server on this machine."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ from rhonet.core.errors import ServerError
 PROGRAM = "tritonserver"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 READY_SECONDS = 120.0
-EXIT_SECONDS = 5  # that requests get which are being answered, and clients that stay connected
+EXIT_SECONDS = 5  # for running requests and connected clients after a stop
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.1
 LOG_LINES = 15
-NOISE = ("Cuda", "CUDA", "NVML")  # said on every machine without a GPU
+NOISE = ("Cuda", "CUDA", "NVML")  # in log lines of every machine without a GPU
 
 
 @dataclass(frozen=True)
 class Installation:
-    """Where a Triton server lies.
+    """Where a Triton server is installed.
 
-    backends: folder of its backends; None where it knows them itself.
-    libraries: folders that hold shared libraries which it needs.
+    Attributes:
+        program: path of tritonserver.
+        backends: folder of its backends; None if the server finds them itself.
+        libraries: folders with shared libraries that the server needs.
     """
 
     program: Path
@@ -46,16 +48,20 @@ class Installation:
 
     @property
     def backend(self) -> str:
-        """Backend for ONNX files that it is sure to have: the wheel has the Python backend only."""
+        """Backend for ONNX files that this server has: the wheel of nvidia-pytriton has the Python backend only."""
         return "onnxruntime" if self.backends is None else "python"
 
 
 @dataclass(frozen=True, eq=False)
 class RunningServer:
-    """A server that answers.
+    """A server that was started.
 
-    http, grpc, metrics: host:port of each service.
-    log: file with what it says.
+    Attributes:
+        process: of tritonserver.
+        http: host:port of the HTTP service.
+        grpc: host:port of the gRPC service.
+        metrics: host:port of the metrics service.
+        log: file with the server's output.
     """
 
     process: subprocess.Popen[bytes]
@@ -65,25 +71,25 @@ class RunningServer:
     log: Path
 
     def is_ready(self) -> bool:
-        """Whether all its models can be asked."""
+        """Whether the server is up and all its models are loaded."""
         try:
-            # Not through a proxy, which clusters name for all that is not excepted.
+            # Without a proxy: on clusters the environment may name one even for this machine.
             direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with direct.open(f"http://{self.http}/v2/health/ready", timeout=5.0) as answer:
-                return answer.status == 200
+            with direct.open(f"http://{self.http}/v2/health/ready", timeout=5.0) as response:
+                return response.status == 200
         except (urllib.error.URLError, OSError):
             return False
 
 
 def find_server() -> Installation:
-    """The server in PATH, else the one in the wheel of nvidia-pytriton.
+    """The server in PATH, otherwise the one in the wheel of nvidia-pytriton.
 
     Raises:
-        ServerError: there is none, or the wheel's Python backend cannot run with this Python.
+        ServerError: there is no server, or the wheel's Python backend does not support this Python.
     """
-    found = shutil.which(PROGRAM)
-    if found is not None:
-        return Installation(Path(found))
+    program = shutil.which(PROGRAM)
+    if program is not None:
+        return Installation(Path(program))
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
         raise ServerError(
@@ -93,7 +99,7 @@ def find_server() -> Installation:
     site = Path(spec.origin).parent.parent
     root = site / "pytriton" / "tritonserver"
     if not _stub(root / "backends").is_file():
-        raise ServerError(f"{root}: its Python backend knows no Python {PYTHON}")
+        raise ServerError(f"{root}: its Python backend does not support Python {PYTHON}")
     return Installation(root / "bin" / PROGRAM, root / "backends", (site / "nvidia_pytriton.libs", *_libpython()))
 
 
@@ -110,19 +116,23 @@ def start_server(
     """Starts a server, waits until all models of the repository are ready, and stops it at the end.
 
     Args:
+        repository: folder of the models to serve.
+        host: address on which the server listens.
         ports: of HTTP, gRPC and metrics; 0 takes a free one.
-        log: file for what the server says; by default one that is deleted at the end.
+        log: file to which the server's output is appended; by default a temporary one.
         options: further options of tritonserver.
+        ready_seconds: to wait for the models.
 
     Raises:
-        ServerError: there is no server, it ends, or it is not ready in time; with the last lines of its log.
+        ServerError: no server is installed, a port is in use, or the server ends or is not ready in time; the message
+            then holds the last lines of its log.
     """
     installation = find_server()
     with tempfile.TemporaryDirectory(prefix="rhonet-triton-") as scratch:
         backends = _with_stub(installation.backends, Path(scratch)) if installation.backends else None
         log = log or Path(scratch) / "server.log"
         http, grpc, metrics = free_ports(host, ports)
-        shared = Path(scratch).name
+        memory_prefix = Path(scratch).name
         command = [
             str(installation.program),
             f"--model-repository={repository.resolve()}",
@@ -131,18 +141,18 @@ def start_server(
             f"--grpc-port={grpc}",
             f"--metrics-port={metrics}",
             f"--exit-timeout-secs={EXIT_SECONDS}",
-            f"--backend-config=python,shm-region-prefix-name={shared}",
+            f"--backend-config=python,shm-region-prefix-name={memory_prefix}",
             *([f"--backend-directory={backends}"] if backends is not None else []),
             *options,
         ]
-        with log.open("ab") as said:
+        with log.open("ab") as output:
             process = subprocess.Popen(
                 command,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env=_environment(installation),
-                start_new_session=True,  # Ctrl-C is for us, who then stop it in order
+                start_new_session=True,  # Ctrl-C reaches only this process, which then stops the server in order
             )
         server = RunningServer(process, f"{host}:{http}", f"{host}:{grpc}", f"{host}:{metrics}", log)
         try:
@@ -150,9 +160,9 @@ def start_server(
             yield server
         finally:
             _stop(process)
-            # A killed server leaves the memory behind that it shared with its Python backend.
-            for left in Path("/dev/shm").glob(f"{shared}*"):
-                left.unlink(missing_ok=True)
+            # A killed server leaves behind the memory that it shared with its Python backend.
+            for leftover in Path("/dev/shm").glob(f"{memory_prefix}*"):
+                leftover.unlink(missing_ok=True)
 
 
 def _wait(server: RunningServer, seconds: float) -> None:
@@ -167,7 +177,7 @@ def _wait(server: RunningServer, seconds: float) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the server and the processes of its Python backend, which are in its session."""
+    """Ends the server and the processes of its Python backend, which share its process group."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -178,20 +188,26 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_lines(log: Path) -> str:
-    """Errors in the log of a server, or where it says none its last lines."""
+    """The last errors in the log of a server; its last lines if it holds no error."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("E") and not any(word in line for word in NOISE)]
     return "\n".join((errors or lines)[-LOG_LINES:])
 
 
 def free_ports(host: str, ports: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The same ports, with free ones for zeros; all are held until all are found, so that they differ.
+    """The given ports, with a free one in place of each zero.
+
+    All are reserved until the last one is found, so that they differ.
+
+    Args:
+        host: address on which to listen.
+        ports: of HTTP, gRPC and metrics.
 
     Raises:
-        ServerError: a port is in use; whoever uses it might be taken for the server that is waited for.
+        ServerError: a port is in use; its owner might be mistaken for the new server.
     """
     with contextlib.ExitStack() as held:
-        found = []
+        free = []
         for port in ports:
             probe = held.enter_context(socket.socket())
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -199,16 +215,16 @@ def free_ports(host: str, ports: tuple[int, int, int]) -> tuple[int, int, int]:
                 probe.bind((host, port))
             except (OSError, OverflowError) as error:
                 raise ServerError(f"{host}:{port}: cannot listen there: {error}; give another port") from error
-            found.append(probe.getsockname()[1])
-    http, grpc, metrics = found
+            free.append(probe.getsockname()[1])
+    http, grpc, metrics = free
     return http, grpc, metrics
 
 
 def _libpython() -> list[Path]:
-    """Folder of this Python's shared library, which the Python backend is linked to; [] where the system knows it.
+    """Folder of this Python's shared library, to which the Python backend is linked; [] if the system finds it.
 
     Raises:
-        ServerError: there is none.
+        ServerError: this Python has no shared library.
     """
     name = f"libpython{PYTHON}.so.1.0"
     for folder in (sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix) / "lib"):
@@ -223,11 +239,12 @@ def _libpython() -> list[Path]:
 
 
 def _stub(backends: Path) -> Path:
+    """The wheel's program that runs the Python backend with this version of Python."""
     return backends.parent / "python_backend_stubs" / PYTHON / "triton_python_backend_stub"
 
 
 def _with_stub(backends: Path, scratch: Path) -> Path:
-    """A copy of the wheel's backends with the part for this Python where the server looks for it."""
+    """A copy of the wheel's backends with the stub for this version of Python in the place where Triton expects it."""
     copy = scratch / "backends"
     shutil.copytree(backends, copy, ignore=shutil.ignore_patterns("__pycache__"))
     stub = copy / "python" / "triton_python_backend_stub"
@@ -237,11 +254,13 @@ def _with_stub(backends: Path, scratch: Path) -> Path:
 
 
 def _environment(installation: Installation) -> dict[str, str]:
-    """Ours, with this Python first: the Python backend takes the first python3 in PATH."""
-    first = str(Path(sys.executable).parent)
-    known = os.environ.get("LD_LIBRARY_PATH")
+    """Environment of the server; this Python comes first in PATH, since the Python backend takes the first python3."""
+    python_folder = str(Path(sys.executable).parent)
+    library_path = os.environ.get("LD_LIBRARY_PATH")
     return {
         **os.environ,
-        "PATH": os.pathsep.join([first, os.environ.get("PATH", "")]),
-        "LD_LIBRARY_PATH": os.pathsep.join([*map(str, installation.libraries), *([known] if known else [])]),
+        "PATH": os.pathsep.join([python_folder, os.environ.get("PATH", "")]),
+        "LD_LIBRARY_PATH": os.pathsep.join(
+            [*map(str, installation.libraries), *([library_path] if library_path else [])]
+        ),
     }

@@ -1,4 +1,4 @@
-"""What an ONNX file takes and gives: names, types and shapes, read without running it."""
+"""Inputs and outputs of ONNX files: names and shapes, read without running them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 GRID_INPUTS = ("density", "magnetization", "lattice")
 NETWORK_INPUTS = ("views", "lattice")
-# What `views.onnx` gives the network, by the name of the network's input.
+# Output of `views.onnx` for each input of `network.onnx`.
 FEEDS = {"views": "views", "lattice": "lattice_batch"}
 
 
@@ -23,7 +23,9 @@ FEEDS = {"views": "views", "lattice": "lattice_batch"}
 class Tensor:
     """One float32 input or output.
 
-    shape: -1 for an axis of any length.
+    Attributes:
+        name: of the tensor.
+        shape: length of each axis; -1 for any length.
     """
 
     name: str
@@ -32,7 +34,13 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """What one ONNX file takes and gives, in its order."""
+    """Interface of one ONNX file.
+
+    Attributes:
+        path: of the file.
+        inputs: in the order of the file.
+        outputs: in the order of the file.
+    """
 
     path: Path
     inputs: tuple[Tensor, ...]
@@ -41,35 +49,36 @@ class Graph:
 
 @dataclass(frozen=True)
 class Graphs:
-    """The two halves of a model.
+    """Interfaces of the two halves of a model.
 
-    views: density, magnetization, lattice -> views, lattice_batch, and novelty where the model gives one.
-    network: views, lattice -> properties and ends of their intervals, a batch at a time.
+    Attributes:
+        views: density, magnetization, lattice -> views, lattice_batch, and novelty if the model gives one.
+        network: views, lattice -> properties and the ends of their intervals, for a batch.
     """
 
     views: Graph
     network: Graph
 
     @property
-    def answers(self) -> tuple[Tensor, ...]:
-        """All that both say about one crystal: a property (), or (classes,), ends of intervals, novelty."""
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Outputs of the whole model for one crystal: properties, () or (classes,), ends of intervals, novelty."""
         direct = [item for item in self.views.outputs if item.name not in FEEDS.values()]
         return tuple(Tensor(item.name, item.shape[1:]) for item in (*self.network.outputs, *direct))
 
 
 def read_graphs(folder: Path) -> Graphs:
-    """Interfaces of `views.onnx` and `network.onnx` in a folder, which must fit together.
+    """Interfaces of views.onnx and network.onnx in a folder.
 
     Raises:
-        ModelError: a file is missing, is no ONNX, or does not take and give what the other one needs.
+        ModelError: a file is missing or is not an ONNX file, or the two do not fit together.
     """
     graphs = Graphs(read_graph(folder / VIEWS), read_graph(folder / NETWORK))
     _check_names(graphs.views.path, "takes", graphs.views.inputs, GRID_INPUTS)
     _check_names(graphs.network.path, "takes", graphs.network.inputs, NETWORK_INPUTS)
-    given = {item.name: item.shape for item in graphs.views.outputs}
+    shapes = {item.name: item.shape for item in graphs.views.outputs}
     for item in graphs.network.inputs:
-        shape = given.get(FEEDS[item.name], ())
-        if not _agree(shape[1:], item.shape[1:]):
+        shape = shapes.get(FEEDS[item.name], ())
+        if not _are_compatible(shape[1:], item.shape[1:]):
             raise ModelError(
                 f"{graphs.network.path}: takes {item.name} {item.shape}, but {graphs.views.path} gives "
                 f"{FEEDS[item.name]} {shape}; export both from one model"
@@ -81,7 +90,7 @@ def read_graph(path: Path) -> Graph:
     """Interface of one ONNX file.
 
     Raises:
-        ModelError: it is missing, damaged, or has an input or output that is not float32.
+        ModelError: the file is missing or damaged, or has an input or output that is not float32.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -100,16 +109,15 @@ def _tensor(path: Path, info: onnx.ValueInfoProto) -> Tensor:
 
     kind = info.type.tensor_type
     if kind.elem_type != onnx.TensorProto.FLOAT or not kind.HasField("shape"):
-        found = onnx.TensorProto.DataType.Name(kind.elem_type)
-        raise ModelError(f"{path}: {info.name} is {found}, not float32 of known rank; export the model again")
+        type_name = onnx.TensorProto.DataType.Name(kind.elem_type)
+        raise ModelError(f"{path}: {info.name} is {type_name}, not float32 of known rank; export the model again")
     shape = (axis.dim_value if axis.HasField("dim_value") else -1 for axis in kind.shape.dim)
     return Tensor(info.name, tuple(shape))
 
 
-def _agree(given: tuple[int, ...], taken: tuple[int, ...]) -> bool:
-    """Whether two shapes can be the same, where -1 is any length."""
-    pairs = zip(given, taken, strict=True) if len(given) == len(taken) else [(0, 1)]
-    return all(one == other or -1 in (one, other) for one, other in pairs)
+def _are_compatible(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+    """Whether two shapes can be equal, where -1 is any length."""
+    return len(first) == len(second) and all(a == b or -1 in (a, b) for a, b in zip(first, second, strict=True))
 
 
 def _check_names(path: Path, verb: str, tensors: Sequence[Tensor], expected: Sequence[str]) -> None:
