@@ -230,14 +230,14 @@ def worst_table(predictions: Predictions, item: Property, *, volumes: np.ndarray
     order = np.argsort(-np.nan_to_num(errors, nan=-np.inf), kind="stable")[
         : min(_WORST, int((~np.isnan(errors)).sum()))
     ]
-    with_formula = any(formulas.get(predictions.ids[at]) for at in order)
+    with_formula = any(formulas.get(predictions.ids[sample]) for sample in order)
     describe = _class_cells if item.is_class else _regression_cells
     rows, strong = [], set()
-    for row, at in enumerate(map(int, order)):
-        cells, outside = describe(predictions, item, at)
-        name = predictions.ids[at]
+    for row, sample in enumerate(map(int, order)):
+        cells, outside = describe(predictions, item, sample)
+        name = predictions.ids[sample]
         head = [name, formulas.get(name, "")] if with_formula else [name]
-        novelty = [] if predictions.novelty is None else [_novelty(float(predictions.novelty[at]))]
+        novelty = [] if predictions.novelty is None else [_novelty(float(predictions.novelty[sample]))]
         rows.append([*head, *cells, *novelty])
         strong |= {(row, len(head) + column) for column in outside}
     unit = f" ({item.unit})" if item.unit else ""
@@ -258,20 +258,20 @@ def worst_table(predictions: Predictions, item: Property, *, volumes: np.ndarray
     )
 
 
-def _regression_cells(predictions: Predictions, item: Property, at: int) -> tuple[list[str], list[int]]:
-    """Cells of sample `at` (reference, prediction, interval, error), and which of them are bold."""
-    label, value = float(predictions.labels[item.name][at]), float(predictions.values[item.name][at])
+def _regression_cells(predictions: Predictions, item: Property, sample: int) -> tuple[list[str], list[int]]:
+    """Cells of sample `sample` (reference, prediction, interval, error), and which of them are bold."""
+    label, value = float(predictions.labels[item.name][sample]), float(predictions.values[item.name][sample])
     error = f"{100 * (value / label - 1):+.0f}%" if item.transform == "log" else _signed(value - label)
     if item.name not in predictions.lower:
         return [significant(label), significant(value), error], []
-    lower, upper = float(predictions.lower[item.name][at]), float(predictions.upper[item.name][at])
+    lower, upper = float(predictions.lower[item.name][sample]), float(predictions.upper[item.name][sample])
     cells = [significant(label), significant(value), f"{significant(lower)} to {significant(upper)}", error]
     return cells, [] if lower <= label <= upper else [0]
 
 
-def _class_cells(predictions: Predictions, item: Property, at: int) -> tuple[list[str], list[int]]:
-    """Cells of sample `at`: class, predicted class and predicted probability of the class; none is bold."""
-    label, value = int(predictions.labels[item.name][at]), predictions.values[item.name][at]
+def _class_cells(predictions: Predictions, item: Property, sample: int) -> tuple[list[str], list[int]]:
+    """Cells of sample `sample`: class, predicted class and predicted probability of the class; none is bold."""
+    label, value = int(predictions.labels[item.name][sample]), predictions.values[item.name][sample]
     probabilities = np.array([1 - value, value]) if item.kind == "binary" else value
     names = item.class_labels
     return [names[label], names[int(probabilities.argmax())], decimals(float(probabilities[label]))], []

@@ -112,13 +112,13 @@ def novelty_figure(novelty: np.ndarray, errors: np.ndarray, ids: Sequence[str]) 
             getattr(axes, f"set_{axis.axis_name}scale")("log")
             plain_log_ticks(axis)
     low, high = axes.get_xlim()
-    for at in np.argsort(-novelty, kind="stable")[:_NAMED]:
+    for sample in np.argsort(-novelty, kind="stable")[:_NAMED]:
         note = axes.annotate(
-            printable(ids[int(at)]),
-            (novelty[at], errors[at]),
+            printable(ids[int(sample)]),
+            (novelty[sample], errors[sample]),
             xytext=(0, 4),
             textcoords="offset points",
-            ha="right" if novelty[at] > (low + high) / 2 else "center",
+            ha="right" if novelty[sample] > (low + high) / 2 else "center",
             fontsize=5.5,
             path_effects=[withStroke(linewidth=1.5, foreground="white")],
             parse_math=False,

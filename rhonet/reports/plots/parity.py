@@ -277,13 +277,13 @@ def _name_worst(axes: Axes, predictions: Predictions, *, item: Property, logarit
     scale = np.log if logarithmic else np.asarray
     error = np.abs(scale(values) - scale(labels))
     low, high = scale(axes.get_xlim())
-    for at in np.argsort(-error, kind="stable")[:_WORST_NAMED]:
-        above = values[at] > labels[at]
+    for sample in np.argsort(-error, kind="stable")[:_WORST_NAMED]:
+        above = values[sample] > labels[sample]
         outwards, inwards = ("right", "left") if above else ("left", "right")
-        room = (scale(labels[at]) - low) / (high - low) if above else (high - scale(labels[at])) / (high - low)
+        room = (scale(labels[sample]) - low) / (high - low) if above else (high - scale(labels[sample])) / (high - low)
         note = axes.annotate(
-            printable(predictions.ids[both[at]]),
-            (labels[at], values[at]),
+            printable(predictions.ids[both[sample]]),
+            (labels[sample], values[sample]),
             xytext=(0, 4 if above else -4),
             textcoords="offset points",
             ha=outwards if room > 0.25 else "center" if room > 0.1 else inwards,

@@ -113,11 +113,11 @@ def _remove_leftovers(partial: Path) -> None:
     """Removes this scratch folder, and those of exports that were killed a day ago or earlier, on any machine."""
     shutil.rmtree(partial, ignore_errors=True)
     name, _, _ = partial.name.rsplit(".", 2)
-    for other in partial.parent.glob(f"{glob.escape(name)}.*.partial"):
-        number = other.name.rsplit(".", 2)[1]
-        old = time.time() - other.stat().st_mtime > _LEFTOVER_AFTER_SECONDS
-        if number.isdecimal() and old and not _is_alive(int(number)):
-            shutil.rmtree(other, ignore_errors=True)
+    for folder in partial.parent.glob(f"{glob.escape(name)}.*.partial"):
+        process = folder.name.rsplit(".", 2)[1]
+        is_old = time.time() - folder.stat().st_mtime > _LEFTOVER_AFTER_SECONDS
+        if process.isdecimal() and is_old and not _is_alive(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_alive(process: int) -> bool:
