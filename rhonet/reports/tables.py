@@ -259,7 +259,7 @@ def worst_table(predictions: Predictions, item: Property, *, volumes: np.ndarray
 
 
 def _regression_cells(predictions: Predictions, item: Property, sample: int) -> tuple[list[str], list[int]]:
-    """Cells of sample `sample` (reference, prediction, interval, error), and which of them are bold."""
+    """Cells of one sample (reference, prediction, interval, error), and which of them are bold."""
     label, value = float(predictions.labels[item.name][sample]), float(predictions.values[item.name][sample])
     error = f"{100 * (value / label - 1):+.0f}%" if item.transform == "log" else _signed(value - label)
     if item.name not in predictions.lower:
@@ -270,7 +270,7 @@ def _regression_cells(predictions: Predictions, item: Property, sample: int) -> 
 
 
 def _class_cells(predictions: Predictions, item: Property, sample: int) -> tuple[list[str], list[int]]:
-    """Cells of sample `sample`: class, predicted class and predicted probability of the class; none is bold."""
+    """Cells of one sample: class, predicted class and predicted probability of the class; none is bold."""
     label, value = int(predictions.labels[item.name][sample]), predictions.values[item.name][sample]
     probabilities = np.array([1 - value, value]) if item.kind == "binary" else value
     names = item.class_labels

@@ -1,4 +1,4 @@
-"""Derivatives of exported models, and whether attributions made of them add up."""
+"""Derivatives of exported models are right, and attributions from them add up."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_explained_is_what_is_predicted(differentiable, tiny_model):
 
 
 def two_atoms(*, spin: bool) -> ChargeDensity:
-    """Sharper than `smooth_density`: predictions far enough from those for the mean that differences are no noise."""
+    """Sharper than `smooth_density`, so that predictions differ from those for the mean by more than noise."""
     rng, shape = np.random.default_rng(0), (12, 10, 15)
     lattice = 3.5 * np.eye(3) + rng.uniform(-0.3, 0.3, (3, 3))
     places = np.stack(np.meshgrid(*[np.arange(n) / n for n in shape], indexing="ij"), axis=-1)
@@ -63,18 +63,18 @@ def two_atoms(*, spin: bool) -> ChargeDensity:
 @pytest.mark.parametrize(("item", "spin"), [*((item, True) for item in ITEMS), (ITEMS[0], False)])
 def test_attributions_add_up_to_the_difference(differentiable, item, spin):
     density = two_atoms(spin=spin)
-    found = integrate_gradients(density, differentiable.prediction(item, density).slope_at, tolerance=COMPLETE)
-    assert found.gap < COMPLETE
-    assert (found.magnetization is None) != spin
+    attribution = integrate_gradients(density, differentiable.prediction(item, density).slope_at, tolerance=COMPLETE)
+    assert attribution.gap < COMPLETE
+    assert (attribution.magnetization is None) != spin
 
 
 @pytest.mark.slow
 def test_attributions_against_an_empty_cell_add_up(differentiable):
     density = two_atoms(spin=False)
     slope_at = differentiable.prediction(ITEMS[0], density).slope_at
-    found = integrate_gradients(density, slope_at, baseline="zero", steps=256)
-    # Random weights add and take away hundreds of times what is left in the end.
-    assert found.attributed == pytest.approx(found.difference, abs=COMPLETE * found.parts[0])
+    attribution = integrate_gradients(density, slope_at, baseline="zero", steps=256)
+    # With random weights, positive and negative attributions are hundreds of times their sum.
+    assert attribution.attributed == pytest.approx(attribution.difference, abs=COMPLETE * attribution.parts[0])
 
 
 @pytest.mark.slow

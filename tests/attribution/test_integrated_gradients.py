@@ -16,7 +16,7 @@ SHAPES = [(4, 6, 5), (1, 1, 7), (3, 3, 3)]
 
 
 def quadratic(values: np.ndarray, magnetization: np.ndarray | None) -> Slope:
-    """Σ ρ² + 3 Σ m²: a derivative that grows along the way."""
+    """Σ ρ² + 3 Σ m²: its derivative grows along the line."""
     value, spin = float((values**2).sum()), None
     if magnetization is not None:
         value, spin = value + 3 * float((magnetization**2).sum()), 6 * magnetization
@@ -24,13 +24,13 @@ def quadratic(values: np.ndarray, magnetization: np.ndarray | None) -> Slope:
 
 
 def bent(values: np.ndarray, magnetization: np.ndarray | None) -> Slope:
-    """A kink on the way from nothing to a sum of 1, as networks of ReLUs have many."""
+    """A function with one kink on the line, as ReLU networks have many."""
     total = float(values.sum())
     return Slope(max(0, total - 0.3), np.full(values.shape, float(total > 0.3)), None)
 
 
 def cut_at_both_ends(values: np.ndarray, magnetization: np.ndarray | None) -> Slope:
-    """0 but for a stretch on the way, as a metal's band gap: along it places add what the same ones take away."""
+    """0 at both ends of the line and positive between them, as a band gap cut at 0 can be; attributions cancel."""
     height, center = float(values.std()), 0.5
     rise = max(0.0, 0.3 - abs(height - center))
     slope = 0.0 if not rise else math.copysign(1.0, center - height)
@@ -46,30 +46,32 @@ def with_spin(seed: int) -> ChargeDensity:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_attributions_of_a_quadratic_function_are_its_summands(shape):
     density = random_density(shape, seed=1)
-    found = integrate_gradients(density, quadratic, baseline="zero")
+    attribution = integrate_gradients(density, quadratic, baseline="zero")
     cell = density.volume / density.values.size
-    np.testing.assert_allclose(found.values * cell, density.values**2, rtol=1e-12)
-    assert found.steps == FEWEST_STEPS
+    np.testing.assert_allclose(attribution.values * cell, density.values**2, rtol=1e-12)
+    assert attribution.steps == FEWEST_STEPS
 
 
-def test_no_difference_between_two_answers_that_are_cut_is_measured_by_the_span():
+def test_gap_without_a_difference_is_a_share_of_the_span():
     noise = np.random.default_rng(0).normal(size=(4, 5, 6))
     density = density_of(noise / noise.std())
-    found = integrate_gradients(density, cut_at_both_ends, baseline="mean")
-    assert (found.prediction, found.baseline) == (0, 0)
-    assert found.span == pytest.approx(0.3, rel=0.01)
-    assert 0 < found.gap < 0.01
+    attribution = integrate_gradients(density, cut_at_both_ends, baseline="mean")
+    assert (attribution.prediction, attribution.baseline) == (0, 0)
+    assert attribution.span == pytest.approx(0.3, rel=0.01)
+    assert 0 < attribution.gap < 0.01
 
 
 @pytest.mark.parametrize("baseline", ["mean", "zero"])
 def test_attributions_to_both_fields_add_up_to_the_difference(baseline):
     density = with_spin(0)
-    found = integrate_gradients(density, quadratic, baseline=baseline)
-    assert found.attributed == pytest.approx(found.difference, rel=1e-12)
-    assert found.gap == 0
-    assert sum(found.parts) == pytest.approx(found.attributed)
-    assert found.attributed_to_spin == pytest.approx(float(found.as_density().total_moment or 0))
-    assert found.as_density().n_electrons + found.attributed_to_spin == pytest.approx(found.attributed)
+    attribution = integrate_gradients(density, quadratic, baseline=baseline)
+    assert attribution.attributed == pytest.approx(attribution.difference, rel=1e-12)
+    assert attribution.gap == 0
+    assert sum(attribution.parts) == pytest.approx(attribution.attributed)
+    assert attribution.attributed_to_spin == pytest.approx(float(attribution.as_density().total_moment or 0))
+    assert attribution.as_density().n_electrons + attribution.attributed_to_spin == pytest.approx(
+        attribution.attributed
+    )
 
 
 def test_mean_baseline_has_the_same_electrons_and_moment():
@@ -91,12 +93,12 @@ def test_up_and_down_are_a_convention():
     density = with_spin(3)
     assert density.magnetization is not None
     turned = dataclasses.replace(density, magnetization=-density.magnetization)
-    first, second = (integrate_gradients(one, quadratic, baseline="zero") for one in (density, turned))
+    first, second = (integrate_gradients(either, quadratic, baseline="zero") for either in (density, turned))
     assert first.magnetization is not None
     np.testing.assert_array_equal(first.magnetization, second.magnetization)
 
 
-def test_kinks_ask_for_more_steps_up_to_the_limit():
+def test_kinks_need_more_steps_up_to_the_limit():
     density = density_of(np.random.default_rng(4).random((3, 4, 5)))
     density = dataclasses.replace(density, values=density.values / density.values.sum())
     fine = integrate_gradients(density, bent, baseline="zero", tolerance=1e-3)
@@ -107,19 +109,19 @@ def test_kinks_ask_for_more_steps_up_to_the_limit():
     assert coarse.gap > fine.gap
 
 
-def test_homogeneous_density_owes_nothing_to_any_place():
+def test_homogeneous_density_has_no_attributions():
     def no_derivative(values: np.ndarray, magnetization: np.ndarray | None) -> Slope:
         return Slope(7.0, np.full(values.shape, np.nan), None)
 
-    found = integrate_gradients(density_of(np.ones((2, 3, 4))), no_derivative)
-    np.testing.assert_array_equal(found.values, 0)
-    assert (found.difference, found.gap) == (0, 0)
+    attribution = integrate_gradients(density_of(np.ones((2, 3, 4))), no_derivative)
+    np.testing.assert_array_equal(attribution.values, 0)
+    assert (attribution.difference, attribution.gap) == (0, 0)
 
 
 def test_gap_is_infinite_where_nothing_should_be_attributed_but_is():
     density = density_of(np.ones((2, 2, 2)))
-    found = Attribution(density, density.values, None, prediction=1.0, baseline=1.0, steps=1, span=0.0)
-    assert found.gap == math.inf
+    attribution = Attribution(density, density.values, None, prediction=1.0, baseline=1.0, steps=1, span=0.0)
+    assert attribution.gap == math.inf
 
 
 def test_smoothing_keeps_the_sum_and_spreads_a_point_by_its_width():

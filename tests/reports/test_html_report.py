@@ -1,4 +1,4 @@
-"""The page of an evaluation: whole, honest about what is missing, and safe whatever an id holds."""
+"""report.html is complete and self-contained, names what is missing, and escapes all names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EPOCHS = [
 
 
 class Page(HTMLParser):
-    """Elements of a page; fails where one is not closed, or not the one that was opened."""
+    """Parsed elements of a page; fails if opening and closing tags do not match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Page(HTMLParser):
 
 
 def calibrated(predictions: Predictions) -> tuple[Predictions, Calibration]:
-    """The same predictions with the intervals and the novelty of a model that was calibrated on 60 others."""
+    """The same predictions with intervals and novelty of a model that was calibrated on 60 other crystals."""
     calibration = fit_calibration(simulate(60, seed=9), np.ones(60), np.random.default_rng(9).random(60))
     lower, upper = {}, {}
     for item in predictions.properties:
@@ -75,11 +75,11 @@ def calibrated(predictions: Predictions) -> tuple[Predictions, Calibration]:
     return dataclasses.replace(predictions, lower=lower, upper=upper, novelty=novelty), calibration
 
 
-def findings_of(predictions: Predictions, **changes: Any) -> ReportContent:
+def content_of(predictions: Predictions, **changes: Any) -> ReportContent:
     names = [item.name for item in predictions.properties]
     noisy = simulate(len(predictions), noise=2.0)
     dummy = dataclasses.replace(predictions, values={name: noisy.values[name] for name in names}, lower={}, upper={})
-    found = ReportContent(
+    content = ReportContent(
         model="base",
         facts={"Model": "runs/base", "Evaluated": "2026-11-22 20:00 UTC", "Training data": ""},
         split=SplitSummary("test", "chemical_system", 0, (0.8, 0.1, 0.1), {"train": 80, "validation": 10, "test": 10}),
@@ -92,13 +92,13 @@ def findings_of(predictions: Predictions, **changes: Any) -> ReportContent:
         calibration=None,
         histories=(),
     )
-    return dataclasses.replace(found, **changes)
+    return dataclasses.replace(content, **changes)
 
 
 def only(predictions: Predictions, *items: Property) -> Predictions:
     labels, values, lower, upper = (
-        {item.name: one[item.name] for item in items if item.name in one}
-        for one in (predictions.labels, predictions.values, predictions.lower, predictions.upper)
+        {item.name: arrays[item.name] for item in items if item.name in arrays}
+        for arrays in (predictions.labels, predictions.values, predictions.lower, predictions.upper)
     )
     return Predictions(items, predictions.ids, labels, values, lower=lower, upper=upper, novelty=predictions.novelty)
 
@@ -106,7 +106,7 @@ def only(predictions: Predictions, *items: Property) -> Predictions:
 @pytest.fixture(scope="module")
 def whole() -> str:
     predictions, calibration = calibrated(simulate(30))
-    return report_page(findings_of(predictions, calibration=calibration, histories=[EPOCHS, EPOCHS[:3]]))
+    return report_page(content_of(predictions, calibration=calibration, histories=[EPOCHS, EPOCHS[:3]]))
 
 
 def test_the_page_is_whole_and_holds_every_property(whole):
@@ -145,7 +145,7 @@ def test_worst_cases_are_named_with_their_formulas():
     predictions, _ = calibrated(simulate(30))
     worst = np.argsort(-np.abs(predictions.values["gap"] - predictions.labels["gap"]))[:5]
     formulas = {predictions.ids[at]: f"Na{at}Cl" for at in worst}
-    text = Page(report_page(findings_of(only(predictions, GAP), formulas=formulas))).text
+    text = Page(report_page(content_of(only(predictions, GAP), formulas=formulas))).text
     places = [text.index(f"{predictions.ids[at]} Na{at}Cl") for at in worst]
     assert places == sorted(places)
 
@@ -154,14 +154,14 @@ def test_worst_cases_are_named_with_their_formulas():
 def test_hostile_names_are_shown_and_never_run(hostile, tmp_path):
     predictions, calibration = calibrated(simulate(12))
     named = dataclasses.replace(only(predictions, GAP), ids=tuple(f"{hostile}{at}\udcff" for at in range(12)))
-    findings = findings_of(
+    content = content_of(
         named,
         model=hostile,
         facts={hostile: hostile},
         formulas=dict.fromkeys(named.ids, hostile),
         calibration=calibration,
     )
-    write_report(tmp_path / "report.html", findings)
+    write_report(tmp_path / "report.html", content)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "script" not in page.tags
     assert page.values("onerror") == []
@@ -170,7 +170,7 @@ def test_hostile_names_are_shown_and_never_run(hostile, tmp_path):
 
 
 def test_without_calibration_the_page_says_so():
-    text = Page(report_page(findings_of(only(simulate(12), MODULUS, GAP)))).text
+    text = Page(report_page(content_of(only(simulate(12), MODULUS, GAP)))).text
     assert "The model gives neither intervals nor novelty." in text
     assert "No prediction intervals: modulus, gap." in text
     assert "No novelty" in text
@@ -181,7 +181,7 @@ def test_without_calibration_the_page_says_so():
 def test_a_property_without_labels_is_named_but_not_drawn():
     predictions, calibration = calibrated(simulate(12))
     predictions.labels["gap"][:] = np.nan
-    page = Page(report_page(findings_of(only(predictions, GAP, METAL), calibration=calibration)))
+    page = Page(report_page(content_of(only(predictions, GAP, METAL), calibration=calibration)))
     assert "property-gap" in page.values("id")
     assert "No sample of the test split has a label and a prediction of this property." in page.text
     assert not [alt for alt in page.values("alt") if alt.startswith("Gap")]
@@ -192,7 +192,7 @@ def test_no_labels_at_all_still_make_a_page():
     predictions, calibration = calibrated(simulate(4))
     for labels in predictions.labels.values():
         labels[:] = np.nan
-    page = Page(report_page(findings_of(predictions, calibration=calibration)))
+    page = Page(report_page(content_of(predictions, calibration=calibration)))
     assert "img" not in page.tags
     assert "No calibration curve" in page.text
 
@@ -201,7 +201,7 @@ def test_no_labels_at_all_still_make_a_page():
 @pytest.mark.parametrize("n", [1, 12])
 def test_any_choice_of_properties_makes_a_page(items, n):
     predictions, calibration = calibrated(simulate(n))
-    page = Page(report_page(findings_of(only(predictions, *items), calibration=calibration)))
+    page = Page(report_page(content_of(only(predictions, *items), calibration=calibration)))
     assert [name for name in page.values("id") if name.startswith("property-")] == [
         f"property-{item.name}" for item in items
     ]
@@ -213,7 +213,7 @@ def test_labels_and_predictions_without_a_logarithm_do_not_stop_the_page():
     predictions = simulate(12)
     predictions.labels["modulus"][0], predictions.values["modulus"][1] = -1.0, 0.0
     predictions.values["gap"][2] = np.nan
-    text = Page(report_page(findings_of(only(predictions, MODULUS, GAP)))).text
+    text = Page(report_page(content_of(only(predictions, MODULUS, GAP)))).text
     assert "1 of 12 labels are not above 0" in text
     assert "1 of 12 predictions are not finite" in text
 
@@ -221,13 +221,13 @@ def test_labels_and_predictions_without_a_logarithm_do_not_stop_the_page():
 def test_scores_where_not_zero_stand_in_all_tables():
     predictions = only(simulate(30), GAP)
     predictions.labels["gap"][:12] = 0
-    text = Page(report_page(findings_of(predictions))).text
+    text = Page(report_page(content_of(predictions))).text
     part = evaluate(predictions, resamples=20).regression[0].where_not_zero
     assert part is not None
     score = f"{part.r2.value:.2f} [{part.r2.lower:.2f}, {part.r2.upper:.2f}]"
     assert text.count(score) == 3  # all properties; this one: the model and its twin
     assert f"gap where not zero (reference above {part.above:.5f} eV in size): 18 samples." in text
-    assert "where not zero" not in Page(report_page(findings_of(only(simulate(30), GAP)))).text
+    assert "where not zero" not in Page(report_page(content_of(only(simulate(30), GAP)))).text
 
 
 def test_classes_go_by_their_names():
@@ -236,7 +236,7 @@ def test_classes_go_by_their_names():
     named = Predictions(
         (system,), predictions.ids, {"system": predictions.labels["system"]}, {"system": predictions.values["system"]}
     )
-    page = Page(report_page(findings_of(with_sets(named, calibration), calibration=calibration)))
+    page = Page(report_page(content_of(with_sets(named, calibration), calibration=calibration)))
     assert "close-packed" in page.text
     assert "close−packed" not in page.text
     assert "b" not in page.tags
@@ -244,13 +244,13 @@ def test_classes_go_by_their_names():
     assert "classes of system: close-packed" in page.text
 
 
-def test_the_same_findings_make_the_same_page():
+def test_the_same_content_makes_the_same_page():
     predictions, calibration = calibrated(simulate(8))
-    findings = findings_of(only(predictions, GAP, METAL), calibration=calibration, histories=[EPOCHS])
-    assert report_page(findings) == report_page(findings)
+    content = content_of(only(predictions, GAP, METAL), calibration=calibration, histories=[EPOCHS])
+    assert report_page(content) == report_page(content)
 
 
 def test_a_page_that_cannot_be_written_leaves_none(tmp_path: Path):
     with pytest.raises(OSError, match="nowhere"):
-        write_report(tmp_path / "nowhere" / "report.html", findings_of(only(simulate(3), METAL)))
+        write_report(tmp_path / "nowhere" / "report.html", content_of(only(simulate(3), METAL)))
     assert list(tmp_path.iterdir()) == []

@@ -1,3 +1,5 @@
+"""predictions.csv holds every sample with all its columns."""
+
 from __future__ import annotations
 
 import csv

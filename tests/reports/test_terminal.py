@@ -1,3 +1,5 @@
+"""The report on the terminal: complete, at most 100 columns wide, and clear about undefined scores; metrics.json."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -85,9 +87,9 @@ def test_every_predictor_has_its_mae_or_auc_side_by_side():
     text = report(predictions, dummy=poor, composition_rf=scored)
     assert line_of(text, "baselines ").split() == ["baselines", "score", "model", "dummy", "comp-RF"]
     block = text[text.index("beside the") :]
-    own, other = (f"{one.regression[0].mae.value:.3g}" for one in (scored, poor))
+    own, other = (f"{scores.regression[0].mae.value:.3g}" for scores in (scored, poor))
     assert line_of(block, "bulk_modulus").split() == ["bulk_modulus", "(GPa)", "MAE", own, other, own]
-    own, other = (f"{one.classes[0].auc.value:.2f}" for one in (scored, poor))
+    own, other = (f"{scores.classes[0].auc.value:.2f}" for scores in (scored, poor))
     assert line_of(block, "is_metal").split() == ["is_metal", "AUC", own, other, own]
     assert "comp-RF: random forest on Magpie-like features of the composition" in text
     assert "hist-GB" not in text
@@ -129,11 +131,11 @@ def test_left_out_resamples_are_counted_below():
     predictions = simulate()
     predictions.labels["magnetic_moment"][1:] = 0
     text = report(predictions)
-    found = evaluate(predictions, resamples=100)
-    (left_out,) = (one.r2.left_out for one in found.regression if one.target.name == "magnetic_moment")
+    evaluation = evaluate(predictions, resamples=100)
+    (left_out,) = (item.r2.left_out for item in evaluation.regression if item.target.name == "magnetic_moment")
     assert left_out > 0
     assert f"undefined there: magnetic_moment {left_out}" in text
-    assert found.averages["all"].r2.left_out == 0, "one moment does not count there"
+    assert evaluation.averages["all"].r2.left_out == 0, "one moment does not count there"
     assert "resamples left out" not in report(simulate())
 
 
@@ -196,7 +198,7 @@ def test_what_is_not_zero_has_a_line_of_its_own():
     assert f"{moment.r2.value:.2f} [{moment.r2.lower:.2f}, {moment.r2.upper:.2f}]" in rows[0]
     assert rows[0].endswith(" 30")
     assert rows[1].split() == ["where", "not", "zero", "MAE", *[f"{moment.mae.value:.3f}"] * (1 + len(BASELINES))]
-    # No label other than zero: said once, and nothing to compare.
+    # All labels are zero: one row says so, and the comparison has none.
     rows = [lines[at + 1] for at, line in enumerate(lines) if line.startswith("band_gap")]
     assert rows[0].endswith(" 0")
     assert not rows[1].startswith("  where not zero")

@@ -1,4 +1,4 @@
-"""How predictions are shown."""
+"""Answers as a text table, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_table_of_a_calibrated_model_says_how_far_off_it_is_and_marks_what_is_no
     assert usual.endswith("0.42")
     assert novel.endswith("1.30 !")
     assert within.startswith("  90% within ")
-    # Each its own: 1.7 - 1.23456789, and 1.7 - 1e-7.
+    # Each file has its own half width: 1.7 - 1.23456789, and 1.7 - 1e-7.
     assert within.split()[-4:] == ["±0.47", "one", "of", "these"]
     assert within_far.split()[-4:] == ["±1.7", "one", "of", "these"]
 
@@ -155,7 +155,7 @@ def test_classes_are_answered_by_name_with_the_set_that_they_belong_to():
     assert [row["phase_set"] for row in table] == ["amorphous|cubic", "layered"]
     assert [row["is_metal_set"] for row in table] == ["no|yes", "yes"]
     assert (table[0]["phase_cubic"], table[0]["phase_amorphous"]) == ("0.3", "0.6")
-    # Without a calibration the most probable class stands alone, and nobody speaks of sets.
+    # Without a calibration there are no sets: only the most probable class is shown.
     assert format_rows(rows[:1], Card(items, {})).splitlines()[-1].endswith("amorphous (0.60)")
     assert "phase_set" not in csv_rows(rows, Card(items, {}))
     assert json.loads(json_rows(rows, Card(items, {})))["files"][0]["sets"] == {}

@@ -1,4 +1,4 @@
-"""The exported model: the same numbers as training, evaluation and prediction, wherever it is loaded."""
+"""The exported model gives the same numbers as training, evaluation and prediction, wherever it is loaded."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from tests.synthetic import chgcar_text, cube_text
 
 pytest_plugins = ("tests.fixtures",)
 
-# Sums in another order, other batches, another process, in float32: measured 2e-5 relative, 8e-7 without reduced
-# derivatives. Where ρ is small these divide rounding that is small beside the largest ρ.
+# Float32 sums in another order, other batches, another process: measured 2e-5 relative, and 8e-7 without reduced
+# derivatives. These divide by powers of ρ, which enlarges rounding errors where ρ is small.
 SAME = 5e-5
 # Stored against native grid: float16 keeps 11 bits; measured 6e-4 relative.
 STORED = 2e-3
@@ -63,9 +63,9 @@ def batch_of(densities: list[ChargeDensity]) -> dict[str, tf.Tensor]:
     return {name: tf.stack([item[name] for item in single]) for name in single[0]}
 
 
-def assert_close(found: np.ndarray, expected: np.ndarray, share: float, name: str) -> None:
-    """Differences are a small share of the value or, as some moments lie close to zero, of the values' widths."""
-    np.testing.assert_allclose(found, expected, rtol=share, atol=share * float(np.std(expected)), err_msg=name)
+def assert_close(actual: np.ndarray, expected: np.ndarray, share: float, name: str) -> None:
+    """Differences are a small share of the value or, as some moments are close to 0, of the standard deviation."""
+    np.testing.assert_allclose(actual, expected, rtol=share, atol=share * float(np.std(expected)), err_msg=name)
 
 
 def test_training_evaluation_and_served_model_agree_on_stored_records(builder, index, finished, predictor):
@@ -90,7 +90,7 @@ def test_stored_grid_and_native_grid_agree(builder, crystals, finished, predicto
         stored.append(predictor.predict(decode_record(record)).values)
         native.append(predictor.predict(read_density(paths[record["id"].decode()])).values)
     for name in native[0]:
-        first, second = (np.stack([one[name] for one in answers]) for answers in (stored, native))
+        first, second = (np.stack([values[name] for values in densities]) for densities in (stored, native))
         assert_close(first, second, STORED, name)
 
 
@@ -106,14 +106,14 @@ class Fence:
 
 sys.meta_path.insert(0, Fence())
 model = tf.saved_model.load(sys.argv[1])
-answers = []
+outputs = []
 for path in sys.argv[2:]:
     inputs = {name: tf.constant(array, tf.float32) for name, array in np.load(path).items()}
     single = model.signatures["predict_density"](**inputs)
     batch = model.signatures["serving_default"](**{name: array[None] for name, array in inputs.items()})
-    answers.append([{name: value.numpy().tolist() for name, value in one.items()} for one in (single, batch)])
+    outputs.append([{name: value.numpy().tolist() for name, value in half.items()} for half in (single, batch)])
 assert not any(name.partition(".")[0] == "rhonet" for name in sys.modules)
-print(json.dumps(answers))
+print(json.dumps(outputs))
 """
 
 
@@ -194,7 +194,7 @@ def test_mixed_precision_is_trained_but_not_exported(finished, tmp_path):
         scales = network_of_run(run).units.standardizer
         network = build_network(config.view, config.model, scales)
         assert network.standardized.layers[3].compute_dtype == "bfloat16"
-        # Whatever the policy of the training, the network of a run is built in float32.
+        # The network of a run is built in float32, whatever the policy of the training.
         save_model(model_of_run(run), tmp_path / "float32")
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -282,7 +282,7 @@ def test_answers_and_intervals_stop_at_zero_where_nothing_is_below():
 
 
 def test_served_intervals_are_as_wide_as_the_crystal_is_hard():
-    """What the exported model does with its tensors is what calibration does with predictions, classes included."""
+    """The exported model computes the difficulty from its tensors as calibration does from predictions."""
     phase = Property("phase", kind="multiclass", classes=3)
     items = (*(PROPERTIES[name] for name in ("bulk_modulus", "magnetic_moment", "fermi_energy", "is_metal")), phase)
     scales = (Scale(4.0, 1.0), Scale(0.0, 0.1), Scale(1.0, 2.0), Scale(0.0, 0.5), Scale(0.0, 0.8))
@@ -300,16 +300,16 @@ def test_served_intervals_are_as_wide_as_the_crystal_is_hard():
     seen = set()
     for seed in range(4):
         density = smooth_density(seed, spin=True)
-        found = {name: value.numpy() for name, value in model.predict_density(**inputs_of(density)).items()}
-        values = {item.name: np.asarray(found[item.name], np.float64)[None] for item in items}
+        outputs = {name: value.numpy() for name, value in model.predict_density(**inputs_of(density)).items()}
+        values = {item.name: np.asarray(outputs[item.name], np.float64)[None] for item in items}
         predictions = Predictions(items, ("a",), {item.name: np.array([np.nan]) for item in items}, values)
         volume = np.array([density.volume])
         factors = difficulty.factors(answer_columns(predictions, volume), [item.name for item in items])[0]
         assert factors[0] == 1
-        assert found["bulk_modulus_upper"] / found["bulk_modulus"] == pytest.approx(np.exp(0.7), rel=1e-3)
+        assert outputs["bulk_modulus_upper"] / outputs["bulk_modulus"] == pytest.approx(np.exp(0.7), rel=1e-3)
         for item, factor in zip(items[1:3], factors[1:3], strict=True):
             size = 1.0 if item.intensive else density.volume
-            half_width = float(found[f"{item.name}_upper"] - found[item.name]) / size
+            half_width = float(outputs[f"{item.name}_upper"] - outputs[item.name]) / size
             assert half_width == pytest.approx(0.7 * factor, rel=1e-3)
             seen.add(round(half_width, 3))
     assert len(seen) > 4

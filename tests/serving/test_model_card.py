@@ -1,3 +1,5 @@
+"""Model cards survive being written and read; damaged cards are refused with one clear line."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -70,7 +72,7 @@ def test_card_holds_the_metrics_without_what_is_undefined(run):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("card_version = ", "card.toml: cannot be read as a model card: .*; export the model again"),
         ("", "cannot be read as a model card: 'card_version'"),
@@ -86,9 +88,9 @@ def test_card_holds_the_metrics_without_what_is_undefined(run):
         ("card_version = 99", "card of version 99, this rhonet reads 1; export the model again, or use the rhonet"),
     ],
 )
-def test_card_that_cannot_be_used_is_one_clear_line(tmp_path, text, said):
+def test_card_that_cannot_be_used_is_one_clear_line(tmp_path, text, message):
     (tmp_path / "card.toml").write_text(text)
-    with pytest.raises(ModelError, match=said) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         read_card(tmp_path)
     assert "\n" not in str(caught.value)
 

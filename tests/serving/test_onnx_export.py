@@ -1,4 +1,4 @@
-"""The ONNX files give the numbers of the SavedModel, without TensorFlow, whatever grid and batch they get."""
+"""The ONNX files give the numbers of the SavedModel without TensorFlow, for any grid and batch."""
 
 from __future__ import annotations
 
@@ -88,16 +88,16 @@ def run(session: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def ask(signature: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    answers = signature(**{name: tf.constant(array) for name, array in inputs.items()})
-    return {name: value.numpy() for name, value in answers.items()}
+    outputs = signature(**{name: tf.constant(array) for name, array in inputs.items()})
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
-def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    assert set(found) == set(expected)
+def assert_same(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert set(actual) == set(expected)
     for name, values in expected.items():
-        # Near zero what counts is the size of the property's numbers, which its interval spans.
+        # The tolerance near zero follows the typical size of the property, which the upper end of its interval gives.
         bound = expected.get(f"{name.removesuffix('_lower').removesuffix('_upper')}_upper", values)
-        np.testing.assert_allclose(found[name], values, rtol=SAME, atol=SAME * np.abs(bound).max(), err_msg=name)
+        np.testing.assert_allclose(actual[name], values, rtol=SAME, atol=SAME * np.abs(bound).max(), err_msg=name)
 
 
 @pytest.mark.parametrize("spin", [False, True])
@@ -127,11 +127,11 @@ def test_halves_of_several_requests_make_the_whole(converted, spin):
     size, channels = CONFIG.view.size, len(CONFIG.view.fields)
     assert seen[0]["views"].shape == (1, CONFIG.view.views, size, size, size, channels)
     together = {"views": "views", "lattice": "lattice_batch"}
-    batch = {name: np.concatenate([one[source] for one in seen]) for name, source in together.items()}
-    found = run(converted.sessions["network.onnx"], batch)
-    found["novelty"] = np.concatenate([one["novelty"] for one in seen])
+    batch = {name: np.concatenate([half[source] for half in seen]) for name, source in together.items()}
+    actual = run(converted.sessions["network.onnx"], batch)
+    actual["novelty"] = np.concatenate([half["novelty"] for half in seen])
     expected = [ask(converted.signatures["predict_density"], single) for single in singles]
-    assert_same(found, {name: np.stack([one[name] for one in expected]) for name in expected[0]})
+    assert_same(actual, {name: np.stack([outputs[name] for outputs in expected]) for name in expected[0]})
 
 
 def test_files_say_what_they_take_and_give(converted):
@@ -206,10 +206,10 @@ def test_released_model_in_onnx_answers_alike(released_onnx):
     archive = REPOSITORY / "tfds_builders/dft_crystals/archive/densities-000.h5"
     predict = tf.saved_model.load(str(released_onnx / "saved_model")).signatures["predict_density"]
     session = onnxruntime.InferenceSession(str(released_onnx / "model.onnx"))
-    found, expected = [], []
+    actual, expected = [], []
     for name in ("rocksalt_Be_Se", "rocksalt_Co_S"):
         batch = inputs_of([read_density(f"{archive}::{name}")])
-        found.append({key: value[0] for key, value in run(session, batch).items()})
+        actual.append({key: value[0] for key, value in run(session, batch).items()})
         expected.append(ask(predict, {key: array[0] for key, array in batch.items()}))
-    stacked = [{key: np.stack([one[key] for one in answers]) for key in answers[0]} for answers in (found, expected)]
+    stacked = [{key: np.stack([one[key] for one in outputs]) for key in outputs[0]} for outputs in (actual, expected)]
     assert_same(*stacked)

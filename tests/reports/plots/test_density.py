@@ -1,4 +1,4 @@
-"""What the figure of a density shows is where it should be: geometry, values, averages."""
+"""The figure of a density has true geometry, values and averages."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,3 +1,5 @@
+"""Figures of predictions show every sample, the scores of the report, and names as they are."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -88,12 +90,12 @@ def test_scores_in_figures_are_those_of_the_report():
     predictions.labels["band_gap"][:] = 0
     predictions.labels["band_gap"][:5] = 2.0, 2.1, 2.2, 2.3, 2.4
     predictions.values["band_gap"][:5] = 9.0, -4.0, 2.0, 9.0, -4.0
-    said = texts(panel(predictions, "band_gap"))
+    shown = texts(panel(predictions, "band_gap"))
     (gap,) = [item for item in evaluate(predictions, resamples=50).regression if item.target == GAP]
     assert gap.where_not_zero is not None
     assert gap.where_not_zero.r2.value < -10
-    assert "where not zero: R² = <−10 [<−10, <−10]" in said
-    assert f"MAE = {with_interval(gap.mae, significant)} eV\n".replace("-", "−") in said
+    assert "where not zero: R² = <−10 [<−10, <−10]" in shown
+    assert f"MAE = {with_interval(gap.mae, significant)} eV\n".replace("-", "−") in shown
     assert "where not zero" not in texts(panel(simulate(), "band_gap"))
 
 

@@ -1,4 +1,4 @@
-"""Requests to a Triton server as they are, good or bad."""
+"""Raw requests to a Triton server, good or bad."""
 
 from __future__ import annotations
 

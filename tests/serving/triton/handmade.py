@@ -1,4 +1,4 @@
-"""A model made by hand: two small ONNX files with the interface of an exported model, and a card."""
+"""A handmade model: two small ONNX files with the interface of an exported model, and a card."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ network (float[B,2,4,4,4,3] views, float[B,3,3] lattice) => (
 
 
 def write_onnx(folder: Path, *, scale: float = 1.0) -> None:
-    """views.onnx, and network.onnx whose properties are `scale` times what the views hold."""
+    """Writes views.onnx, and network.onnx, whose properties are `scale` times the content of the views."""
     folder.mkdir(parents=True)
     for name, text in (("views", VIEWS), ("network", NETWORK.replace("SCALE", f"{scale:.6f}"))):
         model = onnx.parser.parse_model(text)
@@ -83,7 +83,7 @@ def write_onnx(folder: Path, *, scale: float = 1.0) -> None:
 
 
 def write_model_folder(folder: Path, *, commit: str = "abc") -> None:
-    """card.toml that names the properties, with a calibration and errors on test crystals."""
+    """Writes card.toml with the properties, a calibration and errors on test crystals."""
     folder.mkdir(parents=True)
     widths = {item.name: ConformalWidths(30, 0.2, (0.2,) * len(CURVE_LEVELS)) for item in ITEMS}
     card = {
@@ -102,7 +102,7 @@ def write_model_folder(folder: Path, *, commit: str = "abc") -> None:
 def expected(
     density: np.ndarray, magnetization: np.ndarray, lattice: np.ndarray, *, scale: float = 1.0
 ) -> dict[str, np.ndarray]:
-    """What the two files together say about one native grid, in float64."""
+    """Outputs of both files together for one native grid, in float64."""
     mean, largest = scale * np.mean(density, dtype=np.float64), scale * float(np.max(density))
     moment = scale * np.mean(magnetization, dtype=np.float64) if magnetization.size else 0.0
     volume = scale * abs(np.linalg.det(lattice.astype(np.float64)))

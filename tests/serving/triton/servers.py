@@ -1,4 +1,4 @@
-"""Fixtures around a real Triton server; a test module asks for them by `pytest_plugins`."""
+"""Fixtures with a real Triton server; test modules load them by `pytest_plugins`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_GRID_POINTS = 4096
 
 @pytest.fixture(scope="session")
 def triton() -> None:
-    """Skips tests where there is no server for this machine and Python, but for where there must be one (CI)."""
+    """Skips a test without a server for this machine and Python, unless RHONET_TESTS_NEED_SERVER is set (CI)."""
     try:
         find_server()
     except ServerError as error:
@@ -30,7 +30,7 @@ def triton() -> None:
 
 @pytest.fixture(scope="session")
 def handmade(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders onnx and model of the model made by hand, and its repository for the Python backend."""
+    """Folders `onnx` and `model` of the handmade model, and its `repository` for the Python backend."""
     root = tmp_path_factory.mktemp("handmade")
     write_onnx(root / "onnx")
     write_model_folder(root / "model")
@@ -41,6 +41,6 @@ def handmade(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(triton: None, handmade: Path) -> Iterator[RunningServer]:
-    """A server of the model made by hand."""
+    """A server of the handmade model."""
     with start_server(handmade / "repository") as running:
         yield running

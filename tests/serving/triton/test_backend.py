@@ -1,4 +1,4 @@
-"""The Python backend outside of Triton: what it computes together, and what it says where ONNX Runtime fails."""
+"""The Python backend outside of Triton: which requests it joins, and its errors when ONNX Runtime fails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Tensor:
 
     @classmethod
     def from_dlpack(cls, name: str, capsule: Any) -> Tensor:
-        """As Triton does: the capsule itself may be given; its memory is ours from now on."""
+        """Takes over the memory of a capsule, as Triton does."""
         holder = SimpleNamespace(__dlpack__=lambda **_: capsule, __dlpack_device__=lambda: (1, 0))
         return cls(name, np.from_dlpack(holder).copy())  # pyright: ignore[reportArgumentType]
 
@@ -103,13 +103,13 @@ def test_requests_are_computed_together_and_taken_apart_again(network):
     first, bad, last = network.execute(requests)
     assert counting.sizes == [3]
     assert "views holds values that are not finite" in str(bad.error)
-    for response, one in ((first, requests[0]), (last, requests[2])):
-        found = {tensor.name: tensor.array for tensor in response.outputs}
-        np.testing.assert_allclose(found["phase"], one["views"].mean(axis=(1, 2, 3, 4)), rtol=1e-5)
-        assert found["bulk_modulus"].shape == (len(one["lattice"]),)
+    for response, inputs in ((first, requests[0]), (last, requests[2])):
+        outputs = {tensor.name: tensor.array for tensor in response.outputs}
+        np.testing.assert_allclose(outputs["phase"], inputs["views"].mean(axis=(1, 2, 3, 4)), rtol=1e-5)
+        assert outputs["bulk_modulus"].shape == (len(inputs["lattice"]),)
 
 
-def test_failure_of_onnxruntime_is_said_to_all_and_the_model_goes_on(network):
+def test_failure_of_onnxruntime_is_reported_to_all_and_the_model_goes_on(network):
     session = network._session
     network._session = Counting(session, fails=True)
     for response in network.execute([request(1, 0), request(2, 1)]):

@@ -1,4 +1,4 @@
-"""`python -m rhonet.predict --server`: the table of a local prediction, and clear words where there is no answer."""
+"""`python -m rhonet.predict --server`: the same output as a local prediction, and clear errors."""
 
 from __future__ import annotations
 
@@ -75,19 +75,19 @@ def test_server_answers_like_a_local_model(command, server, files, protocol):
     assert list(tree["properties"]) == ["bulk_modulus", "magnetic_moment", "is_metal", "phase"]
     assert tree["properties"]["bulk_modulus"] == {"unit": "GPa", "kind": "regression", "test_mae": 1.5}
     assert tree["interval_level"] == 0.9
-    for found, seed, shape, spin in zip(
+    for file, seed, shape, spin in zip(
         tree["files"][:2], (70, 71), ((12, 10, 15), (9, 8, 7)), (True, False), strict=True
     ):
         density = smooth_density(seed, shape, spin=spin)
         magnetization = density.collinear_magnetization() if spin else np.zeros((0, 0, 0))
         assert magnetization is not None
-        said = expected(density.values, magnetization, density.lattice)
-        for name, value in found["properties"].items():
-            np.testing.assert_allclose(value, np.squeeze(said[name]), rtol=1e-5, err_msg=name)
-        assert found["intervals"]["bulk_modulus"] == pytest.approx(
-            [said["bulk_modulus_lower"].item(), said["bulk_modulus_upper"].item()], rel=1e-5
+        outputs = expected(density.values, magnetization, density.lattice)
+        for name, value in file["properties"].items():
+            np.testing.assert_allclose(value, np.squeeze(outputs[name]), rtol=1e-5, err_msg=name)
+        assert file["intervals"]["bulk_modulus"] == pytest.approx(
+            [outputs["bulk_modulus_lower"].item(), outputs["bulk_modulus_upper"].item()], rel=1e-5
         )
-        assert found["novelty"] == pytest.approx(said["novelty"].item(), rel=1e-5)
+        assert file["novelty"] == pytest.approx(outputs["novelty"].item(), rel=1e-5)
     large, bad = tree["files"][2:]
     assert large["error"].startswith(f"{files[2]}: refused by the server: ")
     assert "density has 4320 grid points, (18, 16, 15); this server takes at most 4096" in large["error"]
@@ -180,10 +180,10 @@ def test_server_with_too_much_to_do_is_told_from_one_that_is_down(triton, handma
 
     with start_server(tmp_path / "repository") as running, ThreadPoolExecutor(8) as clients:
         address = address_argument(url(running, protocol))
-        said = list(clients.map(ask, [address] * 8))
+        responses = list(clients.map(ask, [address] * 8))
     busy = f"{address}: is busy, its queue is full; ask again later"
-    assert busy in said
-    assert len(set(said) - {busy}) == 1  # the others got the same answer
+    assert busy in responses
+    assert len(set(responses) - {busy}) == 1  # the others got the same answer
 
 
 @pytest.mark.parametrize("option", [("--timeout", "5"), ("--server-model", "other")])

@@ -1,4 +1,4 @@
-"""What docs/serving.md shows works as it stands, and the compose files name what exists."""
+"""The examples of docs/serving.md run unchanged, and the compose files are valid."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ COMPOSE = REPOSITORY / "docs" / "compose"
 
 
 def block(language: str, start: str) -> str:
-    (found,) = (one for one in re.findall(rf"```{language}\n(.*?)```", PAGE, re.S) if one.startswith(start))
-    return found
+    """The only code block of the page in that language that begins with `start`."""
+    (text,) = (code for code in re.findall(rf"```{language}\n(.*?)```", PAGE, re.S) if code.startswith(start))
+    return text
 
 
 @pytest.mark.server
@@ -37,9 +38,9 @@ def test_curl_example_works(server):
     )
     outputs = {item["name"]: item["data"] for item in json.loads(done.stdout)["outputs"]}
     density = np.array([0.5, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.1])
-    said = expected(density.reshape(2, 2, 2), np.zeros((0, 0, 0)), 3 * np.eye(3))
-    assert set(outputs) == set(said)
-    for name, value in said.items():
+    values = expected(density.reshape(2, 2, 2), np.zeros((0, 0, 0)), 3 * np.eye(3))
+    assert set(outputs) == set(values)
+    for name, value in values.items():
         np.testing.assert_allclose(outputs[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
 
 

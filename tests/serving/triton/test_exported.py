@@ -1,4 +1,4 @@
-"""An exported model behind a real Triton server answers what `rhonet.predict` answers."""
+"""An exported model on a real Triton server gives what `rhonet.predict` gives locally."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DENSITIES = [
 
 @pytest.fixture(scope="module")
 def repository(tiny_onnx: Path, tmp_path_factory) -> Path:
-    """Repository of a model that nobody trained, for the Python backend, with the SavedModel beside."""
+    """Repository of an untrained model for the Python backend, with the SavedModel as a further model."""
     destination = tmp_path_factory.mktemp("exported") / "repository"
     export_repository(tiny_onnx, destination, settings=TritonSettings(backend="python", threads=1), tensorflow=True)
     return destination
@@ -51,13 +51,13 @@ def exported(triton: None, repository: Path, tmp_path_factory) -> Iterator[Runni
         yield running
 
 
-def assert_same(found: Answer, expected: Answer) -> None:
-    assert found.values.keys() == expected.values.keys()
+def assert_same(actual: Answer, expected: Answer) -> None:
+    assert actual.values.keys() == expected.values.keys()
     for part in ("values", "lower", "upper"):
         for name, value in getattr(expected, part).items():
             # Moments lie close to zero.
-            np.testing.assert_allclose(getattr(found, part)[name], value, rtol=SAME, atol=1e-5, err_msg=name)
-    np.testing.assert_allclose(found.novelty, expected.novelty, rtol=SAME)
+            np.testing.assert_allclose(getattr(actual, part)[name], value, rtol=SAME, atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(actual.novelty, expected.novelty, rtol=SAME)
 
 
 @pytest.mark.server

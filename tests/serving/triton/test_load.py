@@ -1,4 +1,4 @@
-"""The tools that load a server: what they measure, and that the soak test sees what it is there to see."""
+"""The tools that load a server: they measure correctly, and the soak test detects faults."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_latencies_become_a_table():
 def test_both_halves_in_process_are_what_the_server_says(server, handmade):
     sessions = OnnxModel(handmade / "onnx")
     expected = ServerPredictor(address_argument(f"grpc://{server.grpc}")).infer(inputs_of(GOOD[1]))
-    found = sessions.answer(GOOD[1])
-    for name, value in found.items():
+    outputs = sessions.answer(GOOD[1])
+    for name, value in outputs.items():
         np.testing.assert_allclose(np.ravel(value), np.ravel(expected[name]), rtol=1e-5)
     batch = sessions.ask_network(sessions.render(GOOD[1]), times=3)
     assert {len(value) for value in batch.values()} == {3}

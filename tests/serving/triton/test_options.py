@@ -26,8 +26,8 @@ def test_without_options_settings_are_the_defaults():
 
 def test_options_become_settings():
     options = "--triton r --triton-python --triton-max-batch 8 --triton-max-grid-points 99 --triton-device cpu"
-    found = settings_of(*options.split(), "--triton-instances", "2", "--triton-threads", "3")
-    assert found == TritonSettings("python", 8, 99, "cpu", 2, 3)
+    settings = settings_of(*options.split(), "--triton-instances", "2", "--triton-threads", "3")
+    assert settings == TritonSettings("python", 8, 99, "cpu", 2, 3)
 
 
 def test_numbers_that_make_no_sense_and_options_without_a_folder_are_refused():

@@ -1,4 +1,4 @@
-"""What is written for Triton: configurations that agree with the ONNX files, and versions that are kept."""
+"""Triton repositories: configurations agree with the ONNX files, and versions are kept."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def files(folder: Path) -> set[str]:
 
 
 def shapes_in(tensors: object, *, batched: bool) -> dict[str, list[int]]:
-    """By name, the shape that Triton hands to or takes from the backend."""
+    """The shape between Triton and the backend, by tensor name."""
     shapes = {}
     for item in tensors:  # pyright: ignore[reportGeneralTypeIssues]
         assert item.data_type == model_config_pb2.TYPE_FP32
@@ -55,7 +55,7 @@ def shapes_in(tensors: object, *, batched: bool) -> dict[str, list[int]]:
 
 
 def shapes_declared(tensors: object) -> dict[str, list[int]]:
-    """By name, the shape that ONNX Runtime declares; -1 for an axis of any length."""
+    """The shape that ONNX Runtime declares, by tensor name; -1 for any length."""
     shapes = {}
     for item in tensors:  # pyright: ignore[reportGeneralTypeIssues]
         assert item.type == "tensor(float)"
@@ -112,7 +112,7 @@ def test_settings_arrive_in_the_configuration(made):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"backend": "pytorch"}, "backend is 'pytorch', none of onnxruntime, python"),
         ({"device": "tpu"}, "device is 'tpu', none of auto, cpu, gpu"),
@@ -120,8 +120,8 @@ def test_settings_arrive_in_the_configuration(made):
         ({"threads": -1}, "threads is -1; it must be at least 0"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
         TritonSettings(**settings)
 
 

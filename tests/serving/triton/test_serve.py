@@ -42,7 +42,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def hear() -> None:
-    """Whoever started the tests in the background, or under nohup, may have had signals ignored, which is inherited."""
+    """Restores signals: tests that run in the background or under nohup inherit ignored signals."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -70,9 +70,9 @@ def test_serves_until_told_to_stop_and_says_how_to_ask(triton, model, tmp_path, 
         outputs = {item["name"]: item["data"] for item in json.loads(done.stdout)["outputs"]}
         assert outputs["bulk_modulus"] == pytest.approx([8 / 4**3], rel=1e-3)
         process.send_signal(ending)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 0, said
-        assert said.splitlines()[-1] == "stopped"
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert errors.splitlines()[-1] == "stopped"
     # Refused, or cut where a process of the server is just ending.
     with pytest.raises((urllib.error.URLError, ConnectionError)):
         urllib.request.urlopen(metrics.split()[1], timeout=5)
@@ -86,7 +86,7 @@ def test_port_in_use_is_one_clear_line(triton, command, model, tmp_path):
         port = taken.getsockname()[1]
         answer = command("serve", model, "--repository", tmp_path / "repository", "--port", port)
     assert answer.says(2, f"127.0.0.1:{port}: cannot listen there")
-    assert not (tmp_path / "repository").exists()  # said before the model is exported
+    assert not (tmp_path / "repository").exists()  # the port is checked before the export
 
 
 def test_model_without_a_server_says_what_to_install(command, model, tmp_path, monkeypatch):
@@ -102,8 +102,8 @@ def test_server_in_the_path_is_taken_with_its_own_backends(tmp_path, monkeypatch
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = find_server()
-    assert (found.program, found.backends, found.backend) == (program, None, "onnxruntime")
+    installation = find_server()
+    assert (installation.program, installation.backends, installation.backend) == (program, None, "onnxruntime")
 
 
 def test_python_without_its_shared_library_says_what_to_install(triton, monkeypatch):
@@ -134,7 +134,7 @@ def test_repository_is_used_again_until_the_model_changes(model, tmp_path):
     assert export_repository(model, repository, settings=TritonSettings(backend="python")) == 1
     assert is_current(repository, model, "python")
     assert not is_current(repository, model, "onnxruntime")
-    # Half written, or with the backend of another rhonet.
+    # Half written, or with another model file for the Python backend.
     density = repository / "rhonet_density" / "config.pbtxt"
     text = density.read_text()
     density.unlink()
@@ -142,7 +142,7 @@ def test_repository_is_used_again_until_the_model_changes(model, tmp_path):
     density.write_text(text)
     backend = repository / "rhonet_views" / "1" / "model.py"
     kept = backend.read_text()
-    backend.write_text(kept + "# older\n")
+    backend.write_text(kept + "# changed\n")
     assert not is_current(repository, model, "python")
     backend.write_text(kept)
     assert is_current(repository, model, "python")

@@ -1,4 +1,4 @@
-"""A real Triton server gives what the ONNX files say, refuses what makes no sense, and goes on."""
+"""A real Triton server gives what the ONNX files give, refuses bad requests, and goes on."""
 
 from __future__ import annotations
 
@@ -97,19 +97,19 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said"), BAD, ids=[said[:40] for _, said in BAD])
-def test_bad_request_is_refused_and_the_server_goes_on(asker, change, said):
+@pytest.mark.parametrize(("change", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_bad_request_is_refused_and_the_server_goes_on(asker, change, message):
     inputs = {name: array for name, array in (GOOD | change).items() if array is not None}
     with pytest.raises(InferenceServerException) as caught:
         asker.ask("rhonet_density", **inputs)
-    assert said in str(caught.value.message())
+    assert message in str(caught.value.message())
     assert "Traceback" not in str(caught.value)
     answer = asker.ask("rhonet_density", **GOOD)
     np.testing.assert_allclose(answer.as_numpy("bulk_modulus"), GOOD["density"].mean(), rtol=1e-5)
 
 
 def test_bad_row_spoils_no_other_request(server):
-    """Requests that may be computed together, some with NaN: only those fail."""
+    """Of requests that may form one batch, only those with NaN fail."""
 
     def ask(row: int) -> str:
         views = grid((1, *VIEW), row)
@@ -123,9 +123,9 @@ def test_bad_row_spoils_no_other_request(server):
         return "answered"
 
     with ThreadPoolExecutor(12) as pool:
-        found = list(pool.map(ask, range(24)))
-    for row, said in enumerate(found):
-        assert ("views holds values that are not finite" if row % 3 == 0 else "answered") in said
+        results = list(pool.map(ask, range(24)))
+    for row, result in enumerate(results):
+        assert ("views holds values that are not finite" if row % 3 == 0 else "answered") in result
 
 
 def test_batch_above_the_limit_is_refused(asker):
@@ -136,13 +136,13 @@ def test_batch_above_the_limit_is_refused(asker):
 def test_configuration_tells_units_classes_limits_and_origin(server):
     with urllib.request.urlopen(f"http://{server.http}/v2/models/rhonet_density/config") as answer:
         parameters = json.load(answer)["parameters"]
-    said = {name: item["string_value"] for name, item in parameters.items()}
-    assert said["unit.bulk_modulus"] == said["unit.bulk_modulus_lower"] == "GPa"
-    assert said["unit.density"] == "e/Å³ on a periodic grid"
-    assert said["classes.phase"] == "rocksalt,zincblende,fluorite"
-    assert said["limits"] == LIMITS
-    assert said["model.commit"] == "abc"
-    assert json.loads(said["card"])["properties"][1]["unit"] == "µB"
+    strings = {name: item["string_value"] for name, item in parameters.items()}
+    assert strings["unit.bulk_modulus"] == strings["unit.bulk_modulus_lower"] == "GPa"
+    assert strings["unit.density"] == "e/Å³ on a periodic grid"
+    assert strings["classes.phase"] == "rocksalt,zincblende,fluorite"
+    assert strings["limits"] == LIMITS
+    assert strings["model.commit"] == "abc"
+    assert json.loads(strings["card"])["properties"][1]["unit"] == "µB"
 
 
 def test_metrics_count_requests(server):
@@ -151,7 +151,7 @@ def test_metrics_count_requests(server):
 
 
 def test_server_logs_no_error(asker, server):
-    """Arrays are handed over without exceptions that Python could not raise."""
+    """The hand-over of arrays leaves no exception that Python cannot raise."""
     asker.ask("rhonet_density", **GOOD)
     log = server.log.read_text(encoding="utf-8", errors="replace")
     assert "Traceback" not in log
