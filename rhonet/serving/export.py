@@ -30,7 +30,9 @@ def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
         onnx: adds the ONNX files (`rhonet.serving.onnx_export`).
 
     Raises:
-        ModelError: the folder exists, the run has no checkpoint yet, or the model cannot be converted or written.
+        DiskError: a file cannot be written.
+        ModelError: the folder exists, the run has no checkpoint yet, or ONNX lacks an operation of the model.
+        PackageError: `onnx` needs packages that are not installed.
     """
     from rhonet.serving.exported_model import save_model
     from rhonet.serving.model_card import write_card
@@ -53,7 +55,9 @@ def export_model(model: Path, folder: Path, *, onnx: bool) -> None:
         onnx: adds the ONNX files (`rhonet.serving.onnx_export`), converted from the SavedModel.
 
     Raises:
-        ModelError: the folder exists, or the model cannot be read, converted or written.
+        DiskError: a file cannot be read or written.
+        ModelError: the folder exists, there is no SavedModel, or ONNX lacks one of its operations.
+        PackageError: `onnx` needs packages that are not installed.
     """
     with _new_folder(folder) as partial:
         shutil.copytree(model, partial, dirs_exist_ok=True)
@@ -72,7 +76,8 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder to fill; it is renamed to `folder` on success and deleted on an error.
 
     Raises:
-        ModelError: the folder exists, or something cannot be written.
+        DiskError: a file cannot be written.
+        ModelError: the folder exists.
     """
     if folder.exists():
         raise ModelError(f"{folder}: exists already; delete it or give another folder")

@@ -32,9 +32,10 @@ def export_repository(
         force: replaces models of the same names with all their versions, whoever wrote them.
 
     Raises:
+        DiskError: a file of the repository cannot be written.
+        ModelError: the folder is not a model folder, its SavedModel cannot be converted, or the repository holds a
+            model of that name that was not written by rhonet.export.
         PackageError: the SavedModel must be converted, but onnx or tf2onnx is not installed.
-        ModelError: the folder is not a model folder, its SavedModel cannot be converted, or the repository cannot be
-            written.
     """
     read_card(folder)
     check_destination(destination, tensorflow=tensorflow, force=force)

@@ -58,8 +58,8 @@ def write_repository(
         force: replaces models of these names with all their versions, whoever wrote them.
 
     Raises:
-        ModelError: an input is missing or inconsistent, a model of that name was not written by rhonet.export, or a
-            file cannot be written.
+        DiskError: a file cannot be written.
+        ModelError: an input is missing or inconsistent, or a model of that name was not written by rhonet.export.
     """
     settings = settings or TritonSettings()
     card = read_card(model_folder)

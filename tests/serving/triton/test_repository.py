@@ -11,7 +11,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from rhonet.core.errors import ModelError
+from rhonet.core.errors import DiskError, ModelError
 from rhonet.serving.model_card import read_card
 from rhonet.serving.triton.config import TritonSettings, read_config, served_card
 from rhonet.serving.triton.repository import write_repository
@@ -230,7 +230,7 @@ def test_disk_that_is_full_leaves_the_old_version(made, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("rhonet.serving.triton.repository.shutil.copy", fill)
-    with pytest.raises(ModelError, match="repository: cannot be written: No space left on device; free some space"):
+    with pytest.raises(DiskError, match="repository: cannot be written: No space left on device; free some space"):
         write(made)
     assert files(made / "repository") == before
     assert not (made / "repository.partial").exists()
