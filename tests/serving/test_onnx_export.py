@@ -183,7 +183,7 @@ def test_model_without_the_halves_is_refused(tmp_path):
     from rhonet.serving.onnx_export import write_onnx
 
     tf.saved_model.save(tf.Module(), str(tmp_path / "saved_model"))
-    with pytest.raises(ModelError, match=r"cannot be converted: 'views'; export the model again from its run"):
+    with pytest.raises(ModelError, match=r"cannot be loaded: 'views'; export the model again"):
         write_onnx(tmp_path)
 
 
