@@ -15,9 +15,10 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from rhonet.core.density import ChargeDensity
+from rhonet.core.text import counted
 from rhonet.formats.check import build_density
 from rhonet.formats.field_names import one_spin_density, other_field, with_article
-from rhonet.formats.parsing.numerals import counted, parse_floats, parse_integers, shown
+from rhonet.formats.parsing.numerals import parse_floats, parse_integers, shown
 from rhonet.formats.parsing.source import Source
 from rhonet.formats.parsing.text import TextScanner
 from rhonet.formats.structure import LONGEST_ANGSTROM, check_lattice

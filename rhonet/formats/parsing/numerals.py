@@ -40,11 +40,6 @@ def without_comment(line: str) -> str:
     return re.split("[!#]", line, maxsplit=1)[0]
 
 
-def counted(count: int, noun: str) -> str:
-    """A number with its noun: "1 atom", "2 atoms"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def shown(text: str) -> str:
     """Text from a file as an error message may quote it: short and printable."""
     text = text.strip()
