@@ -1,4 +1,7 @@
-"""Writes densities in the formats that viewers and other programs read; the file's name decides which."""
+"""Writes densities as cube files and CHGCARs, which viewers and other programs read; the file's name decides which.
+
+From the top: `write_density` and the checks before it, the cube file, the CHGCAR, and the text of numbers for both.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,35 @@ from rhonet.core.files import replacing
 if TYPE_CHECKING:
     import ase
 
+CHGCAR_NOTE = (
+    "A CHGCAR from rhonet holds no PAW occupancies: viewers and analysis tools read it, VASP cannot start from it."
+)
+LEFT_HANDED = "The cell was kept left-handed: VASP itself refuses such a cell, other programs read it."
 
 _CUBE = re.compile(r"\.cube?(\.gz)?$", re.IGNORECASE)
-_ENDS = ("", "_x", "_y", "_z")
 _CHGCAR = re.compile(r"(CHG|CHGCAR|\.vasp)(\.gz)?$", re.IGNORECASE)
+# Ends of the names of a cube's magnetization: collinear, and the components of a non-collinear one.
+_COLLINEAR, _NON_COLLINEAR = ("",), ("_x", "_y", "_z")
+_CUBE_COLUMNS = 6
+_CHGCAR_COLUMNS = 5
+_VALUES_AT_ONCE = 1 << 16
+
+# A number takes 18 characters: " -1.2345678901E-05".
+WIDTH = 18
+LEAST, MOST = 1e-99, 9.9999999999e99
+_DIGITS = 11
+# Digits behind the leading one are looked up five at a time.
+_HALF = 5
+_POWERS = 10.0 ** np.arange(-90, 112)
+_DIGIT_TABLE = (np.arange(10**_HALF)[:, None] // 10 ** np.arange(_HALF - 1, -1, -1) % 10 + ord("0")).astype(np.uint8)
+_EXPONENT_TABLE = np.array([list(f"E{exponent:+03d}".encode()) for exponent in range(-99, 100)], np.uint8)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What came of writing a density.
+    """The files that a density was written to.
 
-    Args:
+    Attributes:
         paths: the files, that of the density first.
         notes: what the format does not hold or does otherwise, one sentence each.
     """
@@ -58,8 +79,8 @@ def write_density(
         overwrite: replace files that exist.
 
     Raises:
-        WriteError: a name that tells no format, a file that exists, atoms that a CHGCAR needs and nobody knows, or
-            a file system that refuses.
+        WriteError: the name tells no format, a file exists, a CHGCAR needs atoms that are not known, a number is too
+            large, or the file system refuses.
     """
     path = Path(path)
     check_targets(density, path, overwrite=overwrite)
@@ -69,7 +90,8 @@ def write_density(
         if density.magnetization is not None:
             names = ", ".join(target.name for target in list(writers)[1:])
             notes.append(f"A cube holds one field: the magnetization went to {names}.")
-        if left := [other.name for other in _spin_cubes(path) if other not in writers and other.exists()]:
+        candidates = _magnetization_paths(path, _COLLINEAR + _NON_COLLINEAR)
+        if left := [candidate.name for candidate in candidates if candidate not in writers and candidate.exists()]:
             notes.append(f"{', '.join(left)} was there before and belongs to another density.")
     else:
         writers = {path: partial(write_chgcar, density, title=title or "electron density")}
@@ -90,10 +112,15 @@ def write_density(
 
 
 def check_targets(density: ChargeDensity, path: Path, *, overwrite: bool) -> None:
-    """Refuses what `write_density` could not write, for all files that it would.
+    """Checks, before anything is written, that `write_density` can write each of its files.
+
+    Args:
+        density: what is to be written.
+        path: where to; a cube's magnetization goes to further files beside it.
+        overwrite: may files be replaced?
 
     Raises:
-        WriteError: as `check_target`, or atoms that a CHGCAR needs and nobody knows.
+        WriteError: as `check_target`, or a CHGCAR needs atoms that are not known.
     """
     check_target(path, overwrite=overwrite)
     if _CUBE.search(path.name):
@@ -107,7 +134,7 @@ def check_targets(density: ChargeDensity, path: Path, *, overwrite: bool) -> Non
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Refuses a file that no density can be written to.
+    """Checks that a density can be written to a file of this name.
 
     Raises:
         WriteError: its name tells no format, it is a folder, or it exists and must not be replaced.
@@ -120,111 +147,28 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise WriteError(f"{path}: exists already; choose another name, or --force to replace it")
 
 
-def _cube_writers(density: ChargeDensity, path: Path, title: str | None) -> Mapping[Path, Callable[[BinaryIO], None]]:
-    """What writes the density and each component of its magnetization, by file."""
-    first = title or "Electron density, e/bohr^3"
-    writers = {path: partial(write_cube, density, density.values, title=first)}
-    if density.magnetization is not None:
-        components = density.magnetization.reshape(-1, *density.shape)
-        for name, component in zip([""] if len(components) == 1 else ["_x", "_y", "_z"], components, strict=True):
-            target = path.with_name(_CUBE.sub(lambda suffix, name=name: f"_magnetization{name}{suffix[0]}", path.name))
-            spin = f"magnetization{name.replace('_', ' ')}"
-            own = f"{title}, {spin}" if title else f"Spin density ({spin}), muB/bohr^3"
-            writers[target] = partial(write_cube, density, component, title=own)
-    return writers
-
-
-def _spin_cubes(path: Path) -> list[Path]:
-    """Files beside a cube that hold the magnetization of a density."""
-    names = [_CUBE.sub(lambda suffix, end=end: f"_magnetization{end}{suffix[0]}", path.name) for end in _ENDS]
-    return [path.with_name(name) for name in names]
-
-
 def _open_packed(path: Path) -> BinaryIO:
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     return cast(BinaryIO, opener(path, "wb"))
 
 
-WIDTH = 18
+def _cube_writers(density: ChargeDensity, path: Path, title: str | None) -> Mapping[Path, Callable[[BinaryIO], None]]:
+    """What writes the density and each component of its magnetization, by file."""
+    writers = {path: partial(write_cube, density, density.values, title=title or "Electron density, e/bohr^3")}
+    if density.magnetization is not None:
+        components = density.magnetization.reshape(-1, *density.shape)
+        ends = _COLLINEAR if len(components) == 1 else _NON_COLLINEAR
+        for end, target, component in zip(ends, _magnetization_paths(path, ends), components, strict=True):
+            name = f"magnetization{end.replace('_', ' ')}"
+            line = f"{title}, {name}" if title else f"Spin density ({name}), muB/bohr^3"
+            writers[target] = partial(write_cube, density, component, title=line)
+    return writers
 
 
-LEAST, MOST = 1e-99, 9.9999999999e99
-
-
-_DIGITS = 11
-
-
-_HALF = 5  # digits that one look-up gives; the leading digit stands alone
-
-
-_POWERS = 10.0 ** np.arange(-90, 112)
-
-
-_DIGIT_TABLE = (np.arange(10**_HALF)[:, None] // 10 ** np.arange(_HALF - 1, -1, -1) % 10 + ord("0")).astype(np.uint8)
-
-
-_EXPONENT_TABLE = np.array([list(f"E{exponent:+03d}".encode()) for exponent in range(-99, 100)], np.uint8)
-
-
-def rows_of_numbers(values: np.ndarray, *, columns: int) -> memoryview:
-    """Text of numbers, each row of the array on lines of its own with at most `columns` numbers.
-
-    Every number takes 18 characters, with 11 significant digits: " -1.2345678901E-05". The last digit is right to
-    one unit (where the value lies halfway between two). Numbers below 1e-99 become zero.
-
-    Args:
-        values: (rows, n), finite.
-        columns: numbers to the line.
-
-    Returns:
-        ASCII text of all rows, ready to be written to a file.
-
-    Raises:
-        ValueError: a number is too large for two digits of exponent.
-    """
-    rows, n = values.shape
-    largest = np.abs(values).max(initial=0)
-    if not largest <= MOST:
-        raise ValueError(f"{largest:.6g} is too large to be written")
-    ends = -(-n // columns)
-    text = np.empty((rows, n * WIDTH + ends), np.uint8)
-    characters = _characters(values.ravel()).reshape(rows, n * WIDTH)
-    line = columns * WIDTH
-    for number in range(ends):
-        part = characters[:, number * line : (number + 1) * line]
-        start = number * (line + 1)
-        text[:, start : start + part.shape[1]] = part
-        text[:, start + part.shape[1]] = ord("\n")
-    return text.data
-
-
-def _characters(values: np.ndarray) -> np.ndarray:
-    """Each of the values (n,) as 18 characters, (n, 18) uint8."""
-    size = np.abs(values)
-    size[size < LEAST] = 0
-    exponent = np.floor(np.log10(size, where=size > 0, out=np.zeros_like(size))).astype(np.int64)
-    mantissa = np.rint(size * _POWERS[_DIGITS - 1 - exponent + 90]).astype(np.int64)
-    # 9.99999999999 rounds up to 10, and the logarithm may come out just below a power of ten.
-    rounded_up = mantissa >= 10**_DIGITS
-    mantissa[rounded_up] //= 10
-    exponent += rounded_up
-    leading, rest = np.divmod(mantissa, 10 ** (_DIGITS - 1))
-    first, second = np.divmod(rest, 10**_HALF)
-    text = np.empty((len(values), WIDTH), np.uint8)
-    text[:, 0] = ord(" ")
-    text[:, 1] = np.where(values < 0, ord("-"), ord(" "))
-    text[:, 2] = leading + ord("0")
-    text[:, 3] = ord(".")
-    text[:, 4:9] = _DIGIT_TABLE[first]
-    text[:, 9:14] = _DIGIT_TABLE[second]
-    text[:, 14:] = _EXPONENT_TABLE[exponent + 99]
-    return text
-
-
-_CUBE_COLUMNS = 6
-
-
-_VALUES_AT_ONCE = 1 << 16
+def _magnetization_paths(path: Path, ends: tuple[str, ...]) -> list[Path]:
+    """Files beside a cube for its magnetization: NAME_magnetization.cube, NAME_magnetization_x.cube, ..."""
+    names = [_CUBE.sub(lambda suffix, end=end: f"_magnetization{end}{suffix[0]}", path.name) for end in ends]
+    return [path.with_name(name) for name in names]
 
 
 def write_cube(density: ChargeDensity, field: np.ndarray, file: BinaryIO, *, title: str) -> None:
@@ -236,10 +180,11 @@ def write_cube(density: ChargeDensity, field: np.ndarray, file: BinaryIO, *, tit
     Args:
         density: cell, grid and atoms.
         field: (nx, ny, nz), e/Å³ or µB/Å³.
+        file: where to.
         title: first line, what the field is.
 
     Raises:
-        ValueError: a number that is too large.
+        ValueError: a number is too large.
     """
     file.write(_cube_header(density, title).encode())
     nx, ny, nz = field.shape
@@ -264,20 +209,6 @@ def _cube_line(first: int, *numbers: float) -> str:
     return f"{first:5d}" + "".join(f" {number:17.12f}" for number in numbers)
 
 
-CHGCAR_NOTE = (
-    "A CHGCAR from rhonet holds no PAW occupancies: viewers and analysis tools read it, VASP cannot start from it."
-)
-
-
-LEFT_HANDED = "VASP itself refuses the left-handed cell, as it was kept; other programs read it."
-
-
-_CHGCAR_COLUMNS = 5
-
-
-_VALUES_AT_ONCE = 1 << 16
-
-
 def write_chgcar(density: ChargeDensity, file: BinaryIO, *, title: str = "electron density") -> None:
     """Writes one block of grid values, two with collinear spin (ρ, m), four with non-collinear spin (ρ, mx, my, mz).
 
@@ -289,7 +220,7 @@ def write_chgcar(density: ChargeDensity, file: BinaryIO, *, title: str = "electr
         title: what the fields are, for the first line.
 
     Raises:
-        ValueError: atoms that are not known, or a number that is too large.
+        ValueError: the atoms are not known, or a number is too large.
     """
     file.write(_chgcar_header(check_atoms(density), density.lattice, title).encode())
     grid = "".join(f"{points:5d}" for points in density.shape) + "\n"
@@ -337,3 +268,58 @@ def _write_chgcar_field(field: np.ndarray, volume: float, file: BinaryIO) -> Non
         file.write(rows_of_numbers(piece[:whole].reshape(-1, _CHGCAR_COLUMNS), columns=_CHGCAR_COLUMNS))
         left = piece[whole:]
     file.write(rows_of_numbers(left[None], columns=_CHGCAR_COLUMNS))
+
+
+def rows_of_numbers(values: np.ndarray, *, columns: int) -> memoryview:
+    """Text of numbers, each row of the array on lines of its own with at most `columns` numbers.
+
+    Every number takes 18 characters, with 11 significant digits: " -1.2345678901E-05". The last digit is right to
+    one unit (where the value lies halfway between two). Numbers below 1e-99 become zero.
+
+    Args:
+        values: (rows, n), finite.
+        columns: numbers to the line.
+
+    Returns:
+        ASCII text of all rows, ready to be written to a file.
+
+    Raises:
+        ValueError: a number is too large for two digits of exponent.
+    """
+    rows, n = values.shape
+    largest = np.abs(values).max(initial=0)
+    if not largest <= MOST:
+        raise ValueError(f"{largest:.6g} is too large to be written")
+    n_lines = -(-n // columns)
+    text = np.empty((rows, n * WIDTH + n_lines), np.uint8)
+    characters = _characters(values.ravel()).reshape(rows, n * WIDTH)
+    width = columns * WIDTH
+    for line in range(n_lines):
+        part = characters[:, line * width : (line + 1) * width]
+        start = line * (width + 1)
+        text[:, start : start + part.shape[1]] = part
+        text[:, start + part.shape[1]] = ord("\n")
+    return text.data
+
+
+def _characters(values: np.ndarray) -> np.ndarray:
+    """Each of the values (n,) as 18 characters, (n, 18) uint8."""
+    size = np.abs(values)
+    size[size < LEAST] = 0
+    exponent = np.floor(np.log10(size, where=size > 0, out=np.zeros_like(size))).astype(np.int64)
+    mantissa = np.rint(size * _POWERS[_DIGITS - 1 - exponent + 90]).astype(np.int64)
+    # 9.99999999999 rounds up to 10, and the logarithm may come out just below a power of ten.
+    rounded_up = mantissa >= 10**_DIGITS
+    mantissa[rounded_up] //= 10
+    exponent += rounded_up
+    leading, rest = np.divmod(mantissa, 10 ** (_DIGITS - 1))
+    first, second = np.divmod(rest, 10**_HALF)
+    text = np.empty((len(values), WIDTH), np.uint8)
+    text[:, 0] = ord(" ")
+    text[:, 1] = np.where(values < 0, ord("-"), ord(" "))
+    text[:, 2] = leading + ord("0")
+    text[:, 3] = ord(".")
+    text[:, 4:9] = _DIGIT_TABLE[first]
+    text[:, 9:14] = _DIGIT_TABLE[second]
+    text[:, 14:] = _EXPONENT_TABLE[exponent + 99]
+    return text
