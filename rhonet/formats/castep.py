@@ -1,8 +1,8 @@
 """CASTEP's formatted density, den_fmt (written with `write_formatted_density : true`).
 
-A header holds the cell, the number of spins and the grid; then each line gives the three indices of a grid point and
+A header holds the cell, the number of spins and the grid. Each further line gives the three indices of a grid point and
 the charge, in electrons per grid point times the number of grid points: ρ times the cell volume. With two spins the
-spin density follows. Atoms stand in the .cell file beside it, the number of electrons in the .castep file.
+spin density follows. The .cell file beside it holds the atoms, the .castep file the number of electrons.
 """
 
 from __future__ import annotations
@@ -25,19 +25,23 @@ from rhonet.formats.parsing.source import Source, open_source
 from rhonet.formats.parsing.text import TextScanner
 from rhonet.formats.structure import LONGEST_ANGSTROM, check_lattice
 
+MAX_CELL_BYTES = 8 << 20
+# A .cell file belongs to a density where no edge or angle differs by a larger part.
+_SAME_CELL = 1e-3
+_LENGTH_UNITS = {"ang": 1.0, "bohr": Bohr, "a0": Bohr, "nm": 10.0}
 _PIECE = 1 << 17
 _SPINS = re.compile(r"\s*(\d)\s+(?:([TF])\s+)?!\s*nspins.*")
 _GRID = re.compile(r"\s*(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s*!.*")
 _OTHER_FIELDS = {"pot": "a potential", "chi": "an electron localisation function"}
-_UNIT = "electrons/grid_point * number of grid_points"
+_DENSITY_UNIT = "electrons/grid_point * number of grid_points"
 
 
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
     """Density of a den_fmt file.
 
     Raises:
-        FormatError: what does not fit, with the line; potentials (pot_fmt), localisation functions (elf_fmt) and
-            non-collinear densities.
+        FormatError: a line does not fit (its number is in the message), or the file holds a potential (pot_fmt), a
+            localisation function (elf_fmt) or a non-collinear density.
     """
     refuse_entry(source, entry, "a CASTEP density")
     with source.open() as stream:
@@ -83,38 +87,38 @@ def _read_lattice(text: TextScanner) -> np.ndarray:
 
 def _read_spins(text: TextScanner) -> int:
     line = text.next_filled_line() or ""
-    found = _SPINS.fullmatch(line)
-    if not found or found[1] not in "12":
+    match = _SPINS.fullmatch(line)
+    if not match or match[1] not in "12":
         raise text.error(f"expected the number of spins, 1 or 2, found {shown(line)}")
-    if found[2] == "T":
+    if match[2] == "T":
         raise text.error("a non-collinear density of CASTEP, which cannot be read")
-    return int(found[1])
+    return int(match[1])
 
 
 def _read_grid(text: TextScanner) -> tuple[int, int, int]:
     line = text.next_filled_line() or ""
-    found = _GRID.fullmatch(line)
-    if not found or 0 in (shape := (int(found[1]), int(found[2]), int(found[3]))):
+    match = _GRID.fullmatch(line)
+    if not match or 0 in (shape := (int(match[1]), int(match[2]), int(match[3]))):
         raise text.error(f"expected the grid, three numbers above 0, found {shown(line)}")
     return shape
 
 
 def _read_unit(text: TextScanner) -> None:
-    """The header's end, over one line or two, which names field and unit, and the blank line behind it."""
-    said = text.next_filled_line() or ""
-    if "END header" not in said:
-        raise text.error(f"expected the END of the header, found {shown(said)}")
-    field = re.search(r'"<a b c>\s*([^"]*)"', said)
+    """Reads the header's end, which names field and unit on one line or two, and the blank line behind it."""
+    end = text.next_filled_line() or ""
+    if "END header" not in end:
+        raise text.error(f"expected the END of the header, found {shown(end)}")
+    field = re.search(r'"<a b c>\s*([^"]*)"', end)
     name = field[1].strip() if field else ""
     while line := text.next_line("a blank line behind the header").strip():
         if parse_floats(line):
             raise text.error(f"expected a blank line behind the header, found {shown(line)}")
-        said += f" {line}"
+        end += f" {line}"
     if name.split()[:1] != ["charge"]:
         what = _OTHER_FIELDS.get(name, f"the field {shown(name)}")
         raise text.error(f"holds {what}, not a density ('charge'; CASTEP: write_formatted_density)")
-    if _UNIT not in " ".join(said.split()):
-        raise text.error(f"expected values in {_UNIT}, found {shown(said)}")
+    if _DENSITY_UNIT not in " ".join(end.split()):
+        raise text.error(f"expected values in {_DENSITY_UNIT}, found {shown(end)}")
 
 
 def _read_fields(text: TextScanner, shape: tuple[int, int, int], *, n_fields: int) -> np.ndarray:
@@ -123,7 +127,7 @@ def _read_fields(text: TextScanner, shape: tuple[int, int, int], *, n_fields: in
     columns = 3 + n_fields
     text.require_room(n_points * columns, "numbers")
     fields = np.empty((n_fields, n_points))
-    given = np.zeros(n_points, dtype=bool)
+    seen = np.zeros(n_points, dtype=bool)
     for start in range(0, n_points, _PIECE):
         first_line = text.line + 1
         points = min(_PIECE, n_points - start)
@@ -134,25 +138,18 @@ def _read_fields(text: TextScanner, shape: tuple[int, int, int], *, n_fields: in
             text.line = first_line + int(wrong[0])
             raise text.error(f"{shown(str(rows[wrong[0], :3]))} is no point of the {'x'.join(map(str, shape))} grid")
         flat = np.ravel_multi_index(tuple(indices.astype(np.intp) - 1), shape)
-        given[flat] = True
+        seen[flat] = True
         fields[:, flat] = rows[:, 3:].T
-    if not given.all():
-        missing = [int(index) + 1 for index in np.unravel_index(int(np.argmin(given)), shape)]
+    if not seen.all():
+        missing = [int(index) + 1 for index in np.unravel_index(int(np.argmin(seen)), shape)]
         raise text.error(f"grid point {missing} is missing, another is there twice")
     return fields.reshape(n_fields, *shape)
 
 
-MAX_CELL_BYTES = 8 << 20
-
-
-_SAME_CELL = 1e-3
-
-
-_UNITS = {"ang": 1.0, "bohr": Bohr, "a0": Bohr, "nm": 10.0}
-
-
 def find_atoms(source: Source, lattice: np.ndarray) -> tuple[ase.Atoms | None, tuple[str, ...]]:
-    """Atoms of STEM-out.cell or STEM.cell, whose cell must be that of the density, and warnings about such files.
+    """Atoms of STEM-out.cell or STEM.cell beside the density, and warnings about files that give none.
+
+    The cell there must be the density's.
 
     Args:
         source: the density's file.
@@ -177,9 +174,9 @@ def _read_cell_file(path: Path, lattice: np.ndarray) -> ase.Atoms:
     text = re.sub(r"[!#;].*", "", text)
     blocks = {name.upper(): body for name, body in re.findall(r"(?is)%BLOCK\s+(\w+)(.*?)%ENDBLOCK", text)}
     own = _read_cell_lattice(path, blocks)
-    given, expected = cell_to_cellpar(own), cell_to_cellpar(lattice)
-    if np.abs(given / expected - 1).max() > _SAME_CELL:
-        raise FormatError(f"{path}: its cell is another one: a, b, c, angles {np.round(given, 3).tolist()}")
+    own_parameters, parameters = cell_to_cellpar(own), cell_to_cellpar(lattice)
+    if np.abs(own_parameters / parameters - 1).max() > _SAME_CELL:
+        raise FormatError(f"{path}: its cell is another one: a, b, c, angles {np.round(own_parameters, 3).tolist()}")
     if "POSITIONS_FRAC" in blocks:
         symbols, scaled, _ = _read_positions(path, blocks["POSITIONS_FRAC"])
     elif "POSITIONS_ABS" in blocks:
@@ -191,7 +188,7 @@ def _read_cell_file(path: Path, lattice: np.ndarray) -> ase.Atoms:
 
 
 def _read_cell_lattice(path: Path, blocks: dict[str, str]) -> np.ndarray:
-    """Rows, Å, from LATTICE_CART or LATTICE_ABC (the latter turned as ASE likes it)."""
+    """Rows, Å, from LATTICE_CART or LATTICE_ABC (for the latter, in ASE's orientation)."""
     name = next((name for name in ("LATTICE_CART", "LATTICE_ABC") if name in blocks), None)
     if name is None:
         raise FormatError(f"{path}: no LATTICE_CART or LATTICE_ABC")
@@ -209,7 +206,7 @@ def _read_cell_lattice(path: Path, blocks: dict[str, str]) -> np.ndarray:
 
 
 def _read_positions(path: Path, block: str) -> tuple[list[str], np.ndarray, float]:
-    """Symbols, positions (n, 3) as they stand, and their unit in Å; labels behind the symbol and spins are left out."""
+    """Symbols, positions (n, 3) as they stand, and their unit in Å; labels of species and spins are left out."""
     unit, lines = _split_unit(block)
     symbols, positions = [], []
     for line in lines:
@@ -228,5 +225,5 @@ def _read_positions(path: Path, block: str) -> tuple[list[str], np.ndarray, floa
 def _split_unit(block: str) -> tuple[float, list[str]]:
     """Unit on the first line of a block, in Å, and the filled lines behind it."""
     lines = [line for line in block.splitlines() if line.strip()]
-    unit = _UNITS.get(lines[0].strip().lower()) if lines else None
+    unit = _LENGTH_UNITS.get(lines[0].strip().lower()) if lines else None
     return (1.0, lines) if unit is None else (unit, lines[1:])

@@ -1,4 +1,4 @@
-"""Cell and atoms from a structure file (CIF, POSCAR, ...), for densities whose own file holds none."""
+"""Cells and atoms: checked as readers find them, or taken from a structure file where a density's own has none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import FormatError
 from rhonet.formats.parsing.source import Source
 
+# A structure fits a density where no number of its cell differs by more, relative to the longest edge.
 LATTICE_TOLERANCE = 1e-3
+HEAVIEST = 118
+# Far beyond any cell, and any reciprocal cell in 1/bohr; they keep what is computed from cells finite.
+SHORTEST_ANGSTROM, LONGEST_ANGSTROM = 1e-5, 1e5
+# Smallest volume of a cell over the product of its edges.
+FLATTEST = 1e-9
 
 
 def read_structure(path: Path) -> ase.Atoms:
@@ -26,24 +32,24 @@ def read_structure(path: Path) -> ase.Atoms:
         FormatError: the file cannot be read, or its structure has no cell.
     """
     try:
-        found = ase.io.read(path)
+        structures = ase.io.read(path)
     except ase.io.formats.UnknownFileTypeError as error:
         raise FormatError(f"{path}: gives no structure: ASE knows no such format; give a CIF or a POSCAR") from error
     except Exception as error:  # ASE's readers raise whatever their format's parser meets.
         reason = str(error) or type(error).__name__
         raise FormatError(f"{path}: gives no structure (CIF, POSCAR, ... as ASE reads them): {reason}") from error
-    atoms = found[-1] if isinstance(found, list) else found
+    atoms = structures[-1] if isinstance(structures, list) else structures
     if atoms.cell.rank < 3:
         raise FormatError(f"{path}: its structure has no cell, which the density needs")
     return atoms
 
 
 def with_structure(density: ChargeDensity, structure: ase.Atoms, path: Path) -> ChargeDensity:
-    """Density with the atoms of a structure that was given for it, if its file names none.
+    """Density with the atoms of a structure that the user gave, if its own file names none.
 
     Args:
         density: as its reader gave it.
-        structure: what the caller gave.
+        structure: cell and atoms from the user.
         path: the density's file, for the error message.
 
     Raises:
@@ -56,18 +62,13 @@ def with_structure(density: ChargeDensity, structure: ase.Atoms, path: Path) -> 
     return density if density.atoms is not None else replace(density, atoms=structure)
 
 
-HEAVIEST = 118
-
-
-# Far beyond any cell, and any reciprocal cell in 1/bohr; they keep what is computed from cells finite.
-SHORTEST_ANGSTROM, LONGEST_ANGSTROM = 1e-5, 1e5
-
-
-FLATTEST = 1e-9
-
-
 def check_lattice(source: Source, rows: np.ndarray, *, what: str) -> np.ndarray:
-    """Rows a, b, c of a cell, (3, 3), in the unit given.
+    """The rows a, b, c of a cell, (3, 3), unchanged, once they are known to be one.
+
+    Args:
+        source: the file, for error messages.
+        rows: candidate rows, Å or, for a reciprocal cell, 1/bohr.
+        what: their name in the file.
 
     Raises:
         FormatError: another shape, numbers that are not finite or absurd, or no volume.
@@ -88,12 +89,12 @@ def build_atoms(
     Args:
         source: the file, for error messages.
         numbers: atomic numbers (n,), of any numeric type.
-        positions: (n, 3), in units of the cell's edges if `scaled`, else Å.
-        lattice: (3, 3) Å.
-        scaled: are positions relative to the cell?
+        positions: (n, 3), fractions of the cell's rows if `scaled`, else Å.
+        lattice: rows a, b, c, (3, 3), Å.
+        scaled: are the positions fractions?
 
     Raises:
-        FormatError: shapes that do not fit, no atomic numbers, positions that are not finite.
+        FormatError: shapes do not fit, a number is no element's, or a position is not finite.
     """
     if numbers.ndim != 1 or positions.shape != (len(numbers), 3):
         raise source.error(f"names atoms by numbers of shape {numbers.shape} and positions of shape {positions.shape}")
@@ -110,6 +111,6 @@ def build_atoms(
 
 
 def atomic_number(name: str) -> int | None:
-    """Of the element that a kind of atoms is named after (Fe_pv, O1, Ni-up); None where the name begins with none."""
+    """Atomic number of the element that a name begins with (Fe_pv, O1, Ni-up); None where it begins with none."""
     match = re.match(r"([A-Z][a-z]?)(?![a-z])", name)
     return atomic_numbers.get(match[1]) or None if match else None
