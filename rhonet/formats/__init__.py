@@ -1,4 +1,7 @@
-"""Readers of density files: one function, one module per format behind it, one table that lists them."""
+"""Density files: `read_density` reads any of them, one module per format stands behind it, writers.py writes them.
+
+Imports core and this folder's parsing. Start with table.py, the table of formats, then with one format's `read`.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +28,18 @@ def read_density(
     format: str | None = None,
     structure: str | os.PathLike[str] | ase.Atoms | None = None,
 ) -> ChargeDensity:
-    """Electron density of a file, verified and in e/Å³.
+    """Electron density of a file, checked and in e/Å³.
 
-    The format is told by the content, then by the name; gzip, bzip2, xz and zip are unpacked on the fly. Memory stays
-    below three times that of the fields read.
+    The content decides the format, then the name does. Files packed with gzip, bzip2, xz and zip are unpacked on the
+    fly. Memory stays below three times that of the fields read.
 
     Args:
-        path: the file; `archive.h5::GROUP` names an entry, too, and `DIR/AECCAR0+AECCAR2` the sum of two files.
+        path: the file; `archive.h5::GROUP` names an entry as well, and `DIR/AECCAR0+AECCAR2` is the sum of two files.
         entry: which density of a file that holds several: the group of an archive, the field ("1", "2", ...) of a
-            cube.
-        format: name of the format (see `FORMATS`), where it cannot be told.
-        structure: cell and atoms (or a file of them: CIF, POSCAR, ...) for a format that holds none; must agree
-            with a cell that the file does hold.
+            cube, the number or name of an XSF file's grid.
+        format: name of the format (see `FORMATS`), where neither content nor name decides it.
+        structure: cell and atoms (or a file of them: CIF, POSCAR, ...) for a file that holds none; they must agree
+            with the cell of a file that holds one.
 
     Raises:
         FormatError: the file gives no density; the message starts with the path and says what was found.

@@ -3,7 +3,7 @@
 Layout (ETSF, https://doi.org/10.1016/j.commatsci.2008.02.023, as ABINIT writes it): `density` (components, n3, n2,
 n1, 1), e/bohr³; `primitive_vectors` (3, 3) bohr; `atomic_numbers` of the species, `atom_species` (from 1) and
 `reduced_atom_positions` of the atoms; `nelect` or `number_of_electrons`. Two components are ρ and ρ_up in ABINIT, ρ_up
-and ρ_down by the ETSF convention: the number of electrons tells which. Four are ρ, m_x, m_y, m_z.
+and ρ_down by the ETSF convention: the number of electrons decides. Four are ρ, m_x, m_y, m_z.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     """Density of a *_DEN.nc file; fields are (nx, ny, nz) views of the file's order.
 
     Raises:
-        FormatError: another field (with its name), a part is missing or does not fit.
+        FormatError: the file holds another field (the message names it), or a part is missing or does not fit.
     """
     refuse_entry(source, entry, "an ABINIT file")
     header = read_header(source)
     _refuse_other_field(source, header)
-    counts = [name for name in ("nelect", "number_of_electrons") if name in header][:1]
-    named = [*_ATOMS] if all(name in header for name in _ATOMS) else []
-    data = read_variables(source, header, ["density", "primitive_vectors", *counts, *named])
+    count_names = [name for name in ("nelect", "number_of_electrons") if name in header][:1]
+    atom_names = _ATOMS if all(name in header for name in _ATOMS) else ()
+    data = read_variables(source, header, ["density", "primitive_vectors", *count_names, *atom_names])
     lattice = check_lattice(source, data["primitive_vectors"] * Bohr, what="primitive_vectors")
     fields = data["density"]
     if fields.ndim != 5 or len(fields) not in (1, 2, 4) or fields.shape[4] != 1 or 0 in fields.shape:
@@ -60,8 +60,8 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     fields /= Bohr**3
     values, *spin = fields[..., 0].transpose(0, 3, 2, 1)
     expected = None
-    if counts and data[counts[0]].size == 1:
-        expected = ElectronCount(data[counts[0]].item(), counts[0])
+    if count_names and data[count_names[0]].size == 1:
+        expected = ElectronCount(data[count_names[0]].item(), count_names[0])
     if len(spin) == 1:
         values, spin = _separate_spins(source, values, spin[0], lattice=lattice, expected=expected)
     return build_density(
@@ -69,7 +69,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         values=values,
         lattice=lattice,
         magnetization=None if not spin else spin[0] if len(spin) == 1 else np.stack(spin),
-        atoms=_build_atoms(source, data, lattice) if named else None,
+        atoms=_build_atoms(source, data, lattice) if atom_names else None,
         expected_electrons=expected,
         format="abinit",
     )
@@ -92,19 +92,20 @@ def _separate_spins(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """ρ and [m] of two components, which are ρ and ρ_up, or ρ_up and ρ_down."""
     volume = abs(np.linalg.det(lattice))
-    one, two = float(first.mean()) * volume, float(second.mean()) * volume
+    first_integral, second_integral = float(first.mean()) * volume, float(second.mean()) * volume
     if expected is None:
         raise source.error(
-            "names no number of electrons (nelect), which would tell its two components: ρ, ρ_up or ρ_up, ρ_down?"
+            "names no number of electrons (nelect), which would tell whether its two components are ρ and ρ_up or ρ_up "
+            "and ρ_down"
         )
     tolerance = COUNT_TOLERANCE * max(abs(expected.count), 1.0)
-    if abs(one - expected.count) <= tolerance:
+    if abs(first_integral - expected.count) <= tolerance:
         return first, [2 * second - first]
-    if abs(one + two - expected.count) <= tolerance:
+    if abs(first_integral + second_integral - expected.count) <= tolerance:
         return first + second, [first - second]
     raise source.error(
-        f"its two components integrate to {one:.6g} and {two:.6g}; neither the first nor their sum are the "
-        f"{expected.count:.6g} electrons that {expected.source} says"
+        f"its two components integrate to {first_integral:.6g} and {second_integral:.6g}; neither the first nor their "
+        f"sum is the number of electrons, {expected.count:.6g} according to {expected.source}"
     )
 
 

@@ -26,8 +26,8 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     """Density of one crystal; `entry` names its group and may be left out when there is only one.
 
     Raises:
-        FormatError: damaged, no such group, a part is missing or of the wrong shape, or the density does not
-            integrate to the number of electrons that was stored with it (to one in a thousand).
+        FormatError: the file is damaged or has no such group, a part is missing or of the wrong shape, or the density
+            does not integrate to the number of electrons that was stored with it (to one in a thousand).
     """
     with open_hdf5(source) as file:
         return _read_group(source, file, entry)
@@ -46,7 +46,7 @@ def crystal_names(path: Path) -> tuple[str, ...]:
     """Groups of an archive that hold a crystal.
 
     Raises:
-        FormatError: no HDF5 file, or damaged.
+        FormatError: the file is no HDF5 file, or damaged.
     """
     with open_hdf5(open_source(path)) as file:
         return tuple(name for name in file.names() if _is_crystal(file, name))
@@ -61,8 +61,8 @@ def _read_group(source: Source, file: Hdf5File, entry: str | None) -> ChargeDens
         names = [name for name in file.names() if _is_crystal(file, name)]
         if not names:
             raise source.error(
-                f"holds no crystals (groups with 'density' and 'lattice'), nor a density in another layout that is "
-                f"known, only {shown_names(file.names())}"
+                f"holds no crystals (groups with 'density' and 'lattice') and no density in another known layout, "
+                f"only {shown_names(file.names())}"
             )
         if len(names) > 1:
             shown = ", ".join(names[:_NAMES_TO_SHOW]) + (", ..." if len(names) > _NAMES_TO_SHOW else "")

@@ -1,4 +1,4 @@
-"""What every density must satisfy, whichever file it came from."""
+"""Checks that every density passes, whichever file it came from."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ EXPECTED_ELECTRONS_TOLERANCE = 1e-3
 NEGATIVE_SHARE_TO_REPORT = 0.05
 NEGATIVE_CHARGE_TO_REPORT = 0.02
 NEGATIVE_CHARGE_TO_REFUSE = 0.5
-# Noise around zero is negative at half of the points of a vacuum, but with next to no charge; where cores are
-# replaced, charge is negative, but at few points. Both at once are a spin density or a difference.
+# In a vacuum, noise makes half of the points negative, but with next to no charge. Replaced cores give negative charge,
+# but at few points. Many points with much charge mean a spin density or a difference.
 NEGATIVE_SHARE_TO_REFUSE = 0.25
 NEGATIVE_CHARGE_OF_MANY_TO_REFUSE = 0.02
 
@@ -38,7 +38,7 @@ def build_density(
     is_partial: bool = False,
     warnings: tuple[str, ...] = (),
 ) -> ChargeDensity:
-    """Density whose electrons are plausible; what is odd but possible is added to its warnings.
+    """Density with a plausible number of electrons; what is odd but possible becomes a warning of it.
 
     Args:
         source: the file, for the error messages.
@@ -47,14 +47,14 @@ def build_density(
         format: name of the format.
         magnetization: (nx, ny, nz) or (3, nx, ny, nz) µB/Å³.
         atoms: structure, where the file names one.
-        expected_electrons: number of electrons, where the file or its neighbours know it.
+        expected_electrons: number of electrons, where the file or a companion file states it.
         convention: unit of the format's values, where files are known to break it.
-        is_partial: the field is meant to hold but a part of the electrons (core, bands, a box within the crystal).
+        is_partial: the field is meant to hold only a part of the electrons (core, bands, a box within the crystal).
         warnings: what the reader itself found odd.
 
     Raises:
-        FormatError: values that are not finite, no electrons at all, so much negative charge that it must be
-            another field (potential, spin density, difference), or a number of electrons that the atoms cannot have
+        FormatError: values are not finite, there are no electrons at all, there is so much negative charge that this
+            must be another field (potential, spin density, difference), or the atoms cannot have so many electrons
             (`check_electron_count`).
     """
     try:
@@ -84,9 +84,9 @@ def build_density(
         )
     whole = max(1, round(electrons))
     is_whole = abs(electrons - whole) <= max(WHOLE_ELECTRONS_TOLERANCE, 1e-4 * whole)
-    amount = ()
+    doubts = []
     if atoms is not None:
-        amount = check_electron_count(
+        doubts += check_electron_count(
             source,
             electrons=electrons,
             is_whole=is_whole,
@@ -94,34 +94,37 @@ def build_density(
             convention=convention,
             is_partial=is_partial,
         )
-    found = [*amount, *warnings]
+    doubts += warnings
     if share > NEGATIVE_SHARE_TO_REPORT or negative_charge > NEGATIVE_CHARGE_TO_REPORT * electrons:
-        found.append(f"{share:.1%} of the grid points are negative ({-negative_charge:.3g} e of {electrons:.6g}).")
+        doubts.append(f"{share:.1%} of the grid points are negative ({-negative_charge:.3g} e of {electrons:.6g}).")
     if expected_electrons is not None:
         expected = expected_electrons.count
         if abs(electrons - expected) > max(WHOLE_ELECTRONS_TOLERANCE, EXPECTED_ELECTRONS_TOLERANCE * expected):
-            said = f"{expected:.6g} according to {expected_electrons.source}"
-            found.append(f"Integrates to {electrons:.6g} electrons, but there are {said}.")
+            stated = f"{expected:.6g} according to {expected_electrons.source}"
+            doubts.append(f"Integrates to {electrons:.6g} electrons, but there are {stated}.")
     elif not is_whole:
-        found.append(f"Integrates to {electrons:.6g} electrons, which is no whole number.")
+        doubts.append(f"Integrates to {electrons:.6g} electrons, which is no whole number.")
     if atoms is not None and electrons > 10.5 and abs(electrons - atoms.numbers.sum()) < 0.01 * electrons:
-        found.append(
+        doubts.append(
             f"Integrates to {electrons:.6g} electrons, as many as the cell's nuclei have protons: an all-electron "
-            "density? A model that was trained on valence densities does not know its cores."
+            "density? A model that was trained on valence densities has never seen such cores."
         )
     moment = density.total_moment
     if moment is not None and abs(moment) > electrons * (1 + 1e-6):
-        found.append(f"The moment of {moment:.6g} µB is larger than the number of electrons, {electrons:.6g}.")
-    return replace(density, warnings=tuple(found))
+        doubts.append(f"The moment of {moment:.6g} µB is larger than the number of electrons, {electrons:.6g}.")
+    return replace(density, warnings=tuple(doubts))
 
 
 def refuse_entry(source: Source, entry: str | None, what: str) -> None:
-    """Error if an entry was asked for, in a format of one density per file.
+    """Checks that no entry was asked for, in a format of one density per file.
 
     Args:
         source: the file.
         entry: what the caller asked for.
         what: the format with its article, to begin a sentence with: "a VASP file".
+
+    Raises:
+        FormatError: an entry was asked for.
     """
     if entry is not None:
         raise source.error(f"{what} holds one density, so there is no entry {entry!r}; leave the entry out")

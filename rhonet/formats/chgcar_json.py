@@ -26,10 +26,10 @@ _NESTING = 3
 
 
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
-    """Density of a Chgcar in JSON; nothing but this layout is read, whichever class the file names.
+    """Density of a Chgcar in JSON.
 
     Raises:
-        FormatError: no JSON, not a Chgcar, or a part of it is missing or of the wrong shape.
+        FormatError: the file is no JSON or holds no Chgcar, or a part of it is missing or of the wrong shape.
     """
     refuse_entry(source, entry, "a Chgcar in JSON")
     file = JsonNumbers(source)
@@ -41,7 +41,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     data = _part(source, chgcar, "data", dict)
     components = [name for name in ("diff_x", "diff_y", "diff_z") if name in data]
     if len(components) in (1, 2):
-        raise source.error(f"holds of the magnetization's components only {', '.join(components)}")
+        raise source.error(f"holds only {', '.join(components)} of the magnetization's three components")
     names = ["total", *(components or (name for name in ("diff",) if name in data))]
     volume = abs(np.linalg.det(lattice))
     fields = []
@@ -81,10 +81,10 @@ def _find_chgcar(source: Source, content: Any) -> dict[str, Any]:
 
 def _part(source: Source, parent: dict[str, Any], name: str, kind: type) -> Any:
     """Member of a JSON object, which must be there and of that type."""
-    found = parent.get(name)
-    if not isinstance(found, kind):
+    member = parent.get(name)
+    if not isinstance(member, kind):
         raise source.error(f"its Chgcar lacks {name!r}, or it is no {'object' if kind is dict else 'list'}")
-    return found
+    return member
 
 
 def _read_atoms(

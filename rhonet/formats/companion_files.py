@@ -1,4 +1,4 @@
-"""What the other files of the same calculation, beside the density, say about the number of its electrons."""
+"""The number of electrons by other files of the same calculation: OUTCAR, vasprun.xml, .castep beside the density."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _CASTEP = re.compile(rb"number of\s+electrons\s*:\s*([0-9.]+)\s")
 
 
 def vasp_electrons(source: Source) -> tuple[ElectronCount | None, tuple[str, ...]]:
-    """NELECT of the OUTCAR or vasprun.xml beside a CHGCAR, CHG or AECCAR2, and warnings about what is damaged there.
+    """NELECT of the OUTCAR or vasprun.xml beside a CHGCAR, CHG or AECCAR2, and warnings where those are damaged.
 
-    What stands before or behind the word CHGCAR must be the same: a.CHGCAR belongs to a.OUTCAR, CHGCAR.relax.gz to
-    OUTCAR.relax. Nothing is said about densities of parts (PARCHG, AECCAR0, AECCAR1).
+    The rest of the name must be the same: a.OUTCAR belongs to a.CHGCAR, OUTCAR.relax to CHGCAR.relax.gz. Densities of
+    a part of the electrons (PARCHG, AECCAR0, AECCAR1) have no such number.
     """
     name = _VASP_VALENCE.search(source.name)
     if name is None:
@@ -41,7 +41,7 @@ def vasp_electrons(source: Source) -> tuple[ElectronCount | None, tuple[str, ...
 
 
 def castep_electrons(source: Source) -> tuple[ElectronCount | None, tuple[str, ...]]:
-    """Number of electrons in the .castep file of the same stem, and warnings about what is damaged there."""
+    """Number of electrons in the .castep file of the same stem, and warnings where that is damaged."""
     return _first_count(source, ((f"{Path(source.name).stem}.castep", _CASTEP),))
 
 
@@ -60,8 +60,7 @@ def _first_count(
         if path is None:
             continue
         try:
-            found = _search(path, pattern)
-            count = float(found) if found else 0.0
+            count = float(_search(path, pattern) or 0)
         except (FormatError, ValueError) as error:
             warnings.append(f"{path.name} beside it cannot be read ({str(error).removeprefix(f'{path}: ')}).")
             continue
@@ -72,7 +71,7 @@ def _first_count(
 
 
 def _search(path: Path, pattern: re.Pattern[bytes]) -> bytes:
-    """What the pattern's group finds first within the searched bytes; empty where it finds nothing."""
+    """The first match of the pattern's group within the searched bytes; empty where there is none."""
     window, searched = b"", 0
     with open_source(path).open() as stream:
         while searched < SEARCHED_BYTES and (piece := stream.read(_PIECE)):

@@ -11,7 +11,7 @@ from ase.units import Bohr
 from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.core.text import counted
 from rhonet.formats.check import build_density
-from rhonet.formats.field_names import one_spin_density, other_field, with_article
+from rhonet.formats.names import one_spin_density, other_field, with_article
 from rhonet.formats.parsing.numerals import parse_floats, shown
 from rhonet.formats.parsing.source import Source
 from rhonet.formats.parsing.text import TextScanner
@@ -26,25 +26,26 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     """Density of a cube file, the box taken as the periodic cell.
 
     Lengths are bohr when the voxel counts are positive and Å when they are negative. Values are e/bohr³ in both
-    cases, unless a comment line says e/Å³ or pymatgen wrote them (`cube_unit`). The origin becomes the cell's corner;
-    atoms move along. Of several fields, `entry` ("1", "2", ...) names the one to read.
+    cases, unless a comment line says e/Å³ or pymatgen wrote them (`find_cube_unit`). The origin becomes the cell's
+    corner; the atoms move with it. `entry` ("1", "2", ...) chooses one of several fields.
 
     Raises:
-        FormatError: what does not fit, with the line; also orbitals, and fields that the comments call otherwise.
+        FormatError: a line does not fit (its number is in the message), or the file holds orbitals, or a field that
+            its comments call something other than a density.
     """
     with source.open() as stream:
         text = TextScanner(stream, source)
         comments = []
         for _ in range(2):
             comments.append(text.next_line("a comment line"))
-            if found := other_field(comments[-1]):
+            if name := other_field(comments[-1]):
                 raise text.error(
-                    f"the comment {shown(comments[-1])} calls this {with_article(found)}, not a density (if it is one, "
+                    f"the comment {shown(comments[-1])} calls this {with_article(name)}, not a density (if it is one, "
                     f"change the comment)"
                 )
-            if found := one_spin_density(comments[-1]):
+            if name := one_spin_density(comments[-1]):
                 raise text.error(
-                    f"the comment {shown(comments[-1])} calls this {with_article(found)}, the electrons of one spin "
+                    f"the comment {shown(comments[-1])} calls this {with_article(name)}, the electrons of one spin "
                     "direction only; write out the sum of both (if it is the sum, change the comment)"
                 )
         n_atoms, origin, n_fields = _read_first_line(text)
@@ -148,10 +149,10 @@ def _read_atoms(text: TextScanner, n_atoms: int) -> tuple[list[int], list[float]
 
 
 def _valence_electrons(numbers: list[int], charges: list[float]) -> ElectronCount | None:
-    """Electrons of a neutral cell by the charges of its atoms, where these are plainly valence charges.
+    """Electrons of a neutral cell by the charges of its atoms, where these are valence charges beyond doubt.
 
-    That is: whole numbers from 1 to the atomic number, and not the atomic numbers themselves, which codes write
-    above all-electron and valence densities alike.
+    They are where all are whole numbers from 1 to the atomic number. They are not where all are the atomic numbers,
+    which codes write above all-electron and valence densities alike.
     """
     if not charges or charges == numbers:
         return None
@@ -161,13 +162,13 @@ def _valence_electrons(numbers: list[int], charges: list[float]) -> ElectronCoun
 
 
 def _has_atoms_outside(atoms: ase.Atoms) -> bool:
-    """Do some lie outside of the box, as where it cuts a part out of a crystal?"""
+    """Do some lie outside the box, as they do where it is a part of a crystal?"""
     positions = atoms.get_scaled_positions(wrap=False)
     return bool(positions.min() < -_OUTSIDE or positions.max() > 1 + _OUTSIDE)
 
 
 def _read_field(text: TextScanner, count: int, *, n_fields: int, field: int) -> np.ndarray:
-    """One field, (count,); fields alternate point by point and are read in pieces, so the others take no memory."""
+    """One field, (count,). Fields alternate point by point; they are read in pieces, so the others take no memory."""
     if n_fields == 1:
         return text.read_values(count)
     text.require_room(count * n_fields, "grid values")

@@ -1,4 +1,4 @@
-"""What Quantum ESPRESSO's data-file-schema.xml says about the density beside it: cell, atoms, grid, electrons."""
+"""Cell, atoms, grid and number of electrons from the data-file-schema.xml beside a Quantum ESPRESSO density."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rhonet.formats.parsing.source import Source, open_source
 from rhonet.formats.structure import atomic_number, build_atoms, check_lattice
 
 _SCHEMA = "data-file-schema.xml"
-# Everything that is read stands before the band energies, which are most of the file.
+# Reading stops behind this element: the band energies follow, which are most of the file.
 _LAST_ELEMENT = "nelec"
 _READ_BYTES = 1 << 16
 _MAX_BYTES = 256 << 20
@@ -25,14 +25,14 @@ _MAX_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Calculation:
-    """What is known about the calculation that wrote a density; None for what is not.
+    """What the XML file says about the calculation of a density.
 
-    Args:
+    Attributes:
         file: name of the XML file, "" where there is none.
-        lattice: (3, 3) Å.
+        lattice: rows a, b, c, (3, 3), Å; None where it is not known, as for the next three.
         atoms: its structure.
         grid: FFT grid of the density.
-        electrons: valence electrons.
+        electrons: number of valence electrons.
         warnings: what was odd, one sentence each.
     """
 
@@ -53,10 +53,10 @@ def find_xml(path: Path) -> Path | None:
 
 
 def read_calculation(source: Source) -> Calculation:
-    """What stands in the XML file of a density file; nothing where there is no such file.
+    """Content of the XML file of a density file; an empty `Calculation` where there is no such file.
 
     Raises:
-        FormatError: the XML file is damaged, or what it says does not fit together (its name is in the message).
+        FormatError: the XML file is damaged or contradicts itself; the message names it.
     """
     path = find_xml(source.path)
     if path is None:
@@ -82,13 +82,13 @@ def read_calculation(source: Source) -> Calculation:
 
 
 def _read_output(xml: Source) -> ElementTree.Element:
-    """The element `output`, as far as it is of interest; the input has elements of the same names and is skipped."""
+    """The element `output` up to `_LAST_ELEMENT`; the element `input` has children of the same names and is skipped."""
     parser: Any = ElementTree.XMLPullParser(["start", "end"])
-    output, depth, taken = None, 0, 0
+    output, depth, n_bytes = None, 0, 0
     try:
         with xml.open() as content:
-            while taken < _MAX_BYTES and (piece := content.read(_READ_BYTES)):
-                taken += len(piece)
+            while n_bytes < _MAX_BYTES and (piece := content.read(_READ_BYTES)):
+                n_bytes += len(piece)
                 parser.feed(piece)
                 for event, element in parser.read_events():
                     depth += 1 if event == "start" else -1

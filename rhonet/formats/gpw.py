@@ -1,8 +1,8 @@
 """GPAW's .gpw files, read by GPAW itself, which the user installs.
 
-Of the densities that GPAW offers, rhonet takes the pseudo-density with compensation charges: it integrates to the
-number of valence electrons and is what other PAW codes store (VASP's CHGCAR among them). The all-electron density has
-cores that no grid resolves.
+GPAW offers several densities. rhonet takes the pseudo-density with compensation charges: it integrates to the number of
+valence electrons, and other PAW codes store the same (VASP in its CHGCAR). The all-electron density has cores that no
+grid resolves.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _CUBE = "write a cube file with GPAW: ase.io.write('rho.cube', atoms, data=calc.
 
 
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
-    """Pseudo-density with compensation charges on GPAW's fine grid, which resolves the compensation charges.
+    """Pseudo-density with compensation charges, on GPAW's fine grid, which resolves these charges.
 
     Raises:
-        FormatError: GPAW is not installed or cannot read the file, or it is a GPAW that leaves the compensation
-            charges out, so that the density does not integrate to the number of valence electrons.
+        FormatError: GPAW is not installed or cannot read the file, or the density does not integrate to the number of
+            valence electrons, as this version of GPAW leaves the compensation charges out.
     """
     refuse_entry(source, entry, "a .gpw file")
     if source.packer:
@@ -42,10 +42,10 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
         reason = str(error) or type(error).__name__
         raise source.error(f"GPAW cannot give its density: {reason}. Alternatively, {_CUBE}") from error
     lattice = np.array(atoms.cell)
-    found = sum(float(field.mean()) for field in fields) * abs(np.linalg.det(lattice))
-    if not abs(found - n_electrons) <= ELECTRONS_TOLERANCE * max(n_electrons, 1.0):
+    integral = sum(float(field.mean()) for field in fields) * abs(np.linalg.det(lattice))
+    if not abs(integral - n_electrons) <= ELECTRONS_TOLERANCE * max(n_electrons, 1.0):
         raise source.error(
-            f"its pseudo-density integrates to {found:.6g} of {n_electrons:.6g} valence electrons: this GPAW leaves "
+            f"its pseudo-density integrates to {integral:.6g} of {n_electrons:.6g} valence electrons: this GPAW leaves "
             f"compensation charges out (26.7 does not), or the calculation is non-collinear; {_CUBE}"
         )
     return build_density(

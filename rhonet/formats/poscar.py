@@ -19,10 +19,10 @@ _MAX_SPECIES_LINES = 50
 class PoscarHeader:
     """Cell and atoms of a VASP file.
 
-    Args:
+    Attributes:
         lattice: rows a, b, c, (3, 3), Å.
-        n_atoms: how many atoms the header lists.
-        atoms: those atoms, or None when the header does not name their elements.
+        n_atoms: number of atoms that the header lists.
+        atoms: those atoms; None where the header does not name their elements.
         warnings: what was odd, one sentence each.
     """
 
@@ -39,7 +39,7 @@ def read_poscar(text: TextScanner) -> PoscarHeader:
     numbers (for x, y, z). Elements are never guessed from the title line.
 
     Raises:
-        FormatError: a line that does not fit, with its number.
+        FormatError: a line does not fit; its number is in the message.
     """
     text.next_line("the title")
     scale_line = text.next_line("the scale factor")
@@ -96,8 +96,8 @@ def _read_species(text: TextScanner) -> tuple[list[str], list[int], str]:
         if not line.strip() or line.strip()[:1].isdigit() or len(names) > 20 * _MAX_SPECIES_LINES:
             raise text.error(f"expected elements or numbers of atoms, found {shown(line)}")
         line = text.next_line("the numbers of atoms")
-    while (found := parse_integers(line)) is not None:
-        counts += found
+    while (counts_of_line := parse_integers(line)) is not None:
+        counts += counts_of_line
         line = text.next_line("Direct or Cartesian")
     if min(counts) < 0 or sum(counts) == 0 or (names and len(names) != len(counts)):
         text.line -= 1

@@ -1,9 +1,9 @@
-"""HDF5 files of pymatgen's `VolumetricData.to_hdf5`, of a Chgcar.
+"""HDF5 files that pymatgen's `VolumetricData.to_hdf5` writes of a Chgcar.
 
 Layout: `vdata/total` and with spin `vdata/diff`, or `diff_x`, `diff_y`, `diff_z`, each (nx, ny, nz), values as VASP's
 CHGCAR has them, ρ times the cell volume; `lattice` (3, 3) Å, `Z` (n,), `fcoords` (n, 3). The file does not say which
-class wrote it, so potentials (Locpot), localisation functions (Elfcar) and fields in other units (a cube that
-pymatgen read) are told by their values.
+class wrote it. Only their values give away potentials (Locpot), localisation functions (Elfcar) and fields in other
+units (a cube that pymatgen read).
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ _COMPONENTS = ("diff_x", "diff_y", "diff_z")
 
 
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
-    """Density of such a file; `entry` must be left out.
+    """Density of such a file.
 
     Raises:
-        FormatError: damaged, a part is missing or of the wrong shape, or the values are no ρ times volume.
+        FormatError: the file is damaged, a part is missing or of the wrong shape, or the values are not ρ times the
+            cell volume.
     """
     refuse_entry(source, entry, "a pymatgen HDF5 file")
     with open_hdf5(source) as file:

@@ -74,7 +74,9 @@ def test_number_of_electrons_tells_up_and_down_from_total_and_up(tmp_path):
     read = read_density(path)
     np.testing.assert_allclose(read.values, density.values, rtol=1e-12)
     np.testing.assert_allclose(spin_of(read), spin_of(density), atol=1e-12)
-    with pytest.raises(FormatError, match="neither the first nor their sum are the 11 electrons that nelect says"):
+    with pytest.raises(
+        FormatError, match="neither the first nor their sum is the number of electrons, 11 according to nelect"
+    ):
         read_density(write_netcdf(path, abinit_variables(density, n_electrons=11.0)))
     with pytest.raises(FormatError, match="names no number of electrons"):
         read_density(write_netcdf(path, abinit_variables(density, n_electrons=None)))
