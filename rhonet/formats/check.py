@@ -9,10 +9,11 @@ import numpy as np
 
 from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.formats.parsing.source import Source
-from rhonet.formats.units import Convention, check_electron_count
 
 if TYPE_CHECKING:
     import ase
+
+    from rhonet.formats.units import Convention
 
 WHOLE_ELECTRONS_TOLERANCE = 0.02
 EXPECTED_ELECTRONS_TOLERANCE = 1e-3
@@ -86,6 +87,9 @@ def build_density(
     is_whole = abs(electrons - whole) <= max(WHOLE_ELECTRONS_TOLERANCE, 1e-4 * whole)
     doubts = []
     if atoms is not None:
+        # Not at the top: it imports ASE, which `import rhonet.formats` does not take along.
+        from rhonet.formats.units import check_electron_count
+
         doubts += check_electron_count(
             source,
             electrons=electrons,
