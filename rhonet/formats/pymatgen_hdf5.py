@@ -63,6 +63,6 @@ def _read_field(source: Source, file: Hdf5File, name: str) -> np.ndarray:
 
 
 def _refuse_localisation_function(source: Source, values: np.ndarray) -> None:
-    """ρ times volume averages to the number of electrons; a localisation function stays within 0 and 1."""
+    """Refuses values that all lie within 0 and 1, as an ELF's do: ρ times volume averages to the electron count."""
     if values.min() >= 0 and values.max() <= 1:
         raise source.error("all values lie between 0 and 1, as in an Elfcar; expected ρ times the cell volume")

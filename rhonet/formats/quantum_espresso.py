@@ -3,8 +3,8 @@
 Layout since 6.2 (Modules/io_base.f90, subroutine write_rhog): attributes `gamma_only`, `ngm_g`, `nspin`;
 `MillerIndices` (ngm_g, 3) with the reciprocal vectors `bg1`, `bg2`, `bg3` (1/bohr) as its attributes; plane-wave
 coefficients, e/bohr³, re and im in turn, `rhotot_g`, and with spin `rhodiff_g` (up minus down) or `m_x`, `m_y`, `m_z`.
-With gamma_only, one of each pair G, -G is there. Before 6.2 (`K1` ... `Kn`, planes of the grid along z) there was no
-cell in the file. Atoms, the number of electrons and the grid stand in data-file-schema.xml beside.
+With gamma_only, the file holds one of each pair G, -G. Before 6.2 it held planes of the grid along z (`K1` ... `Kn`)
+and no cell. The data-file-schema.xml beside it holds the atoms, the number of electrons and the grid.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _REMEDY = "put data-file-schema.xml of the same calculation beside it, or give t
 
 
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
-    """Density on the calculation's FFT grid, or the smallest that holds its plane waves where that is not known.
+    """Density on the calculation's FFT grid; where that is not known, on the smallest that holds its plane waves.
 
     Raises:
-        FormatError: a part is missing or does not fit, the cell is not known (names the remedy), or the XML file
-            beside belongs to another calculation.
+        FormatError: a part is missing or does not fit, the cell is not known (the message names the remedy), or the
+            XML file beside it belongs to another calculation.
     """
     refuse_entry(source, entry, "a Quantum ESPRESSO file")
     if "ekin" in source.name.lower():
@@ -76,7 +76,7 @@ def _build(source: Source, fields: list[np.ndarray], lattice: np.ndarray, calcul
 
 
 def _lattice_of(source: Source, file: Hdf5File, calculation: Calculation) -> np.ndarray:
-    """Cell (3, 3), Å, from the reciprocal vectors in the file, else from beside it."""
+    """Cell (3, 3), Å, from the reciprocal vectors in the file; where it has none, from elsewhere."""
     rows = [file.attribute("MillerIndices", f"bg{i}") for i in (1, 2, 3)]
     if any(row is None for row in rows):
         return _lattice_from_elsewhere(source, calculation)
@@ -85,14 +85,16 @@ def _lattice_of(source: Source, file: Hdf5File, calculation: Calculation) -> np.
     reciprocal = check_lattice(source, np.array(rows, dtype=np.float64), what="bg1, bg2, bg3")
     lattice = check_lattice(source, 2 * np.pi * Bohr * np.linalg.inv(reciprocal).T, what="the cell of bg1, bg2, bg3")
     if calculation.lattice is not None and np.abs(calculation.lattice - lattice).max() > CELL_TOLERANCE_ANGSTROM:
-        own, other = (np.round(rows, 4).tolist() for rows in (lattice, calculation.lattice))
+        own, by_xml = (np.round(rows, 4).tolist() for rows in (lattice, calculation.lattice))
         raise source.error(
-            f"has the cell {own} Å, but {calculation.file} says {other}: that is another calculation; take it away"
+            f"has the cell {own} Å, but {calculation.file} says {by_xml}: that file belongs to another calculation; "
+            "move it elsewhere"
         )
     return lattice
 
 
 def _lattice_from_elsewhere(source: Source, calculation: Calculation) -> np.ndarray:
+    """Cell (3, 3), Å, from the XML file or the structure that the user gave."""
     if calculation.lattice is not None:
         return calculation.lattice
     if source.structure is None:
@@ -123,14 +125,16 @@ def _choose_grid(source: Source, miller: np.ndarray, calculation: Calculation) -
     known = calculation.grid is not None and bool((shape <= calculation.grid).all())
     if known:
         shape = np.array(calculation.grid)
-    # The bound comes first: a product of extents, each of which alone fits a 32-bit number.
+    # In floating point: the product of three 32-bit extents may overflow an integer.
     points = np.prod(shape, dtype=float)
     if 8 * points > unpacked_limit(source.max_bytes):
-        raise source.error(f"its plane waves take a grid of {'x'.join(map(str, shape))} points, far more than it holds")
+        raise source.error(
+            f"its plane waves take a grid of {'x'.join(map(str, shape))} points, far more than the file holds"
+        )
     if points > FREE_GRID_POINTS and points > MOST_POINTS_PER_WAVE * len(miller):
         raise source.error(
-            f"its {len(miller)} plane waves reach over a grid of {'x'.join(map(str, shape))} points, which a cut-off "
-            "fills far better; it is damaged"
+            f"its {len(miller)} plane waves reach over a grid of {'x'.join(map(str, shape))} points, far too few for a "
+            "sphere below a cut-off; it is damaged"
         )
     nx, ny, nz = (int(n) for n in shape)
     if not known:
@@ -141,12 +145,12 @@ def _choose_grid(source: Source, miller: np.ndarray, calculation: Calculation) -
 def _read_half_spectrum(
     source: Source, file: Hdf5File, name: str, miller: np.ndarray, *, shape: tuple[int, int, int], gamma_only: bool
 ) -> np.ndarray:
-    """Coefficients of G with the third index from 0 on, (nx, ny, nz // 2 + 1), as a real field's transform has them.
+    """Coefficients of G with a third index of at least 0, (nx, ny, nz // 2 + 1), laid out as `irfftn` takes them.
 
     Works piece by piece, as index arrays would take more memory than the field.
 
     Raises:
-        FormatError: not one number per plane wave, a plane wave twice, or pairs G, -G that are not conjugate.
+        FormatError: there is not one number per plane wave, a plane wave comes twice, or a pair G, -G is not conjugate.
     """
     numbers = file.read(name)
     if numbers.size != 2 * len(miller):
@@ -157,28 +161,28 @@ def _read_half_spectrum(
     flat = half.reshape(-1)
     pieces = [slice(start, start + _PIECE) for start in range(0, len(miller), _PIECE)]
     for sign in (-1, 1):
-        met = np.zeros(len(flat), dtype=bool)
-        n_met = 0
+        seen = np.zeros(len(flat), dtype=bool)
+        n_seen = 0
         for piece in pieces:
-            rows, at = _places(sign * miller[piece], shape, extents)
-            met[at] = True
-            n_met += len(at)
+            rows, places = _places(sign * miller[piece], shape, extents)
+            seen[places] = True
+            n_seen += len(places)
             if sign == 1:
-                flat[at] = coefficients[piece][rows]
+                flat[places] = coefficients[piece][rows]
             elif gamma_only:
-                flat[at] = coefficients[piece][rows].conj()
-        if np.count_nonzero(met) < n_met:
+                flat[places] = coefficients[piece][rows].conj()
+        if np.count_nonzero(seen) < n_seen:
             raise source.error("names a plane wave twice in MillerIndices; it is damaged")
     largest = max(float(np.abs(coefficients[piece]).max()) for piece in pieces)
     for piece in pieces:
-        rows, at = _places(-miller[piece], shape, extents)
-        if np.abs(flat[at] - coefficients[piece][rows].conj()).max(initial=0) > HERMITICITY_TOLERANCE * largest:
+        rows, places = _places(-miller[piece], shape, extents)
+        if np.abs(flat[places] - coefficients[piece][rows].conj()).max(initial=0) > HERMITICITY_TOLERANCE * largest:
             raise source.error("its plane waves G and -G do not make a real density; it is damaged")
     return half
 
 
 def _to_grid(half: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Field (nx, ny, nz), e/Å³, of a half spectrum, which is used up; slice by slice, to take little more memory."""
+    """Field (nx, ny, nz), e/Å³, of a half spectrum, which is overwritten; works slice by slice to save memory."""
     planes = np.asarray(scipy.fft.ifftn(half, axes=(0, 1), norm="forward", overwrite_x=True))
     values = np.empty(shape)
     for i in range(shape[0]):
@@ -190,7 +194,7 @@ def _to_grid(half: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 def _places(
     miller: np.ndarray, shape: tuple[int, int, int], extents: tuple[int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which plane waves have a third index from 0 on, and where they go in the half spectrum."""
+    """Plane waves with a third index of at least 0, by row, and their places in the flattened half spectrum."""
     rows = np.flatnonzero(miller[:, 2] >= 0)
     wrapped = miller[rows] % np.array(shape)
     return rows, np.asarray(np.ravel_multi_index(tuple(wrapped.T), extents))
@@ -200,7 +204,7 @@ def _read_planes(source: Source, file: Hdf5File, calculation: Calculation) -> Ch
     """Layout before 6.2: planes K1 ... Kn along z, x running fastest."""
     nx, ny, nz = (_integer_attribute(source, file, name) for name in ("nr1", "nr2", "nr3"))
     if min(nx, ny, nz) < 1 or 8 * nx * ny * nz > unpacked_limit(source.max_bytes):
-        raise source.error(f"announces a grid of {nx}x{ny}x{nz} points, which it cannot hold")
+        raise source.error(f"announces a grid of {nx}x{ny}x{nz} points, more than the file can hold")
     lattice = _lattice_from_elsewhere(source, calculation)
     values = np.empty((nx, ny, nz))
     for k in range(nz):

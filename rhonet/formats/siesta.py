@@ -1,9 +1,9 @@
 """SIESTA's netCDF grid of the electron density, Rho.grid.nc.
 
 Layout (SIESTA's iogrid_netcdf): `cell` (3, 3) bohr, `gridfunc` (components, n3, n2, n1), e/bohr³, single precision.
-Components are those of the spin density matrix: ρ; or ρ_up, ρ_down; or these, Re ρ_ud and Im ρ_ud, whose moments are
-m_x = 2 Re ρ_ud, m_y = -2 Im ρ_ud (SIESTA's subroutine spnvec), m_z = ρ_up - ρ_down. The attribute `Description` of
-`gridfunc` says which function it is; other functions have the same layout. Atoms stand in the .XV file beside.
+Components are those of the spin density matrix: ρ; or ρ_up, ρ_down; or these two with Re ρ_ud and Im ρ_ud. The moments
+are then m_x = 2 Re ρ_ud, m_y = -2 Im ρ_ud (SIESTA's subroutine spnvec), m_z = ρ_up - ρ_down. Other functions have the
+same layout; the attribute `Description` of `gridfunc` names the function. The .XV file beside it holds the atoms.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _OTHER_FIELDS = {
 
 
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
-    """Density of a Rho.grid.nc file; atoms are those of the only .XV file beside whose cell fits, if there is one.
+    """Density of a Rho.grid.nc file, with the atoms of the .XV file beside it, if there is only one and its cell fits.
 
     Raises:
-        FormatError: another function (with its name), or something is missing or does not fit.
+        FormatError: the file holds another function (the message names it), or a part is missing or does not fit.
     """
     refuse_entry(source, entry, "a SIESTA grid file")
     header = read_header(source)
@@ -67,10 +67,13 @@ def density_of_components(source: Source, components: np.ndarray, *, lattice: np
     """Density from SIESTA's spin density matrix.
 
     Args:
-        source: the file, beside which the atoms stand.
+        source: the file, beside which the .XV file lies.
         components: (1, 2 or 4, nx, ny, nz), e/Å³.
-        lattice: (3, 3) Å.
+        lattice: rows a, b, c, (3, 3), Å.
         format: name of the format.
+
+    Raises:
+        FormatError: the values are no electron density (`build_density`).
     """
     values, magnetization = components[0], None
     if len(components) > 1:
@@ -88,7 +91,7 @@ def density_of_components(source: Source, components: np.ndarray, *, lattice: np
 
 
 def _check_function(source: Source, texts: Mapping[str, str]) -> None:
-    """Error unless the file says, or its name does, that it holds the density."""
+    """Checks that the file, by its description or else by its name, holds the density."""
     described = re.search(r"Grid function -- *(\w+)", texts.get("Description", ""))
     named = re.search(r"(\w+)\.grid\.nc$", source.name)
     function = described[1] if described else named[1].rpartition("_")[2] if named else ""
@@ -103,13 +106,13 @@ def _check_function(source: Source, texts: Mapping[str, str]) -> None:
 
 
 def _find_atoms(source: Source, lattice: np.ndarray) -> ase.Atoms | None:
-    """Atoms of the .XV file beside; None where there is none, or several, or one of another cell."""
-    found = sorted(source.path.parent.glob("*.XV"))
-    if len(found) != 1:
+    """Atoms of the .XV file beside it; None where there is none, or several, or one of another cell."""
+    paths = sorted(source.path.parent.glob("*.XV"))
+    if len(paths) != 1:
         return None
     try:
-        atoms = ase.io.read(found[0], format="siesta-xv")
-    except Exception:  # ASE's readers raise whatever they meet, and the density itself is whole.
+        atoms = ase.io.read(paths[0], format="siesta-xv")
+    except Exception:  # ASE's readers raise whatever they meet, and the density itself can be read.
         return None
     if not isinstance(atoms, ase.Atoms) or np.abs(np.asarray(atoms.cell) - lattice).max() > CELL_TOLERANCE_ANGSTROM:
         return None

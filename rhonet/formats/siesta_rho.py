@@ -21,10 +21,11 @@ _SUFFIX = ".RHO"
 
 
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
-    """Density of a .RHO file; atoms are those of the only .XV file beside whose cell fits, if there is one.
+    """Density of a .RHO file, with the atoms of the .XV file beside it, if there is only one and its cell fits.
 
     Raises:
-        FormatError: another grid function by its name, truncated, or records that do not fit the grid.
+        FormatError: the file is another grid function by its name, is truncated, or has records that do not fit the
+            grid.
     """
     refuse_entry(source, entry, "a SIESTA grid file")
     if not source.name.upper().endswith(_SUFFIX):
@@ -37,9 +38,10 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
             raise source.error(f"a grid of {grid} points and {n_components} spin components (expected 1, 2 or 4)")
         n1, n2, n3 = grid
         length = stream.read(4)
-        itemsize = int.from_bytes(length, "little") // n1
-        if itemsize not in _PRECISIONS or int.from_bytes(length, "little") != itemsize * n1:
-            raise source.error(f"rows of {int.from_bytes(length, 'little')} bytes do not fit {n1} grid points")
+        row_bytes = int.from_bytes(length, "little")
+        itemsize = row_bytes // n1
+        if itemsize not in _PRECISIONS or row_bytes != itemsize * n1:
+            raise source.error(f"rows of {row_bytes} bytes do not fit {n1} grid points")
         n_bytes = n_components * n3 * n2 * (itemsize * n1 + 8)
         if n_bytes > source.max_bytes:
             raise source.error(f"a grid of {grid} points takes more bytes than the file has; it looks truncated")

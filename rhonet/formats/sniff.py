@@ -1,4 +1,4 @@
-"""What a file's first bytes say about its format; cheap, and never an error."""
+"""Tests of whether a file's content looks like a format. They are cheap and never raise."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def is_pymatgen_hdf5(source: Source) -> bool:
 
 
 def is_vasp_hdf5(source: Source) -> bool:
-    """HDF5 with a charge density as VASP writes it, or with other groups that VASP's files begin with."""
+    """HDF5 with a charge density as VASP writes it, or with other groups of VASP's files."""
     names = _hdf5_names(source)
     return "charge" in names or names >= {"input", "results"} or names >= {"version", "wave"}
 

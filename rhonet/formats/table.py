@@ -1,4 +1,4 @@
-"""Which density formats there are, and how a file's format is told: by its content first, then by its name."""
+"""The table of density formats, and the choice of a file's format: by its content first, then by its name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rhonet.formats.parsing.source import Source
 class Format:
     """One readable format.
 
-    Args:
-        name: how users and `ChargeDensity.format` call it.
+    Attributes:
+        name: the format's name for users and in `ChargeDensity.format`.
         title: what it is, for messages.
-        module: where its `read(source, *, entry)` is; imported only when a file of this format comes.
-        content: does the content look like this format? Decides alone when exactly one format says yes.
-        file_name: pattern found in the names of such files; decides when the content fits none or several.
+        module: module of its `read(source, *, entry)`; imported only when a file of this format is read.
+        content: does the content look like this format? Decides alone where exactly one format says yes.
+        file_name: pattern found in the names of such files; decides where the content fits none or several.
     """
 
     name: str
@@ -37,7 +37,12 @@ class Format:
 
 @dataclass(frozen=True)
 class Refused:
-    """Files that look like densities by their layout and hold something else, told by their names."""
+    """Files with the layout of a density that hold something else by their names.
+
+    Attributes:
+        file_name: pattern found in the names of such files.
+        what: what they hold.
+    """
 
     file_name: str
     what: str
@@ -45,13 +50,13 @@ class Refused:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Files that hold densities in a way that only their own code reads; looked at where the content fits no format.
+    """Files of densities that only their own code can read; considered where the content fits no format.
 
-    Args:
+    Attributes:
         file_name: pattern found in the names of such files.
         what: what they are.
         remedy: how to get a file that can be read.
-        head: pattern that such files, whatever their name, begin with; None where there is none.
+        head: pattern that the content of such files begins with; None where there is none.
     """
 
     file_name: str
@@ -131,12 +136,12 @@ def choose_format(source: Source, *, format: str | None = None, formats: Sequenc
 
     Args:
         source: the file.
-        format: name of the format, if the caller knows it; then nothing is guessed, and no name refused.
+        format: name of the format, if the caller knows it; content and file name are then ignored.
         formats: the table.
 
     Raises:
-        FormatError: a file that is no density by its name, a format that does not exist, content and name that fit
-            none or several.
+        FormatError: the file is no density by its name, there is no such format, or content and name fit none or
+            several.
     """
     by_name = {row.name: row for row in formats}
     if format is not None:
@@ -165,7 +170,7 @@ def choose_format(source: Source, *, format: str | None = None, formats: Sequenc
 
 
 def _explain_unreadable(source: Source) -> None:
-    """Error for a file of another code's own."""
+    """Raises an error with a remedy for a file that only its own code can read."""
     for row in UNREADABLE:
         by_content = row.head is not None and re.match(row.head, source.head, re.DOTALL)
         if by_content or re.search(row.file_name, source.name):

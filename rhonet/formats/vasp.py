@@ -1,9 +1,9 @@
 """VASP's text files of densities: CHGCAR, CHG, AECCAR, PARCHG.
 
 Layout (https://www.vasp.at/wiki/index.php/CHGCAR): a POSCAR, a blank line, the grid, then values with x running
-fastest, being ρ times the cell volume. Behind each block may stand PAW augmentation occupancies, which are no field
-and are skipped, and with spin the moments of the atoms (one number each, or three). The second block is the
-magnetization; a non-collinear calculation has four blocks: ρ, m_x, m_y, m_z.
+fastest: ρ times the cell volume. PAW augmentation occupancies may follow each block, and with spin the moments of the
+atoms (one number each, or three); neither is a field, so both are skipped. The second block is the magnetization; a
+non-collinear calculation has four blocks: ρ, m_x, m_y, m_z.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PARTIAL = {
     r"PARCHG": "PARCHG holds the density of selected bands only.",
 }
 
-# VASP's names of fields that hold but a part of the valence electrons.
+# VASP's names of files that hold only a part of the electrons.
 _PARTS = r"AECCAR0|PARCHG"
 
 _BLOCKS = "1 (ρ), 2 (ρ, m) or 4 (ρ, mx, my, mz)"
@@ -36,11 +36,11 @@ _BLOCKS = "1 (ρ), 2 (ρ, m) or 4 (ρ, mx, my, mz)"
 def read(source: Source, *, entry: str | None) -> ChargeDensity:
     """Density of a VASP text file.
 
-    Values are not copied into C order: `values` is an (nx, ny, nz) view of the file's order. The number of electrons
-    is looked up in the OUTCAR or vasprun.xml beside the file.
+    Values are not copied into C order: `values` is an (nx, ny, nz) view of the file's order. The OUTCAR or
+    vasprun.xml beside the file gives the expected number of electrons.
 
     Raises:
-        FormatError: what does not fit, with the line.
+        FormatError: a line does not fit; its number is in the message.
     """
     refuse_entry(source, entry, "a VASP file")
     with source.open() as stream:
@@ -82,7 +82,7 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
 
 
 def _read_grid(text: TextScanner, *, n_atoms: int) -> tuple[int, int, int]:
-    """Grid line, behind the blank line and, in some files, a block of velocities."""
+    """Grid, from the line behind the blank line and, in some files, a block of velocities."""
     line = text.next_filled_line()
     if line is not None and not any(parse_integers(line) or ()):  # Velocities may be 0 0 0.
         if line.strip()[:1].lower() in ("d", "c"):
@@ -120,9 +120,9 @@ def _read_block(text: TextScanner, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _skip_trailer(text: TextScanner, shape: tuple[int, int, int], *, n_atoms: int) -> tuple[bool, bool]:
-    """What stands between two blocks: does another block follow, and were there moments of the atoms?"""
-    numbers = 0
-    counted = True
+    """Skips what stands between two blocks: does another block follow, and were there moments of the atoms?"""
+    n_numbers = 0
+    all_counted = True
     first_number_line = 0
     while (line := text.next_filled_line()) is not None:
         if parse_integers(line) == list(shape):
@@ -134,20 +134,20 @@ def _skip_trailer(text: TextScanner, shape: tuple[int, int, int], *, n_atoms: in
                 rest = text.readline() or ""
                 if rest.strip():
                     raise text.error(f"more than {header[2]} augmentation occupancies: {shown(rest)}")
-            counted = counted and header is not None
-        elif (found := parse_floats(line)) is not None:
+            all_counted = all_counted and header is not None
+        elif (numbers := parse_floats(line)) is not None:
             first_number_line = first_number_line or text.line
-            numbers += len(found)
+            n_numbers += len(numbers)
         else:
             raise text.error(f"expected augmentation occupancies, another grid or the end, found {shown(line)}")
-    if counted and numbers not in (0, n_atoms, 3 * n_atoms):
+    if all_counted and n_numbers not in (0, n_atoms, 3 * n_atoms):
         text.line = first_number_line
-        raise text.error(f"{numbers} more numbers than the {'x'.join(map(str, shape))} grid holds")
-    return line is not None, counted and numbers > 0
+        raise text.error(f"{n_numbers} more numbers than the {'x'.join(map(str, shape))} grid holds")
+    return line is not None, all_counted and n_numbers > 0
 
 
 def _refuse_localisation_function(source: Source, values: np.ndarray) -> None:
-    """ρ times volume averages to the number of electrons, so it is not below 1 everywhere; an ELF always is."""
+    """Refuses values that all lie within 0 and 1, as an ELF's do: ρ times volume averages to the electron count."""
     if values.min() >= 0 and values.max() <= 1:
         raise source.error(
             "all values lie between 0 and 1, as those of an ELFCAR or of a density that was already divided by the "

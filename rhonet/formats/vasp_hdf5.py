@@ -1,10 +1,10 @@
 """VASP's HDF5 files: vaspwave.h5, and vaspout.h5 where it holds a charge density.
 
-Layout (as py4vasp and pymatgen read it): `charge/charge` (components, nz, ny, nx), values as in CHGCAR, being ρ times
-the cell volume; components are ρ; ρ, m; or ρ, m_x, m_y, m_z; `charge/grid` (nx, ny, nz). The structure is a group with
-`scale`, `lattice_vectors` (3, 3) Å, `ion_types`, `number_ion_types`, `position_ions`, `direct_coordinates`; where
-vaspwave.h5 lacks it, the vaspout.h5 beside it has it. The input files that VASP copies into vaspout.h5, POTCAR among
-them, are never looked at.
+Layout (as py4vasp and pymatgen read it): `charge/charge` (components, nz, ny, nx), values as in a CHGCAR, ρ times the
+cell volume; components are ρ; ρ, m; or ρ, m_x, m_y, m_z; `charge/grid` (nx, ny, nz). The structure is a group with
+`scale`, `lattice_vectors` (3, 3) Å, `ion_types`, `number_ion_types`, `position_ions`, `direct_coordinates`. Where
+vaspwave.h5 lacks it, the vaspout.h5 beside it has it. VASP copies its input files into vaspout.h5, the licensed POTCAR
+among them; these are never read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,13 @@ _REMEDY = (
 
 @dataclass(frozen=True)
 class Crystal:
-    """Cell (3, 3) Å and what is known of the atoms and the number of valence electrons in it."""
+    """The structure of a file.
+
+    Attributes:
+        lattice: rows a, b, c, (3, 3), Å.
+        atoms: the structure; None where a type of ions is not named after an element.
+        electrons: number of valence electrons, where the file states it.
+    """
 
     lattice: np.ndarray
     atoms: ase.Atoms | None
@@ -42,8 +48,8 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     """Density of such a file; `values` is an (nx, ny, nz) view of the file's order.
 
     Raises:
-        FormatError: no charge density in it (names the INCAR tags that write one), no structure in it, beside it or
-            given, or something is damaged or does not fit.
+        FormatError: the file holds no charge density (the message names the INCAR tags that write one), there is no
+            structure in it, beside it or from the user, or a part is damaged or does not fit.
     """
     refuse_entry(source, entry, "a VASP file")
     with open_hdf5(source) as file:
@@ -80,7 +86,7 @@ def _read_crystal(source: Source, file: Hdf5File, *, where: str = "") -> Crystal
     scale = file.read(f"{group}/scale").ravel() if f"{group}/scale" in file else np.ones(1)
     if scale.size != 1 or not scale.item():
         raise source.error(f"{where}{group}/scale is {scale.tolist()}, expected one number")
-    # As in a POSCAR, a negative one is the volume.
+    # A negative scale is the cell volume, as in a POSCAR.
     factor = scale.item() if scale.item() > 0 else float((-scale.item() / abs(np.linalg.det(rows))) ** (1 / 3))
     lattice = check_lattice(source, rows * factor, what=f"{where}{group}")
     electrons = file.read(_ELECTRONS).ravel() if _ELECTRONS in file else np.empty(0)
@@ -92,11 +98,11 @@ def _read_crystal(source: Source, file: Hdf5File, *, where: str = "") -> Crystal
 
 
 def _read_atoms(source: Source, file: Hdf5File, group: str, *, lattice: np.ndarray, factor: float) -> ase.Atoms | None:
-    """Atoms, or None where a type of ions has no element's name."""
+    """Atoms, or None where a type of ions is not named after an element."""
     counts, positions = file.read(f"{group}/number_ion_types"), file.read(f"{group}/position_ions")
     types = file.read_texts(f"{group}/ion_types")
     whole = counts.shape == (len(types),) and (counts >= 0).all() and (counts == counts.round()).all()
-    # The sum is compared before anything is repeated that often.
+    # Compared before np.repeat takes memory for so many atoms.
     if not whole or positions.shape != (counts.sum(), 3):
         raise source.error(f"{group}: {types} x {counts.tolist()} with positions of shape {positions.shape}")
     elements = [atomic_number(name) for name in types]
@@ -109,14 +115,14 @@ def _read_atoms(source: Source, file: Hdf5File, group: str, *, lattice: np.ndarr
 
 
 def _crystal_elsewhere(source: Source) -> Crystal:
-    """Structure of the vaspout.h5 beside, or the one that the caller gave."""
+    """The structure that the user gave, else that of the vaspout.h5 beside the file."""
     if source.structure is not None:
         return Crystal(np.array(source.structure.cell), source.structure)
     beside = source.path.with_name("vaspout.h5")
     if beside.is_file() and beside != source.path:
-        other = open_source(beside)
-        with open_hdf5(other) as file:
-            crystal = _read_crystal(other, file, where="vaspout.h5: ")
+        vaspout = open_source(beside)
+        with open_hdf5(vaspout) as file:
+            crystal = _read_crystal(vaspout, file, where="vaspout.h5: ")
         if crystal is not None:
             return crystal
     raise source.error(

@@ -2,7 +2,7 @@
 
 Lengths are Å. A grid lists its values with x running fastest, from the first to the last point of its span: a periodic
 one repeats its first plane at the end of each axis. The format gives values no unit: Quantum ESPRESSO, critic2 and
-most others write e/bohr³, ASE's users e/Å³; `xsf_unit` decides.
+most others write e/bohr³, ASE's users e/Å³; `find_unit` decides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rhonet.formats.field_names import one_spin_density, other_field, with_artic
 from rhonet.formats.parsing.numerals import parse_floats, parse_integers, shown
 from rhonet.formats.parsing.source import Source
 from rhonet.formats.parsing.text import TextScanner
-from rhonet.formats.structure import LONGEST_ANGSTROM, check_lattice
+from rhonet.formats.structure import HEAVIEST, LONGEST_ANGSTROM, check_lattice
 from rhonet.formats.units import UNITS, find_unit
 from rhonet.formats.xsf_cell import Grid, Periodic, as_periodic
 
@@ -36,7 +36,6 @@ _ONE_SPIN = re.compile(
     r"|up|down|dn|alpha|beta",
     re.IGNORECASE,
 )
-_HEAVIEST = 118
 _MAX_GRIDS = 2
 
 
@@ -44,7 +43,14 @@ _MAX_GRIDS = 2
 class _Content:
     """What has been read of the file so far.
 
-    words: comments and names of blocks, which may state a unit or another field.
+    Attributes:
+        periodic_axes: number of periodic axes; None before the file says it.
+        cell: PRIMVEC, rows, (3, 3), Å.
+        numbers: atomic numbers.
+        positions: of the atoms, Å.
+        words: comments and names of blocks and grids, which may state a unit or another field.
+        names: of all grids so far.
+        grids: those that were asked for.
     """
 
     periodic_axes: int | None = None
@@ -63,8 +69,8 @@ def read(source: Source, *, entry: str | None) -> ChargeDensity:
     density with its magnetization.
 
     Raises:
-        FormatError: what does not fit, with the line; a grid that is not one period of the crystal; values whose unit
-            cannot be told.
+        FormatError: a line does not fit (its number is in the message), the grid is not one period of the crystal, or
+            the unit of its values cannot be told.
     """
     with source.open() as stream:
         text = TextScanner(stream, source)
@@ -117,7 +123,7 @@ def _as_periodic(source: Source, content: _Content, grid: Grid) -> Periodic:
 
 
 def _refuse_one_spin(source: Source, content: _Content, entry: str | None) -> None:
-    """Refuses the one grid that was read where its name says that it is of one spin direction."""
+    """Refuses the grid that was read, if its name says that it holds one spin direction only."""
     name = content.names[int(entry) - 1] if entry is not None and entry not in content.names else entry
     name = content.names[-1] if name is None else name
     of_pair = len(content.names) == 2 and _is_spin_pair(*content.names)
@@ -136,7 +142,7 @@ def _is_spin_pair(first: str, second: str) -> bool:
 
 
 def _next_line(text: TextScanner, content: _Content) -> str | None:
-    """Next line that is neither blank nor a comment, without the blanks around it; comments are kept."""
+    """Next line that is neither blank nor a comment, stripped; comments go to `content.words`."""
     while (line := text.next_filled_line()) is not None:
         if not line.lstrip().startswith("#"):
             return line.strip()
@@ -209,7 +215,7 @@ def _read_primcoord(text: TextScanner, content: _Content) -> None:
 
 
 def _read_atoms(text: TextScanner, content: _Content) -> str | None:
-    """Atoms up to the next keyword, whose line is given back."""
+    """Reads the atoms up to the next keyword; gives that keyword's line."""
     content.numbers.clear()
     content.positions.clear()
     line = _next_line(text, content)
@@ -219,14 +225,14 @@ def _read_atoms(text: TextScanner, content: _Content) -> str | None:
 
 
 def _take_atom(line: str, content: _Content) -> bool:
-    """Adds the atom of a line (number or symbol, position, perhaps a force); False when it is none."""
+    """Adds the atom of a line (number or symbol, position, perhaps a force); False where the line is none."""
     element, *rest = line.split()
     numbers = parse_floats(" ".join(rest))
     if numbers is None or len(numbers) not in (3, 6) or max(map(abs, numbers)) > LONGEST_ANGSTROM:
         return False
     is_number = re.fullmatch("[0-9]{1,3}", element)
     number = int(element) if is_number else atomic_numbers.get(element.capitalize(), 0)
-    if not 0 < number <= _HEAVIEST:
+    if not 0 < number <= HEAVIEST:
         return False
     content.numbers.append(number)
     content.positions.append(numbers[:3])
@@ -234,7 +240,7 @@ def _take_atom(line: str, content: _Content) -> bool:
 
 
 def _read_block(text: TextScanner, content: _Content, entry: str | None) -> None:
-    """Grids of one block, from behind its first line to its end."""
+    """Reads the grids of one block, from behind its first line to its end."""
     line = _expect_line(text, content, "the name of the block of grids")
     if not _GRID.fullmatch(line):
         content.words.append(line)
@@ -250,12 +256,13 @@ def _read_block(text: TextScanner, content: _Content, entry: str | None) -> None
 
 
 def _read_grid(text: TextScanner, content: _Content, entry: str | None) -> None:
-    """The grid whose name was read last; it is kept when it is the one that was asked for."""
+    """Reads the grid whose name was read last, and keeps it if it was asked for."""
     name = content.names[-1]
     kept = entry is None or entry in (name, str(len(content.names)))
-    if kept and (found := next(filter(None, map(other_field, content.words[-2:])), None)):
+    if kept and (field_name := next(filter(None, map(other_field, content.words[-2:])), None)):
         raise text.error(
-            f"{shown(name)} or its block calls itself {with_article(found)}, not a density (rename it if it is one)"
+            f"{shown(name)} or its block calls itself {with_article(field_name)}, not a density "
+            "(rename it if it is one)"
         )
     if kept and len(content.grids) == _MAX_GRIDS:
         names = ", ".join(map(shown, content.names))

@@ -1,4 +1,4 @@
-"""Which period of the crystal the grid of an XSF file shows."""
+"""One period of the crystal from the grid of an XSF file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _MOST_CELLS = 1000
 class Grid:
     """Values as the file lists them.
 
-    Args:
+    Attributes:
         values: (nx, ny, nz), in the file's unit.
-        origin: place of the first point, (3,), Å.
+        origin: position of the first point, (3,), Å.
         span: rows from the first to the last point along each axis, (3, 3), Å.
     """
 
@@ -35,11 +35,11 @@ class Grid:
 class Periodic:
     """One period of a field.
 
-    Args:
+    Attributes:
         values: (nx, ny, nz), without repeated planes, in the file's unit.
-        lattice: rows, (3, 3), Å.
+        lattice: rows a, b, c, (3, 3), Å.
         atoms: those of the same cell, moved with its corner, or None.
-        warnings: what was odd.
+        warnings: what was odd, one sentence each.
     """
 
     values: np.ndarray
@@ -51,21 +51,22 @@ class Periodic:
 def as_periodic(
     source: Source, grid: Grid, *, cell: np.ndarray | None, periodic_axes: int, atoms: ase.Atoms | None
 ) -> Periodic:
-    """The period that the grid shows; along axes that are not periodic its box, as for a cube file.
+    """One period of the field; along axes that are not periodic, the grid's box, as for a cube file.
 
-    A grid that spans a period repeats its first plane at the end, which is left out. One that ends a step before
-    (the span is a step short of a period) is taken as it is. So are, with a warning, two kinds that bend the rules:
-    the span is a period, but the last plane is not the first again; and ASE's, whose span is a step too long.
+    A grid that spans a period repeats its first plane at its end; the repeated plane is dropped. A grid that ends a
+    step early, its span a step short of a period, is taken as it is. Two kinds of grid break the format's rule and are
+    taken as they are, with a warning: those that span a period, but whose last plane differs from the first; and
+    ASE's, whose span is a step too long.
 
     Args:
         source: the file, for error messages.
         grid: as it was read.
-        cell: PRIMVEC, rows, Å; None for a molecule.
-        periodic_axes: how many of the axes are periodic: 3 for a crystal, 2 for a slab, ...
+        cell: PRIMVEC, rows, (3, 3), Å; None for a molecule.
+        periodic_axes: number of periodic axes: 3 for a crystal, 2 for a slab, ...
         atoms: those of `cell`.
 
     Raises:
-        FormatError: the grid is no period of the cell, or over a thousand.
+        FormatError: the grid spans no period of the cell, or more than a thousand cells.
     """
     counts = np.array(grid.values.shape)
     steps = np.maximum(counts - 1, 1)
@@ -97,17 +98,17 @@ def as_periodic(
 def _find_period(
     source: Source, span: np.ndarray, *, scales: Mapping[str, np.ndarray | float], cell: np.ndarray, axes: slice
 ) -> tuple[str, np.ndarray]:
-    """First kind of grid whose scaled span makes whole periods, and how many of the cell's rows along each axis."""
+    """First kind of grid whose scaled span is whole periods, and these as multiples of the cell's rows."""
     for kind, scale in scales.items():
         period = span * np.broadcast_to(scale, 3)[:, None]
-        found = np.linalg.solve(cell.T, period.T).T[axes]
-        whole = np.rint(found)
-        if np.abs(found - whole).max() < _WHOLE_PERIODS_TOLERANCE and np.linalg.matrix_rank(whole) == len(whole):
+        multiples = np.linalg.solve(cell.T, period.T).T[axes]
+        whole = np.rint(multiples)
+        if np.abs(multiples - whole).max() < _WHOLE_PERIODS_TOLERANCE and np.linalg.matrix_rank(whole) == len(whole):
             if np.sqrt(abs(np.linalg.det(whole @ whole.T))) > _MOST_CELLS:
                 raise source.error(f"its grid spans more than {_MOST_CELLS} cells of the crystal; is PRIMVEC in Å?")
             return kind, whole
-    given, expected = (np.round(vectors[axes], 4).tolist() for vectors in (span, cell))
-    raise source.error(f"its grid spans {given} Å, which is no period of the cell {expected} Å")
+    spanned, expected = (np.round(vectors[axes], 4).tolist() for vectors in (span, cell))
+    raise source.error(f"its grid spans {spanned} Å, which is no period of the cell {expected} Å")
 
 
 def _repeats(values: np.ndarray, axis: int, *, tolerance: float) -> bool:

@@ -181,9 +181,9 @@ def miller_of(path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda miller: np.where(miller == 4, 2**30, miller), "far more than it holds"),
-        (lambda miller: np.where(miller == 4, -(2**31), miller.astype(np.int64)), "far more than it holds"),
-        (lambda miller: np.where(miller == 4, 2**62, miller.astype(np.int64)), "far more than it holds"),
+        (lambda miller: np.where(miller == 4, 2**30, miller), "far more than the file holds"),
+        (lambda miller: np.where(miller == 4, -(2**31), miller.astype(np.int64)), "far more than the file holds"),
+        (lambda miller: np.where(miller == 4, 2**62, miller.astype(np.int64)), "far more than the file holds"),
         (lambda miller: miller * 40, "135 plane waves reach over a grid of 81x161x321 points"),
         (lambda miller: np.where(miller == 4, 3, miller), "a plane wave twice"),
         (lambda miller: miller + 0.5, "where numbers should be"),
