@@ -1,4 +1,4 @@
-"""Reading bytes: compressed sources, lines of numbers, HDF5, netCDF, JSON, each bounded and with clear errors.
+"""Reading bytes: packed files, lines of numbers, HDF5, netCDF, JSON, each within bounds and with clear errors.
 
-Imports core alone. The formats are built on it; start with source.py.
+Imports only core. The readers of the formats are built on it; start with source.py.
 """

@@ -1,4 +1,4 @@
-"""Bounded access to HDF5 files: only what lies in the file itself, only as much as the file can hold."""
+"""Access to HDF5 files within bounds: only data in the file itself, and only as much as the file can hold."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ _NAMES_TO_SHOW = 8
 class Hdf5File:
     """Groups and datasets by their paths ("results/positions/scale").
 
-    Links to other files, soft links, virtual datasets and data kept in other files are refused: a density file says
-    everything itself. What h5py raises becomes a FormatError.
+    Links to other files, soft links, virtual datasets and data kept in other files are refused: a density file must be
+    complete in itself.
 
     Args:
         source: the file, for error messages.
         file: the same file, open.
         n_bytes: its size once unpacked.
+
+    Raises:
+        FormatError: from any method, where h5py meets damage or the path is a link.
     """
 
     def __init__(self, source: Source, file: h5py.File, n_bytes: int) -> None:
@@ -67,7 +70,7 @@ class Hdf5File:
         """Shape of a dataset.
 
         Raises:
-            FormatError: there is none, or it holds nothing.
+            FormatError: there is no such dataset, or it holds nothing.
         """
         with _damage_explained(self._source):
             return self._dataset(path).shape
@@ -76,8 +79,8 @@ class Hdf5File:
         """Numbers of a dataset, in that type; memory is taken only for what the file can hold.
 
         Raises:
-            FormatError: there is none, it holds no real (or, for an integer type, no whole) numbers, is larger than
-                the file allows or not all there, or holds numbers that are not finite or absurdly large.
+            FormatError: there is no such dataset, it holds no real (or, for an integer type, no whole) numbers, is
+                larger than the file allows or incomplete, or holds numbers that are not finite or absurdly large.
         """
         with _damage_explained(self._source):
             dataset = self._dataset(path)
@@ -92,7 +95,7 @@ class Hdf5File:
         """Texts of a dataset, without the blanks around them.
 
         Raises:
-            FormatError: there is none, or it holds no texts, or unreasonably long ones.
+            FormatError: there is no such dataset, or it holds no texts, or too long ones.
         """
         with _damage_explained(self._source):
             dataset = self._dataset(path)
@@ -103,30 +106,30 @@ class Hdf5File:
 
     def _find(self, path: str) -> Any:
         """Group or dataset, or None where there is none."""
-        found: Any = self._file
+        node: Any = self._file
         for name in filter(None, path.split("/")):
-            if not isinstance(found, h5py.Group):
+            if not isinstance(node, h5py.Group):
                 return None
-            link = found.get(name, getlink=True)
+            link = node.get(name, getlink=True)
             if link is None:
                 return None
             if not isinstance(link, h5py.HardLink):
                 raise self._source.error(f"{path} is a link to somewhere else, which is not followed")
-            found = found[name]
-        return found
+            node = node[name]
+        return node
 
     def _dataset(self, path: str) -> Any:
-        found = self._find(path)
-        if not isinstance(found, h5py.Dataset):
+        dataset = self._find(path)
+        if not isinstance(dataset, h5py.Dataset):
             raise self._source.error(f"has no dataset {path}")
-        if found.is_virtual or found.external:
+        if dataset.is_virtual or dataset.external:
             raise self._source.error(f"{path} keeps its data in other files, which are not read")
-        if found.shape is None:
+        if dataset.shape is None:
             raise self._source.error(f"{path} is empty")
-        return found
+        return dataset
 
     def _check_extent(self, dataset: Any, path: str) -> None:
-        """Error unless the file can hold the dataset, and does hold all of it."""
+        """Checks that the file can hold the dataset and does hold all of it."""
         shape = "x".join(map(str, dataset.shape)) or "1"
         packed = dataset.chunks is not None and dataset.id.get_create_plist().get_nfilters() > 0
         limit = unpacked_limit(self._n_bytes) if packed else self._n_bytes
@@ -165,7 +168,7 @@ def open_hdf5(source: Source) -> Iterator[Hdf5File]:
 
 
 def root_names(source: Source) -> frozenset[str]:
-    """What an HDF5 file holds at its root; empty for other files and damaged ones. Remembered for the last file."""
+    """Names at the root of an HDF5 file; empty for other files and damaged ones. Cached for the last file."""
     if not source.head.startswith(HDF5_MAGIC):
         return frozenset()
     status = source.path.stat()
@@ -174,7 +177,7 @@ def root_names(source: Source) -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _root_names(path: Path, packer: str, max_bytes: int, version: tuple[int, int]) -> frozenset[str]:
-    del version  # A file that was written anew is looked at anew.
+    del version  # Part of the cache's key, so that a file that was written anew is read anew.
     try:
         with open_hdf5(Source(path=path, packer=packer, max_bytes=max_bytes, head=HDF5_MAGIC)) as file:
             return frozenset(file.names())

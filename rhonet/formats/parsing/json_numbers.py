@@ -1,4 +1,4 @@
-"""JSON with large arrays of numbers, which are read as such and not number by number."""
+"""JSON with large arrays of numbers: each array is read as a whole and not number by number."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from rhonet.formats.parsing.text import TextScanner
 
 MAX_OTHER_BYTES = 16 << 20
 _PIECE = 1 << 20
-# Possessive, so that no content makes the search slow: a run from an opening bracket on that holds only numbers.
+# A bracket and the numbers and brackets behind it. Possessive (*+), so that no content makes the search slow.
 _RUN = re.compile(rb"\[[-+0-9.eE,\[\]\s]*+")
 _NUMBER_BYTES = b"+-.0123456789eE \t\r\n"
 _TO_BLANKS = bytes.maketrans(b"[],", b"   ")
 
 
 class JsonNumbers:
-    """Content of a JSON file, with the place of an array in the stead of each array of numbers.
+    """Content of a JSON file in which a reference stands for each array of numbers.
 
-    Memory: the file's text and the arrays that are asked for. What is no array of numbers may take 16 MiB.
+    Memory: the file's text and the arrays that are asked for. Everything else may take 16 MiB.
+
+    Args:
+        source: the file.
 
     Attributes:
-        content: what json.loads gives; `array` turns the places of arrays in it into arrays.
+        content: what json.loads gives; `array` turns the references in it into arrays.
 
     Raises:
-        FormatError: the content is no JSON, holds NaN or Infinity, or is nested too deeply.
+        FormatError: the content is no JSON, holds NaN or Infinity, is nested too deeply, or holds too much besides
+            arrays of numbers.
     """
 
     def __init__(self, source: Source) -> None:
@@ -69,29 +73,30 @@ class JsonNumbers:
         raise self._source.error(f"{name} is not a finite number")
 
     def array(self, place: Any, what: str, *, ndim: int) -> np.ndarray:
-        """Array that stands at a place of `content`: a nested list, or monty's object of a numpy array.
+        """Array of a value in `content`, which is a nested list or monty's object of a numpy array.
 
         Args:
-            place: the value found there.
+            place: that value.
             what: what it is, to begin an error message with.
             ndim: how deep it must be nested.
 
         Raises:
-            FormatError: no array there, rows of unequal length, other nesting, numbers too large.
+            FormatError: the value is no array of real numbers, is nested otherwise, has rows of unequal length, or
+                holds a number that is too large.
         """
         if isinstance(place, dict) and place.get("@class") == "array":
             if "complex" in str(place.get("dtype")):
                 raise self._source.error(f"{what} are complex numbers, expected real ones")
             place = place.get("data")
-        is_place = isinstance(place, list) and len(place) == 1 and type(place[0]) is int
-        if not is_place or not 0 <= place[0] < len(self._runs):
+        is_reference = isinstance(place, list) and len(place) == 1 and type(place[0]) is int
+        if not is_reference or not 0 <= place[0] < len(self._runs):
             raise self._source.error(f"{what} should be a list of numbers nested {ndim} deep, with no gap")
         start, end = self._runs[place[0]]
         line = self._text.count(b"\n", 0, start) + 1
         shape = _shape_of(b"".join(piece.translate(None, _NUMBER_BYTES) for piece in self._pieces(start, end)))
         if shape is None or len(shape) != ndim:
-            found = "unequal rows" if shape is None else f"shape {shape}"
-            raise self._source.error(f"{what} should be regular and nested {ndim} deep, found {found}", line=line)
+            actual = "unequal rows" if shape is None else f"shape {shape}"
+            raise self._source.error(f"{what} should be regular and nested {ndim} deep, found {actual}", line=line)
         text = TextScanner(_Blanked(self._text, start, end), self._source, lines_before=line - 1)
         values = text.read_values(math.prod(shape), f"numbers of {what}")
         rest = text.next_filled_line()
@@ -100,11 +105,11 @@ class JsonNumbers:
         return values.reshape(shape)
 
     def _pieces(self, start: int, end: int) -> list[bytearray]:
-        return [self._text[at : min(at + _PIECE, end)] for at in range(start, end, _PIECE)]
+        return [self._text[first : min(first + _PIECE, end)] for first in range(start, end, _PIECE)]
 
 
 class _Blanked:
-    """Part of a text as a stream, with blanks for the marks of JSON."""
+    """Part of a JSON text as a stream, with blanks in place of brackets and commas."""
 
     def __init__(self, text: bytearray, start: int, end: int) -> None:
         self._text = text
@@ -124,11 +129,11 @@ def _shape_of(marks: bytes) -> tuple[int, ...] | None:
     pattern = b"[" + b"," * (n_numbers - 1) + b"]"
     shape = [n_numbers]
     for start in range(depth - 1, 0, -1):
-        at, count = start, 0
-        while marks.startswith(pattern, at):
+        position, count = start, 0
+        while marks.startswith(pattern, position):
             count += 1
-            at += len(pattern) + 1
-            if marks[at - 1 : at] != b",":
+            position += len(pattern) + 1
+            if marks[position - 1 : position] != b",":
                 break
         pattern = b"[" + b",".join([pattern] * count) + b"]"
         shape.insert(0, count)

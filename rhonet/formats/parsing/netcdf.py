@@ -1,7 +1,7 @@
 """netCDF files: the classic layouts are read here, front to back; netCDF-4 is HDF5 and read as such.
 
 Classic layouts (CDF-1, CDF-2 and CDF-5): https://docs.unidata.ucar.edu/netcdf-c/current/file_format_specifications.html.
-Own code, as reading a header takes few lines, and this way packed files, bounds and errors are as for every format.
+They are read without a library: a header takes few lines, and packed files, bounds and errors work as for every format.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _TYPES = {1: "i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8", 7: "u1", 8: 
 
 @dataclass(frozen=True)
 class Variable:
-    """What a netCDF header says of one variable.
+    """What a netCDF header says about one variable.
 
-    Args:
+    Attributes:
         shape: its extents, () for a single number.
         texts: its attributes that are texts.
-        dtype: type as stored, big-endian ("" in netCDF-4, where HDF5 knows).
+        dtype: type as stored, big-endian; "" in netCDF-4, where HDF5 knows it.
         begin: where its data start in a classic file, bytes.
         record: does it grow with the unlimited dimension? Such variables are not read.
     """
@@ -46,7 +46,7 @@ def read_header(source: Source) -> dict[str, Variable]:
     """Variables of a netCDF file by their names.
 
     Raises:
-        FormatError: no netCDF file, damaged or truncated.
+        FormatError: the file is no netCDF file, or damaged or truncated.
     """
     if not source.head.startswith(HDF5_MAGIC):
         with source.open() as stream:
@@ -66,10 +66,15 @@ def read_header(source: Source) -> dict[str, Variable]:
 
 
 def read_variables(source: Source, header: Mapping[str, Variable], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Values of variables, float64; the file is read once, and no further than needed.
+    """Values of variables by name, float64; the file is read once, and no further than needed.
+
+    Args:
+        source: the file.
+        header: its variables, from `read_header`.
+        names: which of them to read.
 
     Raises:
-        FormatError: no such variable, texts instead of numbers, more than the file holds, fill values.
+        FormatError: a variable is missing, holds texts or fill values, or is larger than the file can hold.
     """
     for name in names:
         if name not in header:
@@ -77,16 +82,16 @@ def read_variables(source: Source, header: Mapping[str, Variable], names: Sequen
     if source.head.startswith(HDF5_MAGIC):
         with open_hdf5(source) as file:
             return {name: file.read(name) for name in names}
-    found = {}
+    arrays = {}
     with source.open() as stream:
-        at = 0
+        position = 0
         for name in sorted(names, key=lambda name: header[name].begin):
-            at = _skip(source, stream, header[name].begin - at) + at
+            position += _skip(source, stream, header[name].begin - position)
             values = _read_classic(source, stream, name, header[name])
-            at += values.nbytes
+            position += values.nbytes
             check_magnitude(source, values, what=name)
-            found[name] = values.astype(np.float64, copy=False)
-    return found
+            arrays[name] = values.astype(np.float64, copy=False)
+    return arrays
 
 
 class _ClassicHeader:
@@ -104,7 +109,7 @@ class _ClassicHeader:
             raise self._source.error("is no netCDF file by its first bytes")
         self._wide = magic[3] == 5
         wide_offsets = magic[3] > 1
-        self._number()  # how many records there are
+        self._number()  # the number of records
         lengths = [self._dimension() for _ in range(self._list(_DIMENSION))]
         self._texts()  # of the file as a whole
         variables = {}
@@ -143,9 +148,9 @@ class _ClassicHeader:
 
     def _list(self, tag: int) -> int:
         """Length of the list that starts here; an absent one has the tag 0."""
-        found, length = self._integer(4), self._number()
-        if found not in (0, tag) or (found == 0 and length):
-            raise self._source.error(f"its netCDF header is damaged: tag {found} where {tag} should be")
+        actual, length = self._integer(4), self._number()
+        if actual not in (0, tag) or (actual == 0 and length):
+            raise self._source.error(f"its netCDF header is damaged: tag {actual} where {tag} should be")
         return length
 
     def _padded(self, size: int) -> bytes:

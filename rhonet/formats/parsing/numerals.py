@@ -11,7 +11,7 @@ def parse_float(token: str) -> float:
     """Number as Fortran and C print it: 1.5, .5, 1.5E-3, 1.5D-3, and 0.123-101 for 0.123E-101.
 
     Raises:
-        ValueError: anything else: nan, ***, 1_0, two numbers run together.
+        ValueError: the token is anything else: nan, ***, 1_0, two numbers without a blank between them.
     """
     match = _NUMBER.fullmatch(token)
     if not match or (match[3] and "." not in match[1]):
@@ -20,7 +20,7 @@ def parse_float(token: str) -> float:
 
 
 def parse_floats(line: str) -> list[float] | None:
-    """All fields of a line as numbers, or None when a field is none or the line is blank."""
+    """All fields of a line as numbers; None where a field is no number or the line is blank."""
     try:
         return [parse_float(token) for token in line.split()] or None
     except ValueError:
@@ -28,7 +28,7 @@ def parse_floats(line: str) -> list[float] | None:
 
 
 def parse_integers(line: str) -> list[int] | None:
-    """All fields of a line as whole numbers, or None when a field is none or the line is blank."""
+    """All fields of a line as whole numbers; None where a field is no whole number or the line is blank."""
     tokens = line.split()
     if not tokens or not all(re.fullmatch(r"[+-]?[0-9]{1,18}", token) for token in tokens):
         return None

@@ -1,4 +1,4 @@
-"""A density file as its readers see it: unpacked bytes, bounded, with errors that name the file."""
+"""A density file as its readers see it: unpacked bytes within bounds, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -20,30 +20,29 @@ from rhonet.core.errors import FormatError
 if TYPE_CHECKING:
     import ase
 
+PACKED_SUFFIXES = (".gz", ".gzip", ".bz2", ".xz", ".zip")
+LARGEST_MAGNITUDE = 1e30
 HEAD_BYTES = 1 << 16
 MAX_UNPACKED_RATIO = 200
 FREE_UNPACKED_BYTES = 256 << 20
 
 _PACKERS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
 _FOREIGN_PACKERS = {b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x1f\x9d": "compress"}
-_NAMES_TO_SHOW, _SHOWN = 3, 60
-
-
-PACKED_SUFFIXES = (".gz", ".gzip", ".bz2", ".xz", ".zip")
+_NAMES_TO_SHOW, _CHARACTERS_TO_SHOW = 3, 60
 
 
 def unpacked_name(name: str) -> str:
     """File name without the suffix of the packer."""
-    return next((name[: -len(one)] for one in PACKED_SUFFIXES if name.lower().endswith(one)), name)
+    return next((name[: -len(end)] for end in PACKED_SUFFIXES if name.lower().endswith(end)), name)
 
 
 def _open_zip(path: Path, mode: str) -> IO[bytes]:
-    """The only member of a zip file; what macOS adds on its own does not count."""
+    """The only member of a zip file; the folder __MACOSX, which macOS adds, is ignored."""
     assert mode == "rb"
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
         if len(names) != 1:
-            shown = ", ".join(ascii(name[:_SHOWN]) for name in names[:_NAMES_TO_SHOW]) + (
+            shown = ", ".join(ascii(name[:_CHARACTERS_TO_SHOW]) for name in names[:_NAMES_TO_SHOW]) + (
                 ", ..." if len(names) > _NAMES_TO_SHOW else ""
             )
             raise FormatError(f"{path}: a zip file of {len(names)} files ({shown}), expected one; unpack it first")
@@ -55,14 +54,14 @@ _OPENERS = {"": open, "gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open, "zi
 
 @dataclass(frozen=True)
 class Source:
-    """One file, unpacked on the fly when it is a gzip, bzip2, xz or zip file (told by its first bytes, not its name).
+    """One file, unpacked on the fly if its first bytes (not its name) are those of a gzip, bzip2, xz or zip file.
 
-    Args:
-        path: where it lies.
+    Attributes:
+        path: the file.
         packer: "gzip", "bzip2", "xz", "zip", or "" for a plain file.
-        max_bytes: how long the content can be: the size of a plain file, the limit of a packed one.
+        max_bytes: longest possible content: the size of a plain file, the limit of a packed one.
         head: the first 64 KiB of the content.
-        structure: cell and atoms that the caller gave, for formats that hold none; None where nothing was given.
+        structure: cell and atoms from the user, for formats that hold none; None where the user gave none.
     """
 
     path: Path
@@ -77,7 +76,11 @@ class Source:
         return unpacked_name(self.path.name)
 
     def open(self) -> ContentStream:
-        """Content from its start; to be used in a `with` statement."""
+        """Content from its start, for a `with` statement.
+
+        Raises:
+            FormatError: the file cannot be read, or is damaged or encrypted.
+        """
         return ContentStream(self.path, self.packer, self.max_bytes)
 
     def error(self, message: str, *, line: int | None = None) -> FormatError:
@@ -88,11 +91,16 @@ class Source:
 class ContentStream:
     """Unpacked content of a file, read front to back.
 
-    A packed file may unpack to 256 MiB, or to 200 times its size if that is more: real densities shrink by a
-    factor of 3 to 30. Beyond that the file is taken for a decompression bomb.
+    A packed file may unpack to 256 MiB, or to 200 times its size if that is more; packing makes real densities 3 to 30
+    times smaller. A file that unpacks to more is refused as a decompression bomb.
+
+    Args:
+        path: the file.
+        packer: as `Source` has it.
+        max_bytes: as `Source` has it; enforced for packed files.
 
     Raises:
-        FormatError: from any method, when the file cannot be read, is damaged or unpacks to too much.
+        FormatError: from any method, where the file cannot be read, is damaged or unpacks to too much.
     """
 
     def __init__(self, path: Path, packer: str, max_bytes: int) -> None:
@@ -107,7 +115,9 @@ class ContentStream:
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
             if isinstance(error, FormatError):
                 raise
-            raise FormatError(f"{path}: damaged or encrypted {packer} data ({str(error)[:_SHOWN]})") from error
+            raise FormatError(
+                f"{path}: damaged or encrypted {packer} data ({str(error)[:_CHARACTERS_TO_SHOW]})"
+            ) from error
 
     def __enter__(self) -> ContentStream:
         return self
@@ -137,15 +147,15 @@ class ContentStream:
 
 
 def open_source(path: Path, *, structure: ase.Atoms | None = None) -> Source:
-    """Look at a file: is it packed, how long can its content be, how does it start.
+    """The file with its packer, its largest possible content and its first bytes.
 
     Args:
         path: the file.
-        structure: its cell and atoms, if the caller knows them from elsewhere.
+        structure: its cell and atoms, if the user gave them.
 
     Raises:
-        FormatError: it does not exist, is a folder or a pipe, cannot be read, is empty, damaged, or packed with
-            something else than gzip, bzip2, xz or zip.
+        FormatError: the file does not exist, is a folder or a pipe, cannot be read, is empty or damaged, or is packed
+            with something other than gzip, bzip2, xz or zip.
     """
     try:
         if path.is_dir():
@@ -182,7 +192,7 @@ def open_source(path: Path, *, structure: ase.Atoms | None = None) -> Source:
 
 
 def unpacked_limit(packed_bytes: int) -> int:
-    """How many bytes a packed file of that size may unpack to."""
+    """Number of bytes that a packed file of that size may unpack to."""
     return max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * packed_bytes)
 
 
@@ -190,16 +200,16 @@ def _unreadable(path: Path, error: Exception) -> FormatError:
     return FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-LARGEST_MAGNITUDE = 1e30
-
-
 def check_magnitude(source: Source, values: np.ndarray, *, what: str) -> None:
-    """Error where binary data hold what no quantity of a crystal can be: damage, or a fill value (1e36 and more).
+    """Checks that no value is beyond any quantity of a crystal, as those of damaged data and fill values (1e36) are.
 
     Args:
         source: the file.
         values: numbers, any shape.
         what: their name in the file.
+
+    Raises:
+        FormatError: a value is not finite or larger than 1e30.
     """
     if not values.size:
         return

@@ -1,4 +1,4 @@
-"""Lines and numbers of a text file, in pieces, each number checked."""
+"""Lines and numbers of a text file, read in pieces; every number is checked."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Readable(Protocol):
 
 
 class TextScanner:
-    """Reads a text file front to back: lines where structure is due, blocks of numbers where data are due.
+    """Reads a text file front to back, line by line or in blocks of numbers.
 
-    Memory: the array that is being filled and about 2 MiB. Blocks go through pymatgen's compiled parser, piece by
-    piece; what it alone would pass (two numbers without a blank between, NaN, a number cut short) is caught by
-    counting the fields of each piece, and such a piece is read again field by field.
+    Memory: the array that is being filled and about 2 MiB. pymatgen's compiled parser reads the blocks, piece by piece.
+    It accepts NaN, two numbers without a blank between them, and a number cut short. The fields of each piece are
+    therefore counted; where the count differs or a number is not finite, the piece is read again field by field.
 
     Args:
         stream: the text.
@@ -55,7 +55,11 @@ class TextScanner:
         return self._source.error(message, line=self.line)
 
     def readline(self) -> str | None:
-        """Next line, or what is left of the present one, without its end; None at the end of the file."""
+        """Next line, or the rest of the present one, without its end; None at the end of the file.
+
+        Raises:
+            FormatError: the line is longer than any line of a density file.
+        """
         end = self._buffer.find(b"\n", self._at)
         while end < 0:
             if len(self._buffer) - self._at > MAX_LINE_BYTES:
@@ -74,7 +78,11 @@ class TextScanner:
         return line.decode("latin-1")
 
     def next_line(self, expected: str) -> str:
-        """Next line; the end of the file is an error that says what was expected."""
+        """Next line.
+
+        Raises:
+            FormatError: the file ends here; the message says what was expected.
+        """
         line = self.readline()
         if line is None:
             raise self.error(f"the file ends where {expected} should come; it looks truncated")
@@ -91,7 +99,7 @@ class TextScanner:
         """The next `count` numbers, (count,) float64, over as many lines as they take.
 
         Raises:
-            FormatError: too few, not a number, not finite, or a last number that the end of the file cuts.
+            FormatError: there are too few, one is no number or not finite, or the file ends within the last one.
         """
         self.require_room(count, what)
         values = np.empty(count)
@@ -113,7 +121,11 @@ class TextScanner:
         return values
 
     def require_room(self, count: int, what: str) -> None:
-        """Error unless the file can hold that many numbers: called before memory is taken for them."""
+        """Checks that the file can hold that many numbers, before memory is taken for them.
+
+        Raises:
+            FormatError: it cannot.
+        """
         if 2 * count - 1 > self._source.max_bytes:
             raise self.error(
                 f"expected {count} {what}, more than the file can hold; it is truncated or its header wrong"
@@ -126,7 +138,7 @@ class TextScanner:
         return bool(data)
 
     def _segment(self, wanted: int) -> bytes:
-        """Whole fields from here on: about as many as wanted, at most one chunk; empty at the end of the file."""
+        """The next whole fields, about as many as wanted and at most one chunk; empty at the end of the file."""
         size = min(CHUNK_BYTES, 40 * wanted + 200)
         at_end = False
         while len(self._buffer) - self._at < size and not at_end:
@@ -143,7 +155,7 @@ class TextScanner:
         return self._buffer[self._at : cut + 1]
 
     def _parse_fields(self, segment: bytes, out: np.ndarray, *, done: int, count: int, what: str) -> tuple[int, int]:
-        """Field by field: reads Fortran's odd numbers, and names the field that is no number."""
+        """Reads field by field: takes Fortran's odd numbers, and names a field that is no number."""
         parsed = used = 0
         for field in re.finditer(rb"\S+", segment):
             if parsed == len(out):
@@ -162,7 +174,7 @@ class TextScanner:
         return parsed, used or len(segment)
 
     def _check_last_field(self, segment: bytes) -> None:
-        """A file that ends right behind a number shorter than those before it was cut there."""
+        """Refuses a file that ends right behind a number shorter than those before it: it was cut there."""
         if self._at < len(self._buffer) or self._fill():
             return
         lengths = [len(field.lstrip(b"+-")) for field in segment[-200:].split()[-6:]]
@@ -172,7 +184,7 @@ class TextScanner:
 
 
 def _parse_segment(segment: bytes, out: np.ndarray) -> tuple[int, int]:
-    """Numbers of the segment into `out`: how many, and how many bytes they took; (-1, 0) when anything is odd."""
+    """Reads the segment into `out`: how many numbers, in how many bytes; (-1, 0) where a field needs a closer look."""
     stream = io.BytesIO(segment)
     parsed = parse_n_doubles(stream, out, len(out))
     used = stream.tell()
