@@ -11,7 +11,7 @@ from ase.units import Bohr
 from rhonet.core.density import ChargeDensity, ElectronCount
 from rhonet.core.text import counted
 from rhonet.formats.check import build_density
-from rhonet.formats.names import one_spin_density, other_field, with_article
+from rhonet.formats.field_names import one_spin_density, other_field, with_article
 from rhonet.formats.parsing.numerals import parse_floats, shown
 from rhonet.formats.parsing.source import Source
 from rhonet.formats.parsing.text import TextScanner

@@ -204,7 +204,7 @@ def _read_planes(source: Source, file: Hdf5File, calculation: Calculation) -> Ch
     """Layout before 6.2: planes K1 ... Kn along z, x running fastest."""
     nx, ny, nz = (_integer_attribute(source, file, name) for name in ("nr1", "nr2", "nr3"))
     if min(nx, ny, nz) < 1 or 8 * nx * ny * nz > unpacked_limit(source.max_bytes):
-        raise source.error(f"announces a grid of {nx}x{ny}x{nz} points, more than the file can hold")
+        raise source.error(f"announces a grid of {nx}x{ny}x{nz} points, which the file cannot hold")
     lattice = _lattice_from_elsewhere(source, calculation)
     values = np.empty((nx, ny, nz))
     for k in range(nz):

@@ -30,7 +30,12 @@ DENSITY = random_density((3, 5, 3), blocks=2)
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole file and its format; its name tells nothing."""
+    """An undamaged file, whose name does not tell its format.
+
+    Attributes:
+        content: its bytes.
+        format: name of its format.
+    """
 
     content: bytes
     format: str
@@ -58,7 +63,7 @@ place = st.floats(0, 1, exclude_max=True)
 
 
 def read(content: bytes, *, format: str | None) -> ChargeDensity | None:
-    """Density that the bytes give, or None when they are refused with a proper message."""
+    """Density that the bytes give, or None where they are refused with a proper message."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("error")
         path = Path(folder) / "rho"

@@ -1,4 +1,4 @@
-"""How a file's format is told, what is refused by name, and how packed files are opened."""
+"""How a file's format is chosen, what is refused by name, and how packed files are opened."""
 
 import bz2
 import gzip
@@ -61,9 +61,9 @@ def test_content_that_fits_two_formats_is_left_to_the_name_or_the_caller(tmp_pat
         return True
 
     both = (Format("one", "One", "json", yes, r"\.one$"), Format("two", "Two", "json", yes, r"\.two$"))
-    for name, found in {"x.one": "one", "x.two": "two"}.items():
+    for name, format in {"x.one": "one", "x.two": "two"}.items():
         (tmp_path / name).write_bytes(texts["vasp"])
-        assert choose_format(open_source(tmp_path / name), formats=both).name == found
+        assert choose_format(open_source(tmp_path / name), formats=both).name == format
     (tmp_path / "x").write_bytes(texts["vasp"])
     with pytest.raises(FormatError, match=r"could be one and two; say which, e\.g\. --input-format one"):
         choose_format(open_source(tmp_path / "x"), formats=both)

@@ -1,4 +1,4 @@
-"""What titles and comments say about a field, and what they only seem to say."""
+"""Fields and units that titles and comments name, and words that only look like such names."""
 
 import pytest
 
@@ -23,6 +23,7 @@ from rhonet.formats.units import stated_unit
         "Electrostatic potential from Total SCF Density",
         "potential from electron density",
         "Laplacian of the electron density",
+        "electron density gradient",
         "HOMO",
         "LUMO+1",
         "MO 5",

@@ -1,4 +1,4 @@
-"""The same files through pymatgen and ASE: two readers that others wrote must agree with ours."""
+"""The same files through pymatgen and ASE: two independent readers must agree with ours."""
 
 import warnings
 

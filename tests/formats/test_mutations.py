@@ -18,7 +18,14 @@ from tests.synthetic import castep_text, chgcar_json, chgcar_text, cube_text, ra
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole file, what it says, and the line its numbers start on (from 0)."""
+    """An undamaged file.
+
+    Attributes:
+        text: its content.
+        density: the density in it.
+        data_line: line where its numbers start, from 0.
+        entry: which field to read.
+    """
 
     text: str
     density: ChargeDensity
@@ -46,7 +53,7 @@ place = st.floats(0, 1, exclude_max=True)
 
 
 def read(content: bytes, whole: Whole) -> ChargeDensity | None:
-    """Density that the bytes give, or None when they are refused with a proper message."""
+    """Density that the bytes give, or None where they are refused with a proper message."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rho"
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Quantum ESPRESSO's densities: plane waves to grids and back, the XML file beside, the old layout."""
+"""Quantum ESPRESSO's densities: plane waves to grids and back, the XML file beside them, the old layout."""
 
 import ase
 import h5py
@@ -100,11 +100,11 @@ def test_xml_of_another_cell_is_refused(path):
 def test_damaged_xml_is_named(path, old, new, message):
     xml = path.with_name("data-file-schema.xml")
     text = espresso_xml(DENSITY)
-    head, found, tail = text.rpartition(old)
+    head, match, tail = text.rpartition(old)
     xml.write_text(head if new is None else head + new + tail)
     with pytest.raises(FormatError, match=message) as caught:
         read_density(path)
-    assert found
+    assert match
     assert str(caught.value).startswith(f"{xml}: ")
 
 

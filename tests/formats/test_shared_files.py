@@ -1,4 +1,4 @@
-"""Real files of many codes, beside the checkout, against what independent readers found in them."""
+"""Real files of many codes, from the shared folder, against what independent readers found in them."""
 
 import csv
 import gzip
@@ -19,8 +19,8 @@ def rows(shared_densities):
 
 def test_inspection_agrees_with_the_manifest(shared_densities):
     comparisons = compare(shared_densities / "manifest.csv")
-    assert [(one.file, one.found, one.differences) for one in comparisons if one.differences] == []
-    verdicts = [one.verdict for one in comparisons]
+    assert [(item.file, item.found, item.differences) for item in comparisons if item.differences] == []
+    verdicts = [item.verdict for item in comparisons]
     assert verdicts.count("agrees") >= 55
     assert verdicts.count("refused rightly") >= 25
 

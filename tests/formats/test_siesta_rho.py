@@ -68,14 +68,14 @@ def test_every_truncation_is_refused(written):
 
 def test_damaged_records_are_refused(written):
     content = rho_bytes(DENSITY)
-    for at, message in {
+    for offset, message in {
         88: "spin components",
         104: "do not fit",
         104 + 28: "lengths differ",
         84: "truncated|fit",
     }.items():
         damaged = bytearray(content)
-        damaged[at : at + 4] = b"\x03\0\0\0" if at != 88 else b"\0\0\0\0"
+        damaged[offset : offset + 4] = b"\x03\0\0\0" if offset != 88 else b"\0\0\0\0"
         with pytest.raises(FormatError, match=message):
             read_density(written(bytes(damaged)))
     huge = records(SKEWED, np.array([2**30, 2**30, 2**30, 4], "<i4")) + np.int32(4 * 2**28).tobytes()

@@ -1,4 +1,4 @@
-"""Structures given from elsewhere, and electron counts that do not fit."""
+"""Structures that the user gives, and electron counts that do not fit."""
 
 from dataclasses import replace
 

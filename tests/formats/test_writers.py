@@ -1,4 +1,4 @@
-"""What rhonet writes, read back by pymatgen and ASE, which others wrote, and by rhonet itself."""
+"""Files that rhonet writes, read back by pymatgen, ASE and rhonet itself."""
 
 import gzip
 import warnings

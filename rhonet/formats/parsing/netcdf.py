@@ -104,6 +104,7 @@ class _ClassicHeader:
         self._wide = False
 
     def read(self) -> dict[str, Variable]:
+        """Variables by their names; raises FormatError where the header is damaged or truncated."""
         magic = self._take(4)
         if magic not in CLASSIC_MAGICS:
             raise self._source.error("is no netCDF file by its first bytes")

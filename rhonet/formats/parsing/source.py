@@ -128,7 +128,11 @@ class ContentStream:
         self._file.close()
 
     def read(self, size: int) -> bytes:
-        """Next bytes, at most `size`; empty at the end of the content."""
+        """Next bytes, at most `size`; empty at the end of the content.
+
+        Raises:
+            FormatError: the file cannot be read, is damaged or truncated, or unpacks to too much.
+        """
         try:
             data = self._file.read(size)
         except EOFError as error:

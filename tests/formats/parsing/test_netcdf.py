@@ -124,8 +124,8 @@ def test_atoms_of_siesta_stand_beside(tmp_path):
     assert read_density(path).atoms is None
     (tmp_path / "NaCl.XV").write_text("nonsense")
     assert read_density(path).atoms is None
-    given = read_density(path, structure=atoms_of(DENSITY))
-    assert str(atoms_of(given).symbols) == "NaCl"
+    with_atoms = read_density(path, structure=atoms_of(DENSITY))
+    assert str(atoms_of(with_atoms).symbols) == "NaCl"
 
 
 ABINIT_DAMAGE = [
