@@ -13,9 +13,9 @@ from rhonet.core.config import Config, config_names
 
 _HEAD = """# Settings
 
-Each can be given to `train` and `study` as `--set section.key=value`, or in a TOML file of your own
-(`--config mine.toml`); what is not named keeps its default. `--config` takes a shipped name as well:
-{names}. Every run folder holds all of them, resolved, in `config.toml`. A file looks so:
+Each setting can be given to `train` and `study` as `--set section.key=value`, or in a TOML file of your own
+(`--config mine.toml`); a setting that is not named keeps its default. `--config` takes a shipped name as well:
+{names}. Every run folder holds all settings in `config.toml`. An example of a file:
 
 ```
 [data]
@@ -46,19 +46,18 @@ def _keys(kind: type) -> list[str]:
 
 
 def _docstring(kind: type) -> tuple[str, dict[str, str]]:
-    """First paragraph, and what is said of each setting: lines `name: ...` and those indented below."""
-    head, _, rest = inspect.getdoc(kind).partition("\n\n")  # pyright: ignore[reportOptionalMemberAccess]
-    found: dict[str, str] = {}
+    """First paragraph, and the meaning of each setting from the section `Attributes:`, whose lines may be wrapped."""
+    text = inspect.getdoc(kind) or ""
+    summary = text.partition("\n\n")[0]
+    section = text.partition("\nAttributes:\n")[2].partition("\n\n")[0]
+    meanings: dict[str, str] = {}
     key = ""
-    for line in rest.splitlines():
-        if start := re.match(r"([a-z_]+): (.*)", line):
-            key, text = start.groups()
-            found[key] = text
-        elif line.startswith("    "):
-            found[key] += " " + line.strip()
+    for line in section.splitlines():
+        if entry := re.match(r"    ([a-z_]+): (.*)", line):
+            key, meanings[key] = entry[1], entry[2]
         else:
-            break
-    return " ".join(head.split()), {key: text.replace("|", "\\|") for key, text in found.items()}
+            meanings[key] += " " + line.strip()
+    return " ".join(summary.split()), {key: meaning.replace("|", "\\|") for key, meaning in meanings.items()}
 
 
 def _shown(value: object) -> str:

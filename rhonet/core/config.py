@@ -19,6 +19,15 @@ CONFIGS_DIR = Path(__file__).parent.parent / "configs"
 DEFAULT_CONFIG = "base"
 DEFAULT_SPACING = 0.25
 
+# What the settings that name something accept.
+GROUP_KEYS = ("chemical_system", "formula", "prototype", "element", "id")
+VIEW_KINDS = ("cartesian", "cell", "paper")
+CHANNELS = ("density", "gradient", "laplacian", "reduced_gradient", "reduced_laplacian", "magnetization")
+MOTIONS = ("rotations", "cubic", "shifts")
+MODELS = ("msa3dcnn", "plain3dcnn", "values")
+SIZES = ("tiny", "base", "large")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+
 DEFAULT_PROPERTIES = (
     "bulk_modulus",
     "volume_per_atom",
@@ -37,21 +46,23 @@ DEFAULT_PROPERTIES = (
 class DataConfig:
     """Where the records come from and how they are split.
 
-    name: "dft_crystals" (bundled) or, with `folder`, the name of the built data set.
-    folder: a user's folder of density files with properties.csv; empty for the bundled set.
-    data_dir: where TFDS keeps built data sets.
-    properties: what to predict, one head each; empty = every column that the table has.
-    spacing: storage grid spacing, Å, at most.
-    max_failures: how many bad files a build may skip.
-    split_by: what is held out together: chemical_system, formula, prototype, element or id (rhonet.data.splits).
-    split_seed: another one gives another split.
-    fractions: of the groups for train, validation, test.
-    folds: 0, or how many parts the records outside the test split are cut into, by the same groups; part `fold` then
-        validates, whatever `fractions` says, and the others train.
-    fold: which part validates, 0 ... folds-1.
-    train_share: share of the training groups that is used, for learning curves.
-    cache_mb: training views (or else their spectra) are kept in memory when they fit in this many MB; so are the
-        validation views.
+    Attributes:
+        name: "dft_crystals" (bundled) or, with `folder`, the name of the built data set.
+        folder: the user's folder of density files with properties.csv; empty for the bundled set.
+        data_dir: where TFDS keeps built data sets.
+        properties: what to predict, one head each; empty: every column of the table.
+        spacing: largest spacing of the storage grid, Å.
+        max_failures: number of unreadable files that a build may skip.
+        split_by: what is held out together: chemical_system, formula, prototype, element or id (rhonet.data.splits).
+        split_seed: seed of the split; another seed gives another split.
+        fractions: shares of the groups for train, validation and test.
+        folds: number of folds for cross-validation, or 0 for none. The records outside the test split are divided
+            into this many folds, by the same groups; fold `fold` validates and the others train, whatever `fractions`
+            says.
+        fold: which fold validates, 0 ... folds-1.
+        train_share: share of the training groups that is used, for learning curves.
+        cache_mb: memory limit in MB for the training views (or, if these do not fit, for their plane waves), and
+            again for the validation views. What does not fit is computed anew in every epoch.
     """
 
     name: str = "dft_crystals"
@@ -81,33 +92,31 @@ class DataConfig:
         )
 
 
-VIEW_KINDS = ("cartesian", "cell", "paper")
-CHANNELS = ("density", "gradient", "laplacian", "reduced_gradient", "reduced_laplacian", "magnetization")
-MOTIONS = ("rotations", "cubic", "shifts")
-
-
 @dataclass(frozen=True)
 class ViewConfig:
-    """How a density becomes the network's cube (rhonet.views.render).
+    """How a density becomes the network's input cube (rhonet.views.render).
 
-    kind: "cartesian" (cube of fixed edge, any rotation and origin), "cell" (fractional grid, periodic, with
-        lattice features) or "paper" (fractional grid without lattice: our reading of arXiv:2510.13207).
-    size: grid points along each edge of the cube.
-    edge: edge of the cartesian cube, Å.
-    channels: fields shown to the network, functions of the density alone.
-    blurs: widths of Gaussians, Å; all channels but the magnetization are shown again of the density blurred by each.
-    density_scale: ρ0 of the asinh(ρ/ρ0) scaling, e/Å³: linear below, logarithmic above.
-    magnetization_scale: the same for the magnetization, µB/Å³.
-    density_threshold: where ρ is below it, reduced derivatives are taken as if it were this, e/Å³: in vacuum they
-        would grow without bound and magnify rounding.
-    finest: no view sees plane waves as short as twice this, Å: what finer grids hold beyond it never counts, so
-        stored and native grids look the same. At least data.spacing.
-    softness: width of the Gaussian low-pass filter in units of `finest` (cartesian) or of the view's grid
-        spacing (cell, paper); 0 is a sharp cut.
-    augment: random views in training, as different as `motion` says; otherwise one fixed view of each crystal.
-    motion: how views of a crystal differ beside their origin, if cartesian: "rotations" (any, with reflections),
-        "cubic" (the 48 symmetries of the cube) or "shifts" (axes stay x, y, z). Others are only shifted.
-    views: how many fixed views a prediction is averaged over.
+    Attributes:
+        kind: "cartesian" (cube of fixed edge, any rotation and origin), "cell" (fractional grid, periodic, with
+            lattice features) or "paper" (fractional grid without lattice: our reading of arXiv:2510.13207).
+        size: grid points along each edge of the cube.
+        edge: edge of the cartesian cube, Å.
+        channels: fields shown to the network, functions of the density alone.
+        blurs: widths of Gaussians, Å; for each, the channels other than the magnetization are added once more,
+            computed from the density blurred by it.
+        density_scale: ρ0 of the asinh(ρ/ρ0) scaling, e/Å³: linear below, logarithmic above.
+        magnetization_scale: the same for the magnetization, µB/Å³.
+        density_threshold: lower bound of ρ in the reduced derivatives, e/Å³: without it they grow without bound in
+            vacuum and magnify rounding.
+        softness: width of the Gaussian low-pass filter in units of `finest` (cartesian) or of the view's grid
+            spacing (cell, paper); 0 is a sharp cut.
+        finest: shortest half wavelength that a view contains, Å. Shorter waves of finer grids are left out, so that
+            stored and native grids look the same. At least data.spacing.
+        augment: train on random views, which vary as `motion` says; otherwise on one fixed view of each crystal.
+        motion: how random views of kind "cartesian" vary besides their origin: "rotations" (any, with reflections),
+            "cubic" (the 48 symmetries of the cube) or "shifts" (axes stay x, y, z). Views of the other kinds are only
+            shifted.
+        views: number of fixed views that a prediction is averaged over.
     """
 
     kind: str = "cartesian"
@@ -158,8 +167,10 @@ class ViewConfig:
 class ModelConfig:
     """Architecture and size of the network (rhonet.models).
 
-    name: "msa3dcnn", or to compare it with "plain3dcnn" (convolutions in a row) and "values" (no convolution).
-    size: "tiny" (to try things out), "base", or "large" (for thousands of crystals on a GPU; no study here used it).
+    Attributes:
+        name: "msa3dcnn", or for comparison "plain3dcnn" (a plain stack of convolutions) or "values" (no convolution).
+        size: "tiny" (to try things out), "base", or "large" (for thousands of crystals on a GPU; no study here used
+            it).
     """
 
     name: str = "msa3dcnn"
@@ -170,32 +181,31 @@ class ModelConfig:
         _require(self.size in SIZES, f"model.size {self.size!r} is none of {', '.join(SIZES)}")
 
 
-MODELS = ("msa3dcnn", "plain3dcnn", "values")
-SIZES = ("tiny", "base", "large")
-
-
 @dataclass(frozen=True)
 class TrainConfig:
     """Optimisation.
 
-    epochs: each shows every training crystal in `views_per_epoch` random views.
-    batch_size: crystals per step, over all devices.
-    views_per_epoch: how often each crystal is shown in an epoch.
-    different_views: of each crystal, rendered once and kept where they fit in `data.cache_mb`; they come again after
-        that many. 0 renders a new one every time.
-    patience: epochs without a lower validation loss before training stops; the weights at its lowest count then. With
-        0 all epochs run, the last weights count, and the validation split chooses nothing.
-    learning_rate: peak of AdamW, then cosine decay to 1 % of it.
-    weight_decay: of AdamW.
-    warmup: share of all steps until the peak.
-    ema: decay of the weights' moving average, which is validated and exported; 0 switches it off.
-    clip_norm: largest norm of a gradient.
-    precision: "auto" (mixed_bfloat16 on GPUs, float32 on CPUs) or a Keras policy name.
-    ensemble: networks whose predictions are averaged. With more than one, network k leaves out fold k of the records
-        outside the test split, which its validation and the error bars rest on.
-    cpu_devices: logical CPU devices to mirror over where there is no GPU (to try distribution out).
-    seed: of first weights, order and views; an ensemble's networks take this and the next ones.
-    image_every: epochs between parity images in TensorBoard.
+    Attributes:
+        epochs: number of epochs; each shows every training crystal in `views_per_epoch` random views.
+        batch_size: crystals per step, over all devices.
+        views_per_epoch: how often each crystal is shown in an epoch.
+        different_views: number of views of each crystal that are rendered once, kept where they fit in
+            `data.cache_mb`, and shown again in turn. 0 renders a new view every time.
+        learning_rate: peak of AdamW's learning rate; cosine decay to 1 % of it follows.
+        weight_decay: weight decay of AdamW.
+        warmup: share of all steps in which the learning rate rises to its peak.
+        ema: decay of the weights' exponential moving average, which is validated and exported; 0 switches it off.
+        clip_norm: largest norm of a gradient.
+        patience: early stopping after this many epochs without improvement of the validation loss; restores the best
+            weights. 0 switches it off: all epochs run, the last weights are exported, and the validation split
+            chooses nothing.
+        precision: "auto" (mixed_bfloat16 on GPUs, float32 on CPUs) or a Keras policy name.
+        ensemble: number of networks whose predictions are averaged. With more than one, network k leaves out fold k of
+            the records outside the test split; its validation and the error bars use that fold.
+        cpu_devices: number of logical CPU devices to mirror over where there is no GPU (to try distribution out).
+        seed: seed of the initial weights, the order of the records and the views; the networks of an ensemble take
+            this seed and the following ones.
+        image_every: epochs between parity images in TensorBoard.
     """
 
     epochs: int = 8
@@ -228,15 +238,18 @@ class TrainConfig:
         _require(self.precision in PRECISIONS, f"train.precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
 
 
-PRECISIONS = ("auto", "float32", "mixed_bfloat16")
-
-
 @dataclass(frozen=True)
 class Config:
-    """One experiment.
+    """All settings of one experiment.
+
+    Attributes:
+        data: where the records come from and how they are split.
+        view: how a density becomes the network's input.
+        model: architecture and size of the network.
+        train: optimisation.
 
     Raises:
-        ConfigError: settings that do not go together.
+        ConfigError: settings that contradict each other.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -247,8 +260,8 @@ class Config:
     def __post_init__(self) -> None:
         _require(
             self.view.finest >= self.data.spacing,
-            f"view.finest {self.view.finest} Å is below data.spacing {self.data.spacing} Å, and records hold no such "
-            "waves; raise the one or lower the other",
+            f"view.finest {self.view.finest} Å is below data.spacing {self.data.spacing} Å, but records hold no "
+            "waves that short; raise view.finest or lower data.spacing",
         )
         _require(
             self.train.ensemble == 1 or not self.data.folds,
@@ -261,10 +274,11 @@ class Config:
         )
 
     def with_folder(self, folder: Path | None, *, keep_name: bool = True) -> Config:
-        """The same with another folder of densities; unchanged for None.
+        """The configuration with another folder of densities; unchanged for None.
 
         Args:
-            keep_name: else the built data set is named after the folder.
+            folder: the user's folder.
+            keep_name: keeps `data.name`; otherwise the built data set is named after the folder.
         """
         if folder is None:
             return self
@@ -281,6 +295,9 @@ class Config:
     def to_toml(self) -> str:
         """The resolved configuration as TOML text; `load_resolved_config` reads it back unchanged."""
         return tomli_w.dumps(self.to_dict())
+
+
+_SECTIONS: dict[str, type] = {"data": DataConfig, "view": ViewConfig, "model": ModelConfig, "train": TrainConfig}
 
 
 def config_names() -> list[str]:
@@ -308,7 +325,7 @@ def load_config(name_or_file: str | Path = DEFAULT_CONFIG, overrides: Iterable[s
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for override in overrides:
-        section, key, value = parse_override(override)
+        section, key, value = _parse_override(override)
         if not isinstance(tree.setdefault(section, {}), dict):
             raise ConfigError(f"{path}: [{section}] must be a table of settings, got {tree[section]!r}")
         tree[section][key] = value
@@ -319,10 +336,10 @@ def load_config(name_or_file: str | Path = DEFAULT_CONFIG, overrides: Iterable[s
 
 
 def load_resolved_config(path: Path) -> Config:
-    """Configuration that something was trained with, from its config.toml, which names every setting.
+    """Configuration of a trained model or run, from its config.toml, which names every setting.
 
     Raises:
-        ConfigError: as `load_config`, or a setting is not named: its default today need not be what it was then.
+        ConfigError: as `load_config`, or a setting is missing: its default may have changed since the training.
     """
     config = load_config(path)
     named = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -334,14 +351,14 @@ def load_resolved_config(path: Path) -> Config:
     ]
     if lacking:
         raise ConfigError(
-            f"{path}: lacks {', '.join(lacking)}, which this version needs; train anew, or add what it was "
-            "trained with, if you know that"
+            f"{path}: lacks {', '.join(lacking)}, which this version needs; train anew, or add the value that "
+            "was used in training, if you know it"
         )
     return config
 
 
 def config_from_dict(tree: Mapping[str, typing.Any]) -> Config:
-    """Configuration from nested plain values; what is not named keeps its default.
+    """Configuration from nested plain values; a setting that is not named keeps its default.
 
     Raises:
         ConfigError: an unknown section or key, or a value of the wrong type or range.
@@ -353,44 +370,27 @@ def section_from_dict(section: str, values: typing.Any) -> typing.Any:
     """One section of a configuration, e.g. "view" as `ViewConfig`; raises as `config_from_dict`."""
     section_type = _SECTIONS.get(section)
     if section_type is None:
-        raise ConfigError(f"unknown section [{section}]{nearest(section, _SECTIONS)}")
+        raise ConfigError(f"unknown section [{section}]{_nearest(section, _SECTIONS)}")
     if not isinstance(values, Mapping):
         raise ConfigError(f"[{section}] must be a table of settings, got {values!r}")
     hints = typing.get_type_hints(section_type)
     for key in values:
         if key not in hints:
-            raise ConfigError(f"unknown setting {section}.{key}{nearest(key, hints)}")
-    return section_type(**{key: cast(f"{section}.{key}", hints[key], value) for key, value in values.items()})
+            raise ConfigError(f"unknown setting {section}.{key}{_nearest(key, hints)}")
+    return section_type(**{key: _checked(f"{section}.{key}", hints[key], value) for key, value in values.items()})
 
 
-_SECTIONS: dict[str, type] = {"data": DataConfig, "view": ViewConfig, "model": ModelConfig, "train": TrainConfig}
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
-
-
-GROUP_KEYS = ("chemical_system", "formula", "prototype", "element", "id")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that was probably meant, else all of them, as the end of a message."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
-
-
-def parse_override(override: str) -> tuple[str, str, typing.Any]:
+def _parse_override(override: str) -> tuple[str, str, typing.Any]:
     """Section, key and value of `section.key=value`.
 
     Raises:
-        ConfigError: it has another form.
+        ConfigError: the text does not have this form.
     """
     target, equals, raw = override.partition("=")
     section, dot, key = target.strip().partition(".")
     if not equals or not dot or not section or not key:
         raise ConfigError(f"--set {override!r}: the form is section.key=value, e.g. train.epochs=2")
-    # As TOML, as a TOML list without its brackets, or as text that nobody wants to quote in a shell.
+    # Accepts TOML, a TOML list without its brackets, and text without quotes, which are a nuisance in a shell.
     for text in (raw, f"[{raw}]") if "," in raw else (raw,):
         try:
             return section, key, tomllib.loads(f"value = {text}")["value"]
@@ -399,11 +399,16 @@ def parse_override(override: str) -> tuple[str, str, typing.Any]:
     return section, key, raw.strip()
 
 
-def cast(name: str, hint: typing.Any, value: typing.Any) -> typing.Any:
-    """Value as the annotated type; int for float is fine, nothing else is converted.
+def _checked(name: str, hint: typing.Any, value: typing.Any) -> typing.Any:
+    """Value in the annotated type; an int becomes a float, text with commas a tuple, nothing else is converted.
+
+    Args:
+        name: of the setting, for messages.
+        hint: annotated type.
+        value: as TOML gives it.
 
     Raises:
-        ConfigError: it is of another type; `name` is what the setting is called.
+        ConfigError: it has another type.
     """
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -413,8 +418,19 @@ def cast(name: str, hint: typing.Any, value: typing.Any) -> typing.Any:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{name} must be a list, got {value!r}")
         element = typing.get_args(hint)[0]
-        return tuple(cast(name, element, item) for item in value)
+        return tuple(_checked(name, element, item) for item in value)
     expected = hint if isinstance(hint, (type, types.UnionType)) else type(value)
     if not isinstance(value, expected) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{name} must be {getattr(hint, '__name__', hint)}, got {value!r}")
     return value
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """End of an error message: the known name that is closest, or all known names if none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
