@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import ase
 
 LEAST_MOMENT = 0.01
-"""Total moments below this, µB, are rounding noise (antiferromagnets) and choose no direction."""
+"""Total moments below this, µB, are rounding noise (antiferromagnets) and define no direction."""
 LEAST_SKEWNESS = 0.01
-"""Share of ∫|m|³ from which on ∫m³ is told from rounding."""
-# From this ratio of the second largest to the largest mean square on, no axis of spins is the main one.
+"""Smallest |∫m³| / ∫|m|³ that is not taken for rounding noise."""
+# The spins have a main axis while the second largest mean square is below this share of the largest one.
 _MAIN_AXIS = 0.98
 
 
@@ -22,9 +22,9 @@ _MAIN_AXIS = 0.98
 class ElectronCount:
     """How many electrons a density should integrate to.
 
-    Args:
+    Attributes:
         count: electrons in the cell.
-        source: who says so, to end a sentence with: "OUTCAR", "the cube's nuclear charges".
+        source: where the count comes from, as the end of a sentence: "OUTCAR", "the cube's nuclear charges".
     """
 
     count: float
@@ -35,18 +35,17 @@ class ElectronCount:
 class ChargeDensity:
     """Electron density on a periodic grid; the only input rhonet knows.
 
-    Grid point (i, j, k) lies at i/nx·a + j/ny·b + k/nz·c, where a, b, c are the rows of `lattice`. Arrays are kept
-    as they come, not copied; their memory order may be C or Fortran.
+    Grid point (i, j, k) lies at i/nx·a + j/ny·b + k/nz·c, where a, b, c are the rows of `lattice`. Arrays are stored
+    without a copy; their memory order may be C or Fortran.
 
-    Args:
+    Attributes:
         values: ρ at the grid points, (nx, ny, nz), e/Å³; real and finite.
         lattice: rows a, b, c, (3, 3), Å; left-handed cells are allowed.
         magnetization: (nx, ny, nz) µB/Å³ of a collinear calculation (up minus down),
             (3, nx, ny, nz) of a non-collinear one, None without spin.
         atoms: structure of the same cell, for bookkeeping only, or None when the file names no atoms.
-        format: name of the file format that it was read from, "" for arrays made in memory.
-        expected_electrons: what the file or its neighbours say about the number of electrons, None where they say
-            nothing.
+        format: name of the file format that the density was read from, "" for arrays made in memory.
+        expected_electrons: number of electrons according to the file or the files beside it, None if they do not say.
         warnings: what the reader found odd, one sentence each.
 
     Raises:
@@ -118,9 +117,9 @@ class ChargeDensity:
     def collinear_magnetization(self) -> np.ndarray | None:
         """Scalar magnetization (nx, ny, nz), µB/Å³; a non-collinear one is projected on its total moment.
 
-        Where a non-collinear total moment vanishes (within `LEAST_MOMENT`) it is projected on the axis along which it
-        is largest in the mean square: turning all spins together changes nothing but, perhaps, the sign. Without such
-        an axis (`has_main_axis`) the projection is one of many.
+        Where a non-collinear total moment vanishes (within `LEAST_MOMENT`), the magnetization is projected on its main
+        axis, along which its mean square is largest. A common rotation of all spins then changes at most the sign of
+        the result. Where there is no main axis (`has_main_axis`), the choice of the axis is arbitrary.
         """
         if self.magnetization is None or self.magnetization.ndim == 3:
             return self.magnetization
@@ -135,14 +134,14 @@ class ChargeDensity:
 
     @property
     def has_main_axis(self) -> bool:
-        """False where a non-collinear total moment vanishes and spins lie as much along one axis as along another."""
+        """False for a non-collinear magnetization without total moment whose mean square has no single largest axis."""
         if self.magnetization is None or self.magnetization.ndim == 3 or (self.total_moment or 0.0) > LEAST_MOMENT:
             return True
         squares = self._squares_of_spin()[0]
         return bool(squares[-2] < _MAIN_AXIS * squares[-1]) or not squares[-1] > 0
 
     def _squares_of_spin(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of squares of a non-collinear magnetization along its principal axes, ascending, and these, columns."""
+        """Sums of squares of a non-collinear magnetization along its principal axes, ascending, and these axes as columns."""
         assert self.magnetization is not None
         spin = self.magnetization.reshape(3, -1).astype(np.float64)
         squares, axes = np.linalg.eigh(spin @ spin.T)
@@ -150,10 +149,15 @@ class ChargeDensity:
 
 
 def is_turned_by_convention(moment: float, magnetization: np.ndarray) -> bool:
-    """Does a model see a collinear magnetization (nx, ny, nz) of that integral, µB, turned around?
+    """Is the sign of a collinear magnetization reversed before a model sees it?
 
-    Up and down are a convention: the integral is to be positive, or where it vanishes (within `LEAST_MOMENT`,
-    antiferromagnets) that of the cube. If that vanishes too, up and down are mostly alike by symmetry.
+    Up and down are a convention. The sign is chosen so that the total moment is positive or, where that vanishes
+    (within `LEAST_MOMENT`, antiferromagnets), the integral of m³. If both vanish, up and down are mostly equivalent
+    by symmetry.
+
+    Args:
+        moment: integral of the magnetization, µB.
+        magnetization: (nx, ny, nz), µB/Å³.
     """
     cubes = magnetization.astype(np.float64) ** 3
     return moment < -LEAST_MOMENT or (moment <= LEAST_MOMENT and cubes.sum() < -LEAST_SKEWNESS * np.abs(cubes).sum())

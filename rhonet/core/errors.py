@@ -15,7 +15,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Data that are too few, or do not fit what is asked of them."""
+    """Too few data, or data that do not fit the settings."""
 
 
 class DiskError(UserError):
@@ -23,19 +23,19 @@ class DiskError(UserError):
 
 
 class PackageError(UserError):
-    """A package that is needed and not installed."""
+    """A package that is needed but not installed."""
 
 
 class RunError(UserError):
-    """A run folder that exists, is missing, is damaged, or does not fit."""
+    """A run folder that exists already, is missing, is damaged, or does not fit the settings."""
 
 
 class ModelError(UserError):
-    """A model folder, or an export of one, that is missing, damaged, of another version, or in the way."""
+    """A model folder or an export that is missing, damaged, of another version, or exists already."""
 
 
 class TrainingError(UserError):
-    """A training that cannot go on as it is set up."""
+    """A training that cannot continue with its settings."""
 
 
 class WorkerError(UserError):
@@ -43,7 +43,7 @@ class WorkerError(UserError):
 
 
 class CallError(UserError):
-    """Options that make no sense together, or name what cannot be used."""
+    """Options that contradict each other, or have a value that cannot be used."""
 
 
 class BuildError(UserError):
@@ -55,11 +55,11 @@ class FolderError(UserError):
 
 
 class FormatError(UserError):
-    """A file that gives no electron density; the message starts with its path."""
+    """A file from which no electron density can be read; the message starts with its path."""
 
 
 class WriteError(UserError):
-    """A density that cannot be written as asked; the message starts with the path."""
+    """A density that cannot be written; the message starts with the path."""
 
 
 class ServerError(UserError):
@@ -67,4 +67,4 @@ class ServerError(UserError):
 
 
 class RefusedError(UserError):
-    """A density that the server refuses."""
+    """A density that the server refuses to answer."""

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and what a file system refuses."""
+"""Files that are written completely or not at all, and readable errors of the file system."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rhonet.core.errors import DiskError
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside the given one to write to; the file takes its place once all went well, and goes otherwise.
+    """A temporary path to write to, which replaces the given file when the block ends without an error.
 
-    What killed processes left there is removed first. The content has reached the disk before it takes the place, so
-    that a crash leaves the old file or the new one.
+    After an error the temporary file is removed. Temporary files of killed processes are removed first. The content
+    is flushed to the disk before the replacement, so that a crash leaves either the old file or the new one.
 
     Raises:
-        OSError: it cannot be written; an earlier file is as it was.
+        OSError: the file cannot be written; an existing one is unchanged.
     """
     for leftover in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
         if not _is_running(leftover.name.split(".")[1]):
@@ -47,10 +47,10 @@ def _is_running(process: str) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all.
+    """Writes a UTF-8 file completely or not at all.
 
     Raises:
-        OSError: it cannot be written; an earlier one is as it was.
+        OSError: the file cannot be written; an existing one is unchanged.
     """
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -58,11 +58,14 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def explain_disk(path: Path, remedy: str) -> Iterator[None]:
-    """Errors of the file system inside of it as a DiskError: where, what, and the remedy.
+    """Turns an OSError inside the block into a DiskError that names the path, the reason and the remedy.
 
     Args:
-        path: what is written inside of it.
-        remedy: what the user can do, to end the sentence with.
+        path: what the block writes.
+        remedy: what the user can do, as the end of the message.
+
+    Raises:
+        DiskError: the block raised an OSError.
     """
     try:
         yield
@@ -71,7 +74,7 @@ def explain_disk(path: Path, remedy: str) -> Iterator[None]:
 
 
 def plain_values(value: Any) -> Any:
-    """The same nested value as JSON can hold it: None for NaN and infinities, lists for tuples."""
+    """The nested value in JSON's types: None for NaN and infinities, lists for tuples."""
     if isinstance(value, dict):
         return {key: plain_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

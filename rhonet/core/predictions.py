@@ -1,4 +1,4 @@
-"""What a predictor says about a set of samples, beside the truth: the input of metrics, plots and reports."""
+"""Predictions and labels of a set of samples: the input of metrics, plots and reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from rhonet.core.properties import Property
 
-# Novelty above which a sample is unlike those trained on.
+# Novelty above which a sample is out of distribution.
 NOVEL = 1.0
 
 
@@ -20,17 +20,19 @@ class Predictions:
 
     A missing label is NaN; so is a prediction that could not be made.
 
-    Args:
+    Attributes:
         properties: what was predicted, in the order of the report.
         ids: one unique id per sample.
         labels: per property (n,): the value in its unit, 0 or 1 (binary), 0 ... classes-1 (multiclass).
         values: per property (n,): the value in its unit, or the probability of class 1 (binary);
             (n, classes) probabilities for a multiclass property.
-        lower, upper: ends of the 90 % interval (n,) per regression property that has one, in its unit; {} without.
-        sets: which classes belong to the 90 % prediction set (n, classes) bool, per class property that has one.
-        novelty: (n,), above `NOVEL` for samples unlike those trained on; None where the predictor does not say.
-        groups: of which group each sample is, where several are of one and say less than as many different ones: the
-            group that the split is made on (rhonet.data.splits); () where each is of its own.
+        lower: lower ends of the 90 % prediction intervals, (n,) per regression property that has them, in its unit.
+        upper: upper ends, for the same properties as `lower`.
+        novelty: (n,), above `NOVEL` for out-of-distribution samples; None where the predictor does not estimate it.
+        sets: membership of the classes in the 90 % prediction sets, (n, classes) bool, per class property that has
+            them.
+        groups: name of the group of each sample, by which the split was made (rhonet.data.splits): samples of one
+            group are not independent. () where each sample is a group of its own.
 
     Raises:
         ValueError: a property without an array, a wrong shape, an infinite label, a label that is no class,
@@ -68,25 +70,27 @@ class Predictions:
 
     @property
     def units(self) -> np.ndarray:
-        """Number of the group of each sample, (n,), from 0 on."""
+        """Number of the group of each sample, (n,), counted from 0."""
         return np.unique(self.groups, return_inverse=True)[1] if self.groups else np.arange(len(self))
 
     def sorted_by_id(self) -> Predictions:
-        """The same predictions with the samples in the order of their ids."""
+        """The predictions with the samples in the order of their ids."""
         order = sorted(range(len(self)), key=self.ids.__getitem__)
         arrays = (self.labels, self.values, self.lower, self.upper, self.sets)
-        labels, values, lower, upper, sets = ({name: array[order] for name, array in one.items()} for one in arrays)
+        labels, values, lower, upper, sets = (
+            {name: array[order] for name, array in by_name.items()} for by_name in arrays
+        )
         novelty = None if self.novelty is None else self.novelty[order]
         return Predictions(
             self.properties,
-            tuple(self.ids[at] for at in order),
+            tuple(self.ids[row] for row in order),
             labels,
             values,
             lower=lower,
             upper=upper,
             novelty=novelty,
             sets=sets,
-            groups=tuple(self.groups[at] for at in order) if self.groups else (),
+            groups=tuple(self.groups[row] for row in order) if self.groups else (),
         )
 
     def _check_labels(self, item: Property) -> None:
@@ -98,9 +102,9 @@ class Predictions:
         classes = item.classes or 2
         no_class = ~np.isnan(labels) & ~np.isin(labels, np.arange(classes))
         if item.is_class and no_class.any():
-            at = no_class.argmax()
+            row = no_class.argmax()
             raise ValueError(
-                f"property {item.name}: the label of {self.ids[at]} is {labels[at]:g}, "
+                f"property {item.name}: the label of {self.ids[row]} is {labels[row]:g}, "
                 f"expected a class from 0 to {classes - 1}"
             )
 
@@ -115,9 +119,9 @@ class Predictions:
 
     def _check_intervals(self) -> None:
         classes = {item.name: item.classes or 2 for item in self.properties if item.is_class}
-        for name, members in self.sets.items():
-            if members.shape != (len(self), classes.get(name)):
-                raise ValueError(f"{name}: has sets of shape {members.shape}, but is no class property of that size")
+        for name, membership in self.sets.items():
+            if membership.shape != (len(self), classes.get(name)):
+                raise ValueError(f"{name}: has sets of shape {membership.shape}, but is no class property of that size")
         if self.lower.keys() != self.upper.keys():
             alone = sorted(self.lower.keys() ^ self.upper.keys())
             raise ValueError(f"{', '.join(alone)}: only one end of the interval is given")
@@ -134,9 +138,9 @@ class Predictions:
 
 
 def merge_predictions(parts: Sequence[Predictions]) -> Predictions:
-    """Labels and predictions for disjoint sets of samples as one, without intervals and novelty.
+    """Labels and predictions of disjoint sets of samples as one set, without intervals and novelty.
 
-    All of them name groups or none.
+    Either all parts name groups or none does.
 
     Raises:
         ValueError: a sample occurs twice.

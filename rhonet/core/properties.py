@@ -1,4 +1,4 @@
-"""Which properties there are: names, units, kinds and how each is scaled for learning."""
+"""The known properties: name, unit, kind, and how each is scaled for learning."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ TRANSFORMS = ("identity", "log")
 class Property:
     """One column of a properties table, and one head of the network.
 
-    Args:
+    Attributes:
         name: column name, a Python identifier.
         symbol: short symbol for plots.
         unit: physical unit of the column, "" if it has none.
         kind: "regression", "binary" (labels 0 and 1) or "multiclass" (labels 0 ... classes-1).
         transform: what is standardised: the value itself or its natural logarithm (values above 0 only).
         intensive: False for properties that grow with the cell; they are learned per cell volume.
-        nonnegative: True where no value below 0 exists; predictions and their intervals stop there.
-        volume_like: True where the grid's shape and scale alone give (nearly) the answer; reported apart.
+        volume_like: True where the shape and scale of the grid alone (nearly) determine the value; reported apart.
         loss_weight: weight in the multi-task loss, above 0.
-        classes: number of classes of a multiclass property, else 0.
-        class_names: what they are called, in the order of their numbers; () where they have numbers only.
+        classes: number of classes of a multiclass property, 0 for other kinds.
         note: one line for the dataset card.
+        class_names: names of the classes, in the order of their numbers; () where they have numbers only.
+        nonnegative: True where values below 0 do not exist; predictions and their intervals stop there.
 
     Raises:
-        ValueError: a kind, transform or name that does not exist, or a weight that is none.
+        ValueError: a name, kind, transform, weight or set of classes that is not allowed, or a contradiction between
+            them.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Property:
     nonnegative: bool = False
 
     def __post_init__(self) -> None:
-        # Files give it back as a list, which could not be hashed.
+        # TOML and JSON give a list, which cannot be hashed.
         object.__setattr__(self, "class_names", tuple(self.class_names))
         if not self.name.isidentifier():
             raise ValueError(f"property name {self.name!r} is not a plain identifier (letters, digits, underscores)")
@@ -78,17 +79,17 @@ class Property:
 
     @property
     def class_labels(self) -> tuple[str, ...]:
-        """What its classes are called: their names, "no" and "yes" of a binary property, else their numbers."""
+        """Names of the classes; "no" and "yes" for a binary property; numbers where the classes have no names."""
         return self.class_names or (("no", "yes") if self.kind == "binary" else tuple(map(str, range(self.classes))))
 
     @property
     def size(self) -> int:
-        """Width of the network's output for it."""
+        """Number of outputs of its head: one per class of a multiclass property, otherwise 1."""
         return self.classes if self.kind == "multiclass" else 1
 
     @property
     def label(self) -> str:
-        """Axis label: symbol and unit."""
+        """Axis label: symbol (or name) and unit."""
         return f"{self.symbol or self.name} ({self.unit})" if self.unit else self.symbol or self.name
 
 
@@ -114,8 +115,8 @@ def parse_declaration(text: str) -> Property:
     """Property from a declaration `name:unit:kind`, as users write it for a column of their own.
 
     The unit may be empty; kind is regression, binary or multiclassN (N classes). A trailing `:log` asks for the
-    logarithm, `:extensive` for learning per cell volume, `:nonnegative` for no predictions below 0. A known name
-    without anything else is that property.
+    logarithm, `:extensive` for learning per cell volume, `:nonnegative` for no predictions below 0. The name of a
+    known property alone stands for that property.
 
     Raises:
         ValueError: the declaration cannot be understood; the message shows the form.
@@ -150,18 +151,18 @@ def parse_declaration(text: str) -> Property:
 
 
 def find_property(name: str, declared: Sequence[Property] = ()) -> Property:
-    """Property of that name: a declared one first, then a known one.
+    """Property of that name: a declared one, or else a known one.
 
     Raises:
-        ValueError: nobody declared it; the message says how to and names the closest known one.
+        ValueError: neither exists; the message says how to declare one and names the closest known property.
     """
     for candidate in declared:
         if candidate.name == name:
             return candidate
     if name in PROPERTIES:
         return PROPERTIES[name]
-    near = difflib.get_close_matches(name, PROPERTIES, n=1)
-    hint = f"did you mean {near[0]!r}? If it is a property of your own, " if near else ""
+    close = difflib.get_close_matches(name, PROPERTIES, n=1)
+    hint = f"did you mean {close[0]!r}? If it is a property of your own, " if close else ""
     raise ValueError(
         f"unknown property {name!r}; {hint}declare it in dataset.toml as "
         f'[properties.{name}] with unit = "..." and kind = "regression", "binary" or "multiclass"'

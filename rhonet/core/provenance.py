@@ -1,4 +1,4 @@
-"""Where a result comes from: command, package versions, commit."""
+"""Provenance of a result: command, package versions, commit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "tensorflow-datasets", "num
 
 
 def command_line() -> str:
-    """The command that runs, as one would type it."""
+    """The running command, as one would type it."""
     return shlex.join(["python", "-m", f"rhonet.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
@@ -29,9 +29,9 @@ def package_versions() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Commit of the rhonet checkout, with "+changes" when it is not clean; "" outside of a checkout."""
+    """Commit of the rhonet checkout, with "+changes" if it has uncommitted changes; "" outside a checkout."""
     try:
-        # Installed into an environment inside of somebody's repository, rhonet is not what that repository tracks.
+        # Where rhonet is installed inside another repository, that repository's commit is not rhonet's.
         _git("ls-files", "--error-unmatch", Path(__file__).name)
         commit, changes = _git("rev-parse", "--short=12", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""Resampling of periodic densities, and the grid on which records are stored."""
+"""Resampling of periodic densities, reciprocal vectors, and the grid on which records are stored."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ROUNDING = 1e-9
 def fourier_regrid(density: ChargeDensity, shape: tuple[int, int, int], *, workers: int = 1) -> ChargeDensity:
     """Resample a density to a new grid by trigonometric interpolation.
 
-    Exact for fields band-limited on both grids; keeps the electron count (and the moment) to rounding. A coarser
-    grid loses the waves it cannot hold, instead of taking them for longer ones (aliasing). At the Nyquist frequency
-    of an even grid only the cosine exists: a finer grid gets it as such, a coarser one what the waves ±n/2 leave on
-    its points.
-    Cores may ring below zero: values are not clipped, as that would add electrons. Whoever needs smooth fields
-    damps the short waves, as the network's views do.
+    Exact for fields band-limited on both grids; keeps the electron count (and the moment) to rounding. Waves that a
+    coarser grid cannot hold are dropped, not aliased to longer ones. At the Nyquist frequency of an even grid only
+    the cosine exists: a finer grid gets this cosine, and a coarser one the sum of the waves +n/2 and -n/2 on its
+    points.
+    Values may ring below zero near cores. They are not clipped, as that would add electrons; the network's views damp
+    the short waves instead.
 
     Args:
         density: values (nx, ny, nz), e/Å³; a magnetization is resampled as well.
@@ -45,15 +45,15 @@ def fourier_regrid(density: ChargeDensity, shape: tuple[int, int, int], *, worke
 
 
 def wave_numbers(shape: Sequence[int]) -> list[np.ndarray]:
-    """Turns that the waves of a grid make along a, b and c, in the order of numpy's FFT."""
+    """Periods per cell of the plane waves of a grid along a, b and c, in the order of numpy's FFT."""
     return [np.fft.fftfreq(points, 1 / points) for points in shape]
 
 
 def wave_vectors(numbers: Sequence[np.ndarray], lattice: np.ndarray) -> np.ndarray:
-    """Reciprocal vectors G of all combinations of turns, (nx, ny, nz, 3), rad/Å.
+    """Reciprocal vectors G of all combinations of wave numbers, (nx, ny, nz, 3), rad/Å.
 
     Args:
-        numbers: turns along a, b and c, such as `wave_numbers` gives.
+        numbers: periods per cell along a, b and c, as from `wave_numbers`.
         lattice: rows a, b, c, (3, 3), Å.
     """
     return np.stack(np.meshgrid(*numbers, indexing="ij"), axis=-1) @ (2 * np.pi * np.linalg.inv(lattice).T)
@@ -62,9 +62,9 @@ def wave_vectors(numbers: Sequence[np.ndarray], lattice: np.ndarray) -> np.ndarr
 def storage_shape(lattice: np.ndarray, spacing: float) -> tuple[int, int, int]:
     """Smallest FFT-friendly grid (factors 2, 3, 5 and 7 only) with at most that spacing along each lattice vector.
 
-    In any cell, however skewed, such a grid holds every plane wave with |G| < π/spacing: along the lattice vector a
-    of n points, G makes m = G·a/2π turns, and |m| ≤ |G||a|/2π < |a|/(2·spacing) ≤ n/2, which is below the Nyquist
-    frequency. (Of a wave with |G| = π/spacing exactly along a, the cosine is held.)
+    In any cell, however skewed, such a grid holds every plane wave with |G| < π/spacing: along the lattice vector a,
+    divided by n points, the wave has m = G·a/2π periods, and |m| ≤ |G||a|/2π < |a|/(2·spacing) ≤ n/2, which is below
+    the Nyquist frequency. (For |G| = π/spacing exactly along a, the grid holds the cosine.)
 
     Args:
         lattice: rows a, b, c, (3, 3), Å.
@@ -80,23 +80,23 @@ def storage_shape(lattice: np.ndarray, spacing: float) -> tuple[int, int, int]:
 
 
 def storage_grid(density: ChargeDensity, spacing: float, *, workers: int = 1) -> ChargeDensity:
-    """Density on the grid that records are stored on: at most `spacing` between points, never finer than given.
+    """Density on the grid of a record: at most `spacing` between points, but never finer than the density's own grid.
 
-    Axes on which the given grid is coarser than `storage_shape` keep it, as more points would hold nothing more; so
-    the spacing can be larger than asked for, and the grid not FFT-friendly, where the file's own grid is so. All
-    plane waves of the given grid with |G| < π/spacing are kept exactly, and the electron count is kept (to 1e-6
-    relative, in fact to rounding). Values may ring below zero near cores; see `fourier_regrid`.
+    Along axes where the density's grid is coarser than `storage_shape` its number of points is kept, as more points
+    would add no information. There the spacing can exceed `spacing`, and the grid need not be FFT-friendly. All
+    plane waves with |G| < π/spacing and the electron count are kept (to rounding). Values may ring below zero near
+    cores; see `fourier_regrid`.
 
     Args:
         density: values (nx, ny, nz), e/Å³.
-        spacing: Å.
+        spacing: largest distance of neighbouring grid points, Å.
         workers: threads of the FFTs.
 
     Raises:
         ValueError: `spacing` is not above 0.
     """
     nx, ny, nz = (
-        min(wanted, given) for wanted, given in zip(storage_shape(density.lattice, spacing), density.shape, strict=True)
+        min(needed, own) for needed, own in zip(storage_shape(density.lattice, spacing), density.shape, strict=True)
     )
     return fourier_regrid(density, (nx, ny, nz), workers=workers)
 
@@ -117,7 +117,7 @@ def _is_smooth(size: int) -> bool:
 
 
 def _resample(values: np.ndarray, shape: tuple[int, int, int], *, workers: int) -> np.ndarray:
-    """The last three axes of a real array on another grid, one axis after the other (they are independent)."""
+    """A real array with its last three axes on another grid, one axis after the other (they are independent)."""
     axes = sorted((-3, -2, -1), key=lambda axis: values.strides[axis])
     for axis in axes:
         values = _resample_axis(values, shape[axis], axis=axis, workers=workers)
@@ -125,17 +125,17 @@ def _resample(values: np.ndarray, shape: tuple[int, int, int], *, workers: int) 
 
 
 def _resample_axis(values: np.ndarray, size: int, *, axis: int, workers: int) -> np.ndarray:
-    given = values.shape[axis]
-    if size == given:
+    old_size = values.shape[axis]
+    if size == old_size:
         return values
-    kept = min(size, given)
+    kept = min(size, old_size)
     spectrum = np.asarray(scipy.fft.rfft(values, axis=axis, workers=workers))
     spectrum = np.moveaxis(spectrum, axis, -1)[..., : kept // 2 + 1]
     if kept % 2 == 0:
-        # An even grid holds the waves +n/2 and -n/2 in one coefficient. A finer grid tells them apart, so each gets
-        # half of it; a coarser one sees both as one wave, so they add up (irfft ignores their sine).
-        spectrum[..., -1] *= 0.5 if size > given else 2.0
+        # An even grid holds the waves +n/2 and -n/2 in one coefficient. A finer grid separates them, so each gets
+        # half of it; on a coarser grid both are one wave, so they add up (irfft ignores their sine).
+        spectrum[..., -1] *= 0.5 if size > old_size else 2.0
     spectrum = np.moveaxis(spectrum, -1, axis)
     resampled = np.asarray(scipy.fft.irfft(spectrum, size, axis=axis, workers=workers, overwrite_x=True))
-    resampled *= size / given
+    resampled *= size / old_size
     return resampled

@@ -1,4 +1,4 @@
-"""From physical units to what the network learns, and back: fitted on the training split only."""
+"""Conversion between physical units and the standardised values that the network learns."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from rhonet.core.properties import Property
 class Scale:
     """Mean and standard deviation of one property in its learned scale.
 
-    Of a class property 0 and what its logits are multiplied with: 1 in training, then 1 / temperature
-    (`rhonet.uncertainty.temperature`).
+    Attributes:
+        mean: mean of the training labels; 0 for a class property.
+        std: their standard deviation. For a class property, the factor of its logits: 1 in training, 1 / temperature
+            after temperature scaling (`rhonet.uncertainty.temperature`).
     """
 
     mean: float
@@ -26,9 +28,14 @@ class Scale:
 
 @dataclass(frozen=True)
 class Standardizer:
-    """Learned scale of every regression property; labels of class properties pass unchanged.
+    """Scales of all properties, fitted on the training split only; labels of class properties pass unchanged.
 
-    A label y becomes (t(y / V if it is extensive) - mean) / std with t the property's transform.
+    A label y becomes (t(y) - mean) / std with t the property's transform; an extensive y is first divided by the cell
+    volume.
+
+    Attributes:
+        properties: P of them.
+        scales: one per property.
     """
 
     properties: tuple[Property, ...]
@@ -36,7 +43,7 @@ class Standardizer:
 
     @classmethod
     def fit(cls, properties: Sequence[Property], labels: np.ndarray, volumes: np.ndarray) -> Standardizer:
-        """Scales of the training labels.
+        """Standardizer with the means and standard deviations of the training labels.
 
         Args:
             properties: P of them.
@@ -44,7 +51,7 @@ class Standardizer:
             volumes: cell volumes (n,), Å³.
 
         Raises:
-            DataError: a property without any training label, or with a label that it cannot have.
+            DataError: a property has no training label, or a label that it cannot have.
         """
         scales = []
         for column, item in enumerate(properties):
@@ -60,7 +67,7 @@ class Standardizer:
                 scales.append(Scale(0.0, 1.0))
                 continue
             spread, size = float(values.std()), float(np.abs(values).max())
-            # Labels that differ by rounding only have no spread, however small their unit makes them.
+            # Relative to the size of the labels: a spread that is only rounding must not be magnified.
             scales.append(Scale(float(values.mean()), spread if spread > 1e-12 * size else min(size, 1.0) or 1.0))
         return cls(tuple(properties), tuple(scales))
 
@@ -73,12 +80,20 @@ class Standardizer:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Standardizer:
-        """Standardizer from what `to_dict` gave."""
+        """Standardizer from the result of `to_dict`."""
         scales = tuple(Scale(mean, std) for mean, std in values["scales"])
         return cls(tuple(Property(**item) for item in values["properties"]), scales)
 
     def forward(self, labels: np.ndarray, volumes: np.ndarray) -> np.ndarray:
-        """Standardised labels (n, P) float32, NaN where missing."""
+        """Standardised labels (n, P) float32, NaN where missing.
+
+        Args:
+            labels: (n, P), physical units, NaN where missing.
+            volumes: cell volumes (n,), Å³.
+
+        Raises:
+            DataError: a label that is learned as a logarithm is not positive.
+        """
         columns = [
             labels[:, column]
             if item.is_class
@@ -89,7 +104,10 @@ class Standardizer:
 
 
 def least_standardized(standardizer: Standardizer) -> np.ndarray:
-    """What 0 becomes where no value below it exists, else the least number there is; (Z,) float32, by output column."""
+    """Lower bound of each output column in the learned scale, (Z,) float32.
+
+    For nonnegative properties without transform this is the standardised 0; otherwise the lowest float32.
+    """
     columns = [
         [-scale.mean / scale.std if item.nonnegative and item.transform == "identity" else -np.inf] * item.size
         for item, scale in zip(standardizer.properties, standardizer.scales, strict=True)
@@ -98,10 +116,15 @@ def least_standardized(standardizer: Standardizer) -> np.ndarray:
 
 
 def learned_scale(item: Property, labels: np.ndarray, volumes: np.ndarray) -> np.ndarray:
-    """Labels (n,) divided by the volume if extensive, then transformed, before standardisation.
+    """Labels (n,) before standardisation: divided by the volume if extensive, then transformed.
+
+    Args:
+        item: the property.
+        labels: (n,), in its unit, NaN where missing.
+        volumes: cell volumes (n,), Å³.
 
     Raises:
-        DataError: the logarithm of a label that is not positive.
+        DataError: a label that is learned as a logarithm is not positive.
     """
     values = np.asarray(labels, np.float64)
     if not item.intensive:
@@ -109,7 +132,7 @@ def learned_scale(item: Property, labels: np.ndarray, volumes: np.ndarray) -> np
     if item.transform == "log":
         if np.any(values <= 0):
             raise DataError(
-                f"property {item.name!r} is learned in its logarithm but has the label {np.nanmin(labels):g}; "
+                f"property {item.name!r} is learned as a logarithm but has the label {np.nanmin(labels):g}; "
                 'correct it, or declare transform = "identity" in dataset.toml'
             )
         values = np.log(values)

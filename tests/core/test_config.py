@@ -30,7 +30,7 @@ def test_shipped_configuration_survives_its_run_folder(name, tmp_path):
     [
         (
             "density_threshold = 0.01\n",
-            r"config\.toml: lacks view\.density_threshold, which an earlier rhonet",
+            r"config\.toml: lacks view\.density_threshold, which this version needs",
         ),
         ('[model]\nname = "msa3dcnn"\nsize = "base"\n', r"config\.toml: lacks model\.name, model\.size, which"),
     ],

@@ -86,7 +86,7 @@ def test_it_survives_json_without_a_change_of_any_bit():
     ("item", "labels", "said"),
     [
         (GAP, [np.nan] * 4, "'gap' has no label in the training split; leave it out of data.properties or add data"),
-        (MODULUS, [1, -2.5, 3, 4], r"'modulus' is learned in its logarithm but has the label -2.5; .*identity"),
+        (MODULUS, [1, -2.5, 3, 4], r"'modulus' is learned as a logarithm but has the label -2.5; .*identity"),
         (METAL, [0, 1, 2, 0], r"'metal': label 2 is none of the classes 0 \.\.\. 1"),
         (PHASE, [0, 1, 0.5, 2], r"'phase': label 0.5 is none of the classes 0 \.\.\. 2"),
     ],

@@ -134,7 +134,7 @@ def test_fewer_than_two_targets_are_refused(properties, named):
 
 
 def test_label_without_a_logarithm_is_refused():
-    with pytest.raises(ConfigError, match="'modulus' is learned in its logarithm but has the label 0"):
+    with pytest.raises(ConfigError, match="'modulus' is learned as a logarithm but has the label 0"):
         find_groups((GAP, MODULUS), np.zeros((30, 2)), np.ones(30))
 
 
