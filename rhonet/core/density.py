@@ -141,7 +141,7 @@ class ChargeDensity:
         return bool(squares[-2] < _MAIN_AXIS * squares[-1]) or not squares[-1] > 0
 
     def _squares_of_spin(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of squares of a non-collinear magnetization along its principal axes, ascending, and these axes as columns."""
+        """Sums of squares of the magnetization along its principal axes, ascending, and these axes (columns)."""
         assert self.magnetization is not None
         spin = self.magnetization.reshape(3, -1).astype(np.float64)
         squares, axes = np.linalg.eigh(spin @ spin.T)

@@ -1,5 +1,5 @@
 """From a user's folder of density files to a built data set and its splits.
 
-Imports core and formats; no TensorFlow until a data set is opened. Start with folder.py (what a user hands over) and
-builds.py (what TFDS makes of it).
+Imports core and formats, and TensorFlow only when a data set is opened. Start with folder.py (the user's folder) and
+builds.py (the TFDS data set that is built from it).
 """

@@ -1,4 +1,4 @@
-"""One way for all commands to get a data set: open it where it is built, build it where it is not.
+"""Opens the configured data set for all commands, and builds it first where necessary.
 
 TensorFlow, TFDS and Beam are imported only when a data set is opened or built.
 """
@@ -37,17 +37,17 @@ METADATA_NAME = "metadata.json"
 def open_or_build(data: DataConfig, *, declared: Sequence[str] = (), source: str = "") -> tfds.core.DatasetBuilder:
     """TFDS builder of the configured data set, ready for `as_dataset(split=SPLIT)`.
 
-    A data set under `data.data_dir` that was built from the same files, labels and settings is opened, whatever its
-    configuration is called (so `tfds build` and our commands share data sets). Otherwise it is built: the bundled
-    crystals, or `data.folder` as charge_density/<name>_<spacing>, with a piece of its fingerprint behind that where the
-    folder has changed since. Nothing that exists is overwritten. `info.metadata` is described at
-    `tfds_builders.density_builder.DensityBuilder`.
+    A data set under `data.data_dir` that was built from the same files, labels and settings is opened, whatever the
+    name of its configuration (so `tfds build` and our commands share data sets). Otherwise it is built: from the
+    bundled crystals, or from `data.folder` as charge_density/<name>_<spacing>. If an older state of the folder has
+    that name, a part of the new fingerprint is appended to it. Nothing that exists is overwritten. `info.metadata` is
+    described at `tfds_builders.density_builder.DensityBuilder`.
 
     Args:
-        data: which data set, where, at which spacing.
-        declared: properties of the user's own as `name:unit:kind`, beside those of dataset.toml.
-        source: fingerprint of the files and labels that are wanted, if they are still there, whatever the folder holds
-            by now.
+        data: which data set, where, and with which spacing.
+        declared: properties of the user's own as `name:unit:kind`, besides those of dataset.toml.
+        source: fingerprint of the wanted files and labels. A data set built from them is opened even if the folder
+            has changed since; "" or an unknown one: what the folder holds now.
 
     Raises:
         FolderError: the folder's table or settings are wrong.
@@ -56,22 +56,22 @@ def open_or_build(data: DataConfig, *, declared: Sequence[str] = (), source: str
     """
     builder_name = BUNDLED if data.name == BUNDLED and not data.folder else "charge_density"
     root = Path(data.data_dir) / builder_name
-    if source and (found := _find_built(root, source, data)) is not None:
-        return _open(found)
+    if source and (built := _find_built(root, source, data)) is not None:
+        return _open(built)
     if builder_name != BUNDLED and not data.folder:
         return _open_by_name(data, builder_name)
     folder = read_folder(data.folder or bundled_folder(), declared=tuple(parse_declaration(text) for text in declared))
     fingerprint = folder.fingerprint()
-    if (found := _find_built(root, fingerprint, data)) is not None:
-        return _open(found)
+    if (built := _find_built(root, fingerprint, data)) is not None:
+        return _open(built)
     with _quiet_tfds():
         module = importlib.import_module(f"tfds_builders.{builder_name}.{builder_name}_dataset_builder")
         builder = module.Builder(data_dir=data.data_dir, config=_config(module.Builder, data, folder, declared))
         target = Path(builder.data_path)
         if target.exists():
-            # Unless another process has built the same meanwhile.
-            if (found := _find_built(root, fingerprint, data)) is not None:
-                return _open(found)
+            # Another process may have built the same data set meanwhile.
+            if (built := _find_built(root, fingerprint, data)) is not None:
+                return _open(built)
             if obstacle := _obstacle(target, fingerprint, data):
                 raise BuildError(obstacle)
             log.info(
@@ -85,10 +85,10 @@ def open_or_build(data: DataConfig, *, declared: Sequence[str] = (), source: str
         try:
             _build(builder, folder)
         except OSError as error:
-            # Another process may have built the same meanwhile, as where many trainings start together. TFDS then
-            # cannot give its folder the final name, and says so without an error number.
-            if (found := _find_built(root, fingerprint, data)) is not None:
-                return _open(found)
+            # Another process may have built the same data set meanwhile, e.g. where many trainings start together. TFDS
+            # then cannot rename its folder, and raises an OSError without an error number.
+            if (built := _find_built(root, fingerprint, data)) is not None:
+                return _open(built)
             raise BuildError(_disk_error(data.data_dir, error)) from error
     return _open(target)
 
@@ -101,10 +101,10 @@ def stored_properties(builder: tfds.core.DatasetBuilder) -> tuple[Property, ...]
 
 
 def bundled_folder() -> Path:
-    """Folder of the crystals that come with rhonet.
+    """Folder of the bundled crystals.
 
     Raises:
-        BuildError: the installation lacks them.
+        BuildError: they are not installed.
     """
     spec = importlib.util.find_spec("tfds_builders")
     if spec is None or not spec.submodule_search_locations:
@@ -120,7 +120,7 @@ def _config(
     *,
     state: str = "",
 ) -> str | tfds.core.BuilderConfig:
-    """Name of a configuration that TFDS knows, else a new one named after data set, spacing and state."""
+    """Name of the builder's standard configuration, or a new one named after data set, spacing and state."""
     standard = builder_class.BUILDER_CONFIGS[0]
     if not data.folder and data.spacing == DEFAULT_SPACING and not state:
         return standard.name
@@ -128,7 +128,7 @@ def _config(
     if data.folder:
         name = _config_name(folder.name if data.name == BUNDLED else data.name, data.spacing)
     name = f"{name}_{state}" if state else name
-    # `DensityConfig`, whose module only the builders import.
+    # This is `DensityConfig`, whose module only the builders import.
     config_class: Any = type(standard)
     return config_class(name=name, spacing=data.spacing, max_failures=data.max_failures, declared=tuple(declared))
 
@@ -138,22 +138,22 @@ def _config_name(name: str, spacing: float) -> str:
 
 
 def _open_by_name(data: DataConfig, builder_name: str) -> tfds.core.DatasetBuilder:
-    """A data set whose source folder is not given: trusted to be what its name says."""
+    """Opens a built data set by its name, without comparing it with a source folder."""
     root = Path(data.data_dir) / builder_name
-    found: dict[str, tuple[Path, Mapping[str, Any]]] = {}
+    newest: dict[str, tuple[Path, Mapping[str, Any]]] = {}
     for path, metadata in _built(root):
-        found.setdefault(path.parent.name, (path, metadata))
+        newest.setdefault(path.parent.name, (path, metadata))
     name = _config_name(data.name, data.spacing)
-    # States of its folder: the one that was built last.
-    states = [one for key, one in found.items() if re.fullmatch(f"{re.escape(name)}(_[0-9a-f]{{8}})?", key)]
+    # A folder that changed was built several times, with a part of the fingerprint in the name.
+    states = [built for key, built in newest.items() if re.fullmatch(f"{re.escape(name)}(_[0-9a-f]{{8}})?", key)]
     if not states:
         raise BuildError(
-            f"{root}: holds no data set {name} (found: {', '.join(found) or 'none'}); "
+            f"{root}: holds no data set {name} (found: {', '.join(newest) or 'none'}); "
             "give data.folder to build it, or another data.name, data.spacing or data.data_dir"
         )
-    path, metadata = max(states, key=lambda one: (one[0] / METADATA_NAME).stat().st_mtime_ns)
+    path, metadata = max(states, key=lambda state: (state[0] / METADATA_NAME).stat().st_mtime_ns)
     if len(states) > 1:
-        log.info("%d states of %s are built; the last one is taken", len(states), name)
+        log.info("%d states of %s are built; the latest build is used", len(states), name)
     if mismatch := _mismatch(metadata, data):
         raise BuildError(f"{path}: {mismatch}; delete that directory and build again, or give another data.data_dir")
     return _open(path)
@@ -161,9 +161,9 @@ def _open_by_name(data: DataConfig, builder_name: str) -> tfds.core.DatasetBuild
 
 def _built(root: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Directory and metadata of each finished data set below root/<configuration>/<version>, newest version first."""
-    for path in sorted(root.glob("*/*"), key=lambda one: (one.parent.name, _version_of(one.name)), reverse=True):
+    for path in sorted(root.glob("*/*"), key=lambda path: (path.parent.name, _version_of(path.name)), reverse=True):
         if path.name.startswith("incomplete."):
-            log.warning("%s: left by a build that was stopped; delete it if no build is running", path)
+            log.warning("%s: left by a build that was interrupted; delete it if no build is running", path)
         elif (path / METADATA_NAME).is_file():
             try:
                 yield path, json.loads((path / METADATA_NAME).read_text(encoding="utf-8"))
@@ -174,7 +174,7 @@ def _built(root: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
 
 
 def _find_built(root: Path, fingerprint: str, data: DataConfig) -> Path | None:
-    """Directory of a finished data set of that source, if this rhonet can use it."""
+    """Directory of a finished, usable data set with that fingerprint, None if there is none."""
     for path, metadata in _built(root):
         if metadata.get("fingerprint") == fingerprint and not _mismatch(metadata, data):
             return path
@@ -182,13 +182,13 @@ def _find_built(root: Path, fingerprint: str, data: DataConfig) -> Path | None:
 
 
 def _version_of(name: str) -> tuple[int, ...]:
-    """Numbers of a version, () of a directory that is none."""
+    """Numbers of a version, () for a directory whose name is not a version."""
     parts = name.split(".")
     return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
 
 
 def _mismatch(metadata: Mapping[str, Any], data: DataConfig) -> str:
-    """What keeps this rhonet from using a built data set, "" if nothing does."""
+    """Reason why this rhonet cannot use a built data set, "" if it can."""
     if metadata.get("record_version") != RECORD_VERSION:
         return f"was built with records of version {metadata.get('record_version')}, this rhonet reads {RECORD_VERSION}"
     if metadata["spacing"] != data.spacing:
@@ -199,7 +199,7 @@ def _mismatch(metadata: Mapping[str, Any], data: DataConfig) -> str:
 
 
 def _obstacle(target: Path, fingerprint: str, data: DataConfig) -> str:
-    """Why one cannot go round what is in the way, "" for a finished data set of another state of the folder."""
+    """Why nothing can be built beside an existing directory, "" for a finished data set of another folder state."""
     path = target / METADATA_NAME
     if not path.is_file():
         return f"{target}: exists but holds no finished rhonet data set; delete it or give another data.data_dir"
@@ -210,7 +210,7 @@ def _obstacle(target: Path, fingerprint: str, data: DataConfig) -> str:
 
 
 def _changes(target: Path, folder: Folder) -> str:
-    """How a built data set of the same name differs from the folder as it is now."""
+    """How a built data set of the same name differs from the present folder."""
     metadata = json.loads((target / METADATA_NAME).read_text(encoding="utf-8"))
     reason = f"was built from another folder of that name, or another state of {folder.path}"
     stored = [declaration["name"] for declaration in metadata["properties"]]
@@ -245,7 +245,7 @@ def _build(builder: tfds.core.DatasetBuilder, folder: Folder) -> None:
     except OSError:
         raise
     except Exception as error:
-        # TensorFlow's writers and Beam's workers hand on the errors of the disk as text.
+        # TensorFlow's writers and Beam's workers report disk errors only in the text of their own exceptions.
         for number in _REMEDIES:
             if os.strerror(number) in str(error):
                 raise OSError(number, os.strerror(number)) from error
@@ -255,9 +255,9 @@ def _build(builder: tfds.core.DatasetBuilder, folder: Folder) -> None:
 
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
-    """No progress bars, no messages on standard output, and nothing in the log from TFDS and Beam.
+    """Silences TFDS and Beam inside the block: no progress bars, no log messages, nothing on standard output.
 
-    Our own log says each stage in one line, what fails is raised, results on standard output stay results.
+    Our own log has one line per stage, and standard output is for results. Errors are raised as usual.
     """
 
     def is_ours(record: logging.LogRecord) -> bool:

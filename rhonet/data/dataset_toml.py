@@ -1,4 +1,4 @@
-"""dataset.toml: what a user says about a folder of densities and declares of its properties."""
+"""dataset.toml: the user's description of a folder of densities, and declarations of properties."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ ABOUT_KEYS = ("name", "version", "functional", "code", "density", "source", "not
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """What dataset.toml holds.
+    """Content of dataset.toml.
 
-    about: `ABOUT_KEYS` that are given.
-    bookkeeping: columns of the table that are no properties.
-    properties: tables [properties.NAME] as written, not checked yet.
+    Attributes:
+        about: values of those `ABOUT_KEYS` that are present.
+        bookkeeping: columns of the table that are not properties.
+        properties: tables [properties.NAME] as written, not checked yet.
     """
 
     about: Mapping[str, str]
@@ -34,10 +35,10 @@ class DatasetSettings:
 
 
 def read_settings(path: Path) -> DatasetSettings:
-    """Content of dataset.toml; all empty where there is no such file.
+    """Content of dataset.toml; empty if the file does not exist.
 
     Raises:
-        FolderError: not TOML, or a key outside the property tables that does not exist or is no text.
+        FolderError: the file is not TOML, or a key outside the property tables is unknown or is not text.
     """
     if not path.exists():
         return DatasetSettings({}, (), {})
@@ -79,13 +80,18 @@ _PROPERTY_KEYS: dict[str, type] = {
 def declared_properties(
     path: Path, tables: Mapping[str, Mapping[str, Any]], declared: Sequence[Property]
 ) -> tuple[Property, ...]:
-    """`declared`, with the tables of dataset.toml merged in.
+    """`declared`, merged with the tables of dataset.toml.
+
+    Args:
+        path: of dataset.toml, for messages.
+        tables: [properties.NAME] of it, by name.
+        declared: properties that were declared otherwise, e.g. on a command line.
 
     Raises:
-        FolderError: a key that does not exist or a value that it cannot take, or a unit or kind that is not
-            the one of the declared or known property of that name.
+        FolderError: an unknown key, a value that it cannot take, or a unit or kind that contradicts the declared or
+            known property of that name.
     """
-    own = {one.name: dataclasses.replace(one, unit=canonical_unit(one.unit)) for one in declared}
+    own = {item.name: dataclasses.replace(item, unit=canonical_unit(item.unit)) for item in declared}
     for name, table in tables.items():
         values = {key: _property_value(path, name, key, value) for key, value in table.items()}
         if isinstance(names := values.get("classes"), tuple):
@@ -121,14 +127,14 @@ def _property_value(path: Path, name: str, key: str, value: object) -> Any:
     if expected is float and type(value) is int:
         value = float(value)
     if key == "classes" and isinstance(value, list):
-        if not all(isinstance(one, str) and one == one.strip() != "" and is_printable(one) for one in value):
+        if not all(isinstance(label, str) and label == label.strip() != "" and is_printable(label) for label in value):
             raise FolderError(
                 f"{path}: [properties.{name}]: classes must be a number or a list of names in quotes, found {value!r}"
             )
-        if numbers := [one for one in value if _is_number(one)]:
+        if numbers := [label for label in value if _is_number(label)]:
             raise FolderError(
-                f"{path}: [properties.{name}]: the class name {numbers[0]!r} is a number, and cells with numbers count "
-                f"the classes from 0; give a name with a letter, or classes = {len(value)} and numbers from 0"
+                f"{path}: [properties.{name}]: the class name {numbers[0]!r} is a number, but a number in a cell is "
+                f"the index of a class; give a name with a letter, or classes = {len(value)} and numbers from 0"
             )
         return tuple(value)
     if type(value) is not expected:
@@ -145,9 +151,9 @@ def _is_number(text: str) -> bool:
 
 
 def canonical_unit(unit: str) -> str:
-    """A unit in rhonet's spelling: angstrom^3 and A^3 become Å³, muB becomes µB; nothing is converted.
+    """A unit in rhonet's spelling: angstrom^3 and A^3 become Å³, muB becomes µB; no value is converted.
 
-    Also the angstrom sign (U+212B) and the Greek mu (U+03BC) become the letters that the known properties use.
+    The angstrom sign (U+212B) and the Greek mu (U+03BC) are replaced by the letters of the known properties' units.
     """
     spelled = unicodedata.normalize("NFC", unit).replace(" ", "").replace("**", "^")
     spelled = re.sub(r"[Aa]ngstr[oö]ms?|A(?=\^)", "Å", spelled)

@@ -1,4 +1,4 @@
-"""A user's folder: properties.csv and an optional dataset.toml become a typed, verified table."""
+"""A user's folder as a typed, verified table, from properties.csv and an optional dataset.toml."""
 
 from __future__ import annotations
 
@@ -44,13 +44,10 @@ BOOKKEEPING = (
 )
 STRUCTURE = "structure"
 ARCHIVE_SUFFIXES = (".h5", ".hdf5")
-# Bytes of each of the three samples of a file that enter the fingerprint.
+# Bytes of each of the three blocks of a file that enter the fingerprint.
 SAMPLE_BLOCK = 2**16
-
 ENTRY_MARK = "::"
-
-
-# Keys of declarations that fingerprints know only where they say something.
+# These keys of a declaration enter the fingerprint only if they are set.
 _LATER_KEYS = ("class_names", "nonnegative")
 
 
@@ -58,15 +55,17 @@ _LATER_KEYS = ("class_names", "nonnegative")
 class Sample:
     """One row of properties.csv.
 
-    id: unique name of the row.
-    file: the density file as the table names it.
-    path: where that file lies.
-    entry: group inside an archive, None for a file that holds one density.
-    line: line of properties.csv, counted from 1.
-    labels: value per property, NaN where the cell is empty.
-    formula, chemical_system: as the table gives them, "" where it does not.
-    structure: file with cell and atoms for a density whose own file holds none, None where the table names none.
-    bookkeeping: the other columns that are not properties, as text.
+    Attributes:
+        id: unique name of the row.
+        file: name of the density file in the table.
+        path: path of that file.
+        entry: group inside an archive, None for a file that holds one density.
+        line: line of properties.csv, counted from 1.
+        labels: value per property, NaN where the cell is empty.
+        formula: as in the table, "" where it has none.
+        chemical_system: as in the table, with its elements in alphabetical order; "" where it has none.
+        structure: file with cell and atoms for a density file without them, None where the table names none.
+        bookkeeping: the other columns that are not properties, as text.
     """
 
     id: str
@@ -85,12 +84,20 @@ class Sample:
 class Folder:
     """A verified table of densities and labels.
 
-    path: the folder.
-    name, version, functional, code, density, source, note: what dataset.toml says, "" where it says nothing;
-        the name is then the folder's.
-    properties: one per column with labels, in the order of the table.
-    samples: one per row, in the order of the table.
-    unlabelled: property columns that hold no label at all, so that there is nothing to learn from them.
+    The fields `name` and `version` to `note` are texts from dataset.toml.
+
+    Attributes:
+        path: the folder.
+        name: name of the data set; the folder's own name where dataset.toml gives none.
+        properties: one per column with labels, in the order of the table.
+        samples: one per row, in the order of the table.
+        unlabelled: property columns without any label, which cannot be learned.
+        version: version of the data set, "" if not given (as for all that follow).
+        functional: exchange-correlation functional.
+        code: DFT code.
+        density: kind of density, e.g. valence.
+        source: origin of the data.
+        note: remarks.
     """
 
     path: Path
@@ -107,12 +114,12 @@ class Folder:
 
     @property
     def about(self) -> dict[str, str]:
-        """What dataset.toml says about the whole set."""
+        """Name, version, functional and so on, by `ABOUT_KEYS`."""
         return {key: getattr(self, key) for key in ABOUT_KEYS}
 
     @property
     def n_labels(self) -> dict[str, int]:
-        """How many rows have a label, per property."""
+        """Number of rows with a label, per property."""
         return {
             declared.name: sum(not math.isnan(sample.labels[declared.name]) for sample in self.samples)
             for declared in self.properties
@@ -120,15 +127,16 @@ class Folder:
 
     @property
     def n_bytes(self) -> int:
-        """Size of all density files, each counted once."""
+        """Total size of all density files, each counted once."""
         files = {file for sample in self.samples for file in named_files(sample.path)}
         return sum(file.stat().st_size for file in files)
 
     def fingerprint(self) -> str:
-        """Hash of ids, file names, groups, labels, property declarations, settings and samples of the files' bytes.
+        """Hash of ids, file names, groups, labels, property declarations, settings and parts of the files' content.
 
-        Row order and the folder's name and place do not enter. Of each file its size and the bytes at its start,
-        middle and end count (`_sample_bytes`): a calculation done anew is noticed, and gigabytes take seconds.
+        Independent of the row order and of the folder's name and place. Of each file, only its size and the bytes at
+        its start, middle and end are used (`_sample_bytes`): this notices a repeated calculation, and takes seconds
+        for gigabytes.
         """
         paths = {sample.path for sample in self.samples}
         contents = {path: "+".join(_sample_bytes(file) for file in named_files(path)) for path in paths}
@@ -147,7 +155,7 @@ class Folder:
             ]
             for sample in sorted(self.samples, key=lambda sample: sample.id)
         ]
-        # What came later counts where there is some: folders without it keep their fingerprints.
+        # Keys that were introduced later enter only if they are set: other folders keep their fingerprints.
         declarations = [
             {key: value for key, value in dataclasses.asdict(declared).items() if key not in _LATER_KEYS or value}
             for declared in self.properties
@@ -159,12 +167,13 @@ class Folder:
 
 @dataclass(frozen=True)
 class CheckedFolder:
-    """A table with all that is wrong in it.
+    """A table and all mistakes in it.
 
-    folder: the rows that can be used; labels that cannot be read are NaN, and there may be no row and no property.
-    mistakes: one sentence each, with file, line, what was found and what to do; the first `MAX_MISTAKES`.
-    n_mistakes: how many there are.
-    undeclared: texts of each column that is no known property, one per row of the table.
+    Attributes:
+        folder: the usable rows, possibly none, and their properties, possibly none; unreadable labels are NaN.
+        mistakes: the first `MAX_MISTAKES`, one sentence each: file, line, what was found and what to do.
+        n_mistakes: number of all mistakes.
+        undeclared: cells of each column that is neither property nor bookkeeping, by its name; one per row.
     """
 
     folder: Folder
@@ -176,17 +185,25 @@ class CheckedFolder:
 def read_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Folder:
     """Typed table of a folder with properties.csv, density files and, if there is one, dataset.toml.
 
-    Columns: `id` (unique), `file` (relative to the folder or absolute; an archive means its entry named like the
-    id, `archive.h5::entry` another one, `AECCAR0+AECCAR2` a sum), `structure` (a file with cell and atoms, for
-    formats that hold none), bookkeeping columns (`BOOKKEEPING` and those listed in dataset.toml as
-    `bookkeeping = [...]`, but for those that are declared as properties), and properties: known ones, those in
-    `declared`, and those under `[properties.NAME]` in dataset.toml (unit, kind, note, symbol, transform, intensive,
-    nonnegative, volume_like, loss_weight, classes). An empty cell is a missing label; a column of nothing else is left
-    out. The densities themselves are not opened.
+    The table has these columns:
+
+    - `id`: unique.
+    - `file`: relative to the folder or absolute. `archive.h5` is the entry of that archive with the row's id,
+      `archive.h5::entry` another entry, `AECCAR0+AECCAR2` the sum of two files.
+    - `structure`: a file with cell and atoms, for density formats that hold none.
+    - bookkeeping columns: `BOOKKEEPING` and those listed in dataset.toml as `bookkeeping = [...]`, unless they are
+      declared as properties.
+    - properties: known ones, those in `declared`, and those under `[properties.NAME]` in dataset.toml (unit, kind,
+      note, symbol, transform, intensive, nonnegative, volume_like, loss_weight, classes).
+
+    An empty cell is a missing label; a column without any label is left out. The densities are not opened.
+
+    Args:
+        path: the folder.
+        declared: properties of the user's own besides those of dataset.toml.
 
     Raises:
-        FolderError: the first thing that is wrong, with file, line, what was found and what to do, and how many
-            more there are.
+        FolderError: the first mistake, with file, line, what was found and what to do, and the number of the others.
     """
     checked = check_folder(path, declared=declared)
     if checked.mistakes:
@@ -202,16 +219,20 @@ def read_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Folde
 
 
 def check_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> CheckedFolder:
-    """What `read_folder` reads, with all mistakes of the table instead of the first.
+    """Table as from `read_folder`, together with all mistakes in it.
+
+    Args:
+        path: the folder.
+        declared: properties of the user's own besides those of dataset.toml.
 
     Raises:
-        FolderError: no folder, no table, a table that is none, or wrong settings in dataset.toml.
+        FolderError: there is no folder or no table, the table cannot be parsed, or dataset.toml is wrong.
     """
     folder = Path(path)
     file = folder / TABLE_NAME
     if not folder.is_dir():
-        found = "is a file; give the folder that holds it" if folder.exists() else "no such folder; give one"
-        raise FolderError(f"{folder}: {found}: a folder with density files and {TABLE_NAME}")
+        reason = "is a file; give the folder that holds it" if folder.exists() else "no such folder; give one"
+        raise FolderError(f"{folder}: {reason}: a folder with density files and {TABLE_NAME}")
     if not file.is_file():
         raise FolderError(
             f"{folder}: there is no {TABLE_NAME}; write one with the columns id,file,<property>..., "
@@ -241,9 +262,9 @@ def check_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Chec
 
 
 def _respelled(table: Table, settings: DatasetSettings, declared: Sequence[Property], mistakes: Mistakes) -> Table:
-    """The table with known properties under their own names; those in another spelling are noted."""
+    """The table with known properties under their own names; other spellings are noted as mistakes."""
     names = {}
-    own = {*settings.bookkeeping, *(one.name for one in declared)}
+    own = {*settings.bookkeeping, *(item.name for item in declared)}
     for name in table.columns:
         plain = plain_name(name)
         if name not in own and plain != name and plain in PROPERTIES and plain not in (*table.columns, *names.values()):
@@ -258,7 +279,7 @@ def _respelled(table: Table, settings: DatasetSettings, declared: Sequence[Prope
 
 
 def _note_odd_cells(table: Table, name: str, mistakes: Mistakes) -> None:
-    """Notes the cells of a column of numbers that are none."""
+    """Notes the cells of a column of numbers that are not numbers."""
     plain = name if name.isidentifier() else plain_name(name)
     if not plain.isidentifier():
         return
@@ -271,10 +292,10 @@ def _find_columns(
     table: Table, settings: DatasetSettings, declared: Sequence[Property], mistakes: Mistakes
 ) -> tuple[list[Property], list[str]]:
     """Properties among the columns, and the names of columns that are neither property nor bookkeeping."""
-    # What somebody declares is a property, whatever such columns mostly are.
-    usual = {STRUCTURE, *BOOKKEEPING}.difference(one.name for one in declared)
+    # A declared column is a property even if its name is a usual bookkeeping column.
+    usual = {STRUCTURE, *BOOKKEEPING}.difference(item.name for item in declared)
     bookkeeping = {*KEYS, *usual, *settings.bookkeeping}
-    for name in sorted({one.name for one in declared}.intersection(settings.bookkeeping, table.columns)):
+    for name in sorted({item.name for item in declared}.intersection(settings.bookkeeping, table.columns)):
         mistakes.add(
             f"{table.path.with_name(SETTINGS_NAME)}: {name!r} is listed under bookkeeping and declared as a property; "
             "remove one of them"
@@ -332,14 +353,14 @@ def _read_samples(folder: Path, table: Table, properties: Sequence[Property], mi
 def _read_sample(
     folder: Path, row: TableRow, path: Path, *, entry: str | None, properties: Sequence[Property], mistakes: Mistakes
 ) -> Sample:
-    """The row; cells that are wrong are noted and left out."""
+    """Sample of a row; wrong cells are noted and left out."""
     labels = dict.fromkeys((declared.name for declared in properties), math.nan)
     for declared in properties:
         with mistakes.noted():
             labels[declared.name] = read_label(row.at, declared, row.cells[declared.name])
-    other = {key: text for key, text in row.cells.items() if key not in labels and key not in KEYS}
-    formula, system, structure = (other.pop(key, "") for key in ("formula", "chemical_system", STRUCTURE))
-    sample = Sample(row.cells["id"], row.cells["file"], path, entry, row.line, labels=labels, bookkeeping=other)
+    bookkeeping = {key: text for key, text in row.cells.items() if key not in labels and key not in KEYS}
+    formula, system, structure = (bookkeeping.pop(key, "") for key in ("formula", "chemical_system", STRUCTURE))
+    sample = Sample(row.cells["id"], row.cells["file"], path, entry, row.line, labels=labels, bookkeeping=bookkeeping)
     with mistakes.noted():
         sample = dataclasses.replace(sample, formula=read_formula(row.at, formula))
     with mistakes.noted():
@@ -353,7 +374,7 @@ def _read_sample(
 
 
 def _sample_bytes(path: Path) -> str:
-    """Hash of a file's size and of three blocks of it; of the whole file where that is no more."""
+    """Hash of a file's size and three of its blocks, which overlap in a small file."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as file:
@@ -377,7 +398,7 @@ def _find_file(at: str, folder: Path, text: str, name: str) -> tuple[Path, str |
 
 
 def _is_archive(path: Path) -> bool:
-    """Does the file hold one group per crystal? What cannot be read is reported when the density is."""
+    """Does the file hold one group per crystal? False for an unreadable file, which is reported when it is opened."""
     if path.suffix not in ARCHIVE_SUFFIXES:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Structure type of a crystal without a name for it: anonymous formula and space group."""
+"""Names of the groups that splits are made on: structure type, chemical system, reduced formula."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ MOST_ATOMS = 200
 
 
 def structure_type(atoms: ase.Atoms | None) -> str:
-    """Such as "AB3-221": crystals of one type have the same proportions and space group.
+    """Anonymous formula and space group of a crystal, e.g. "AB3-221".
 
-    Coarser than a prototype's name: rutile and some other AB2 crystals of space group 136 are one type.
+    Coarser than the name of a prototype: rutile and some other AB2 crystals of space group 136 have one type.
 
     Returns:
-        "" where there are no atoms, over 200 of them (a search would take minutes), or no space group is found.
+        the type; "" without atoms, with over `MOST_ATOMS` (the search would take minutes), or if no space group is
+        found.
     """
     if atoms is None or not 0 < len(atoms) <= MOST_ATOMS:
         return ""
     cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     with warnings.catch_warnings():
-        # Until spglib 3 a failure is None, with a note that it will be an error.
+        # Before spglib 3 a failure is None, with a DeprecationWarning; from then on a SpglibError.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            found = spglib.get_symmetry_dataset(cell, symprec=POSITION_TOLERANCE)
+            symmetry = spglib.get_symmetry_dataset(cell, symprec=POSITION_TOLERANCE)
         except spglib.SpglibError:
             return ""
-    if found is None:
+    if symmetry is None:
         return ""
     counts = sorted(atoms.symbols.formula.reduce()[0].count().values())
     letters = (f"{letter}{count if count > 1 else ''}" for letter, count in zip(ascii_uppercase, counts, strict=False))
-    return f"{''.join(letters)}-{found.number}"
+    return f"{''.join(letters)}-{symmetry.number}"
 
 
 def chemical_system(symbols: Sequence[str]) -> str:

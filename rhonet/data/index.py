@@ -1,4 +1,4 @@
-"""A built data set as training sees it: its records, an index of their labels, and the splits."""
+"""Records of a built data set, and an index of their labels and splits."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Everything about n records but their densities, in the order of the records.
+    """Ids, groups, splits, labels and volumes of n records, in the order of the records.
 
-    ids: (n,) names.
-    groups: (n,) names that the splits are made on.
-    splits: (n,) "train", "validation", "test", or "unused" where not all of the training groups are wanted.
-    labels: (n, P) physical units, NaN where missing.
-    volumes: (n,) cell volumes, Å³.
-    properties: P of them.
+    Attributes:
+        ids: (n,) names.
+        groups: (n,) names of the groups that the splits are made on.
+        splits: (n,) "train", "validation", "test", or "unused" for training groups beyond data.train_share.
+        labels: (n, P) physical units, NaN where missing.
+        volumes: (n,) cell volumes, Å³.
+        properties: P of them.
     """
 
     ids: np.ndarray
@@ -46,21 +47,23 @@ class Index:
     properties: tuple[Property, ...]
 
     def rows(self, split: str) -> np.ndarray:
-        """Record numbers of a split (or of `ALL`), ascending."""
+        """Record numbers of a split or of `ALL`, ascending."""
         return np.flatnonzero((self.splits == split) | (split == ALL))
 
     def as_trained_by_ensemble(self, data: DataConfig) -> Index:
-        """The same where records outside the test split train, as each is in the training folds of some networks.
+        """Index of an ensemble: records outside the test split train, as each is in training folds of some networks.
+
+        Records beyond data.train_share train no network; they count as validation.
 
         Args:
-            data: how they were split; those beyond data.train_share only validate, in one network each.
+            data: how the records were split.
         """
         train = np.array([not _is_left_out(group, data) for group in self.groups.tolist()])
         own = np.where(train, "train", "validation")
         return dataclasses.replace(self, splits=np.where(self.splits == "test", "test", own))
 
     def fingerprint(self) -> str:
-        """Hash of ids, labels, volumes and splits: equal where two runs saw the same data."""
+        """Hash of ids, splits, labels, volumes and property names: equal for two runs on the same data."""
         digest = hashlib.sha256()
         for array in (self.ids, self.splits):
             digest.update("\n".join(array.tolist()).encode())
@@ -70,10 +73,10 @@ class Index:
 
 
 def select_properties(data: DataConfig, stored: Sequence[Property]) -> tuple[Property, ...]:
-    """Properties to train on: the configured ones, or all that the table has.
+    """Properties to train on: the configured ones, or all of the data set.
 
-    The default list is that of the bundled crystals: with it, a user's own data set gives all its columns.
-    `cell_volume` is taken only where it is named: the lattice says it already.
+    The default list belongs to the bundled crystals: with it, all columns of a user's own data set are used.
+    `cell_volume` is used only if data.properties names it, as it follows from the lattice.
 
     Raises:
         ConfigError: a wanted property is not in the data set, or none is left.
@@ -85,7 +88,7 @@ def select_properties(data: DataConfig, stored: Sequence[Property]) -> tuple[Pro
     if not wanted or (is_own and wanted == defaults.properties):
         wanted = tuple(name for name in by_name if name != "cell_volume")
         if "cell_volume" in by_name:
-            log.info("cell_volume is left out: the lattice says it already; name it in data.properties to train on it")
+            log.info("cell_volume is left out: it follows from the lattice; name it in data.properties to train on it")
     missing = [name for name in wanted if name not in by_name]
     if missing:
         raise ConfigError(
@@ -97,10 +100,10 @@ def select_properties(data: DataConfig, stored: Sequence[Property]) -> tuple[Pro
 
 
 def shared_properties(predicted: Sequence[Property], stored: Sequence[Property]) -> tuple[Property, ...]:
-    """Those properties of a model that a data set has labels for.
+    """The properties of a model for which a data set has labels.
 
     Raises:
-        ConfigError: there is none, or one of another unit or kind.
+        ConfigError: there is none, or one has another unit or kind in the data set.
     """
     by_name = {item.name: item for item in stored}
     shared = tuple(item for item in predicted if item.name in by_name)
@@ -108,10 +111,10 @@ def shared_properties(predicted: Sequence[Property], stored: Sequence[Property])
         names = ", ".join(item.name for item in predicted)
         raise ConfigError(f"the model predicts {names}; the data set has {', '.join(by_name) or 'no property'}")
     for item in shared:
-        other = by_name[item.name]
-        if any(getattr(item, key) != getattr(other, key) for key in ("unit", "kind", "classes", "class_names")):
+        column = by_name[item.name]
+        if any(getattr(item, key) != getattr(column, key) for key in ("unit", "kind", "classes", "class_names")):
             raise ConfigError(
-                f"property {item.name!r}: the model gives {_describe(item)}, the data set has {_describe(other)}; "
+                f"property {item.name!r}: the model gives {_describe(item)}, the data set has {_describe(column)}; "
                 "convert the column"
             )
     return shared
@@ -119,6 +122,11 @@ def shared_properties(predicted: Sequence[Property], stored: Sequence[Property])
 
 def read_index(builder: tfds.core.DatasetBuilder, data: DataConfig, properties: Sequence[Property]) -> Index:
     """Index of all records of a built data set; reads every record once, without its density.
+
+    Args:
+        builder: of the data set.
+        data: how the records are split.
+        properties: columns of the labels.
 
     Raises:
         ConfigError: the data set holds no record.
@@ -163,7 +171,7 @@ def read_index(builder: tfds.core.DatasetBuilder, data: DataConfig, properties: 
 
 
 def _split_of(group: str, data: DataConfig) -> str:
-    """Split of a record by its group; of its chemical system, where whole elements are held out."""
+    """Split of a record with that group; for splits by element, `group` is the chemical system."""
     if data.split_by == "element":
         symbols = group.split("-")
         named = all(atomic_numbers.get(symbol, 0) > 0 for symbol in symbols)
@@ -177,14 +185,14 @@ def _split_of(group: str, data: DataConfig) -> str:
 
 
 def _is_left_out(group: str, data: DataConfig) -> bool:
-    """Does the group not train, as only a share is wanted?"""
+    """Is the group beyond data.train_share?"""
     return position(f"share {group}", seed=data.split_seed) >= data.train_share
 
 
 def as_records(
     builder: tfds.core.DatasetBuilder, decoders: tfds.decode.PartialDecoding | None = None
 ) -> tf.data.Dataset:
-    """All records in their stored order, which never changes."""
+    """All records, always in their stored order."""
     import tensorflow_datasets as tfds
 
     from rhonet.data.records import SPLIT
@@ -195,7 +203,7 @@ def as_records(
 
 
 def records_at(builder: tfds.core.DatasetBuilder, rows: np.ndarray) -> Iterator[Any]:
-    """Records of the given numbers as numpy, ascending, one at a time."""
+    """Records with these numbers as numpy, one at a time, in ascending order."""
     wanted = set(rows.tolist())
     return (record for row, record in enumerate(as_records(builder).as_numpy_iterator()) if row in wanted)
 
@@ -205,8 +213,8 @@ def read_formulas(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
     import tensorflow_datasets as tfds
 
     records: Any = as_records(builder, tfds.decode.PartialDecoding({"id": True, "formula": True}))
-    found = {record["id"].decode(): record["formula"].decode() for record in records.as_numpy_iterator()}
-    return {name: formula for name, formula in found.items() if formula}
+    formulas = {record["id"].decode(): record["formula"].decode() for record in records.as_numpy_iterator()}
+    return {name: formula for name, formula in formulas.items() if formula}
 
 
 def _describe(item: Property) -> str:

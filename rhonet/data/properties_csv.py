@@ -1,4 +1,4 @@
-"""properties.csv: its columns and rows as text, and what each cell may hold."""
+"""properties.csv: its columns and rows as text, and the values of its cells."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 class Mistakes:
-    """What is wrong in a folder, in the order in which it was found; the first `MAX_MISTAKES` are kept.
+    """Mistakes in a folder, in the order in which they were found.
 
-    texts: one sentence each.
-    count: how many there were.
+    Attributes:
+        texts: the first `MAX_MISTAKES`, one sentence each.
+        count: number of all mistakes.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class Mistakes:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Notes a FolderError and leaves the block."""
+        """Notes a FolderError that the block raises, and suppresses it."""
         try:
             yield
         except FolderError as mistake:
@@ -60,9 +61,10 @@ class Mistakes:
 class TableRow:
     """One line of the table.
 
-    at: file and line, to start a message with.
-    line: counted from 1.
-    cells: stripped text per column.
+    Attributes:
+        at: file and line, as the start of a message.
+        line: counted from 1.
+        cells: stripped text per column.
     """
 
     at: str
@@ -72,7 +74,13 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """The table as text: names of its columns in their order, and its rows that are not blank."""
+    """The table as text.
+
+    Attributes:
+        path: of properties.csv.
+        columns: names, in their order.
+        rows: those that are not blank, in their order.
+    """
 
     path: Path
     columns: tuple[str, ...]
@@ -82,11 +90,11 @@ class Table:
 def read_table(path: Path, mistakes: Mistakes) -> Table:
     """Columns and rows of properties.csv.
 
-    Rows with too few or too many cells are left out and noted. Tables separated by semicolons or tabs, and
-    the columns `ID` or `File`, are noted and understood, so that a check can go on behind them.
+    Rows with too few or too many cells are noted as mistakes and left out. Semicolons or tabs as separators, and the
+    columns `ID` and `File`, are noted as mistakes but understood, so that a check can continue.
 
     Raises:
-        FolderError: no text table, empty, or without the columns id and file.
+        FolderError: the file is not a text table, is empty, or has no columns id and file.
     """
     lines = _read_cells(path, mistakes)
     if not lines:
@@ -112,7 +120,7 @@ def read_table(path: Path, mistakes: Mistakes) -> Table:
         if len(cells) != len(header):
             mistakes.add(f"{at}: {len(cells)} cells under {len(header)} columns; quote cells that contain commas")
             continue
-        rows.append(TableRow(at, line, {name: cells[place] for name, place in first.items()}))
+        rows.append(TableRow(at, line, {name: cells[column] for name, column in first.items()}))
     return Table(path, tuple(first), tuple(rows))
 
 
@@ -123,7 +131,7 @@ def plain_name(name: str) -> str:
 
 
 def naming_hint(name: str) -> str:
-    """How to rename a column whose name says a known property in another spelling, or is no identifier; else ""."""
+    """How to rename a column that is not an identifier or a known property in another spelling; "" if it is neither."""
     plain = plain_name(name)
     if plain in PROPERTIES and plain != name:
         unit = f" and give it in {PROPERTIES[plain].unit}" if PROPERTIES[plain].unit else ""
@@ -138,35 +146,40 @@ def naming_hint(name: str) -> str:
 
 
 def is_missing_word(cell: str) -> bool:
-    """Is this how others write that a value is not known?"""
+    """Is the cell a common word for an unknown value, such as n/a?"""
     return cell.lower() in _MISSING_WORDS
 
 
 def are_numbers(cells: Sequence[str]) -> bool:
-    """Are all but a few of the cells numbers, perhaps with units, which the table does not take? Missing ones aside."""
+    """Are nearly all known cells numbers, with or without units? (The table allows no units.)"""
     known = [cell for cell in cells if cell and not is_missing_word(cell)]
     numbers = [cell for cell in known if _NUMBER_AND_UNIT.fullmatch(cell)]
     return bool(numbers) and len(numbers) >= _SHARE_OF_NUMBERS * len(known)
 
 
 def number_hint(text: str, unit: str = "") -> str:
-    """How to write a cell that is no number."""
+    """Remedy for a cell that is not a plain number."""
     if re.fullmatch(r"[+-]?\d{1,3},\d{3}", text):
-        return f"write {text.replace(',', '.')}, or {text.replace(',', '')} if the comma parts thousands"
+        return f"write {text.replace(',', '.')}, or {text.replace(',', '')} if the comma separates thousands"
     if re.fullmatch(r"[+-]?\d+,\d+", text):
         return f"write {text.replace(',', '.')}"
     if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text):
         return f"remove the comma between thousands: {text.replace(',', '')}"
-    if (found := _NUMBER_AND_UNIT.fullmatch(text)) and found["unit"]:
-        return f"no units in cells{f' (it is read in {unit})' if unit else ''}: write {found['number']}"
+    if (match := _NUMBER_AND_UNIT.fullmatch(text)) and match["unit"]:
+        return f"no units in cells{f' (it is read in {unit})' if unit else ''}: write {match['number']}"
     return "leave the cell empty where it is not known"
 
 
 def read_label(at: str, declared: Property, text: str) -> float:
-    """Label as a number, NaN for an empty cell; classes that have names may be given by name or number.
+    """Label as a number, NaN for an empty cell; a class with a name may be given by name or number.
+
+    Args:
+        at: file and line, as the start of a message.
+        declared: the property.
+        text: the cell.
 
     Raises:
-        FolderError: no finite number, no class of the property, or not what its logarithm can be taken of.
+        FolderError: the text is not a finite number or not a class of the property, or the value is not allowed.
     """
     if not text:
         return math.nan
@@ -210,7 +223,7 @@ def read_formula(at: str, text: str) -> str:
     """The formula as written, "" for an empty cell.
 
     Raises:
-        FolderError: it is no chemical formula.
+        FolderError: the text is not a chemical formula.
     """
     if not text:
         return ""
@@ -227,7 +240,7 @@ def read_system(at: str, text: str) -> str:
     """The chemical system with its elements in alphabetical order, "" for an empty cell.
 
     Raises:
-        FolderError: these are no elements.
+        FolderError: the text does not consist of elements.
     """
     if text and not _are_elements(text.split("-")):
         raise FolderError(f"{at}: chemical_system {text!r} is not like Cl-Na; correct it or leave the cell empty")
@@ -235,7 +248,7 @@ def read_system(at: str, text: str) -> str:
 
 
 def _read_cells(path: Path, mistakes: Mistakes) -> list[tuple[int, list[str]]]:
-    """Line number and stripped cells of each line that is not blank, the header first."""
+    """Line number and stripped cells of each line that is not blank, including the header."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -265,11 +278,11 @@ def _cells(row: Sequence[str]) -> list[str]:
 
 
 def _key_column(path: Path, name: str, header: Sequence[str], mistakes: Mistakes) -> str:
-    """The name, or `id` or `file` in small letters where that column is written in others."""
+    """Name of a column; `ID`, `File` and the like are noted as mistakes and returned in lower case."""
     small = name.lower()
     if name == small or small not in KEYS or small in header:
         return name
-    mistakes.add(f"{path}:1: the column {name!r} is to be called {small!r}; rename it")
+    mistakes.add(f"{path}:1: the column {name!r} must be called {small!r}; rename it")
     return small
 
 

@@ -16,17 +16,25 @@ from rhonet.data.folder import Sample
 from rhonet.data.groups import chemical_system, reduced_formula, structure_type
 
 RECORD_VERSION = 2
-"""Raised whenever a field of `Record` changes its meaning: data sets of another version are not read."""
+"""To be increased whenever a field of `Record` changes its meaning; data sets of another version are not read."""
 
 MAX_ELECTRON_ERROR = 1e-3
-"""Relative change of the electron count that rounding to float16 may cause.
+"""Largest allowed relative change of the electron count by rounding to float16.
 
-The 161 bundled crystals: 2e-5 in the median, 1.1e-4 at most. `n_electrons` is kept beside the values.
+Typical changes are 2e-5, and 1e-4 at most in the bundled crystals. `n_electrons` keeps the exact count.
 """
+SPLIT = "records"
+"""The only TFDS split of our data sets; train, validation and test are made on groups when it is read."""
 
 
 class Groups(TypedDict):
-    """Names that the sample's splits are made on; the id where the species are not known."""
+    """Names of a sample's groups, on which splits are made.
+
+    Attributes:
+        chemical_system: elements, e.g. "Cl-Na"; the id where they are not known.
+        formula: reduced formula; the id where the species are not known.
+        prototype: as named in the table, else the structure type; the id where neither is known.
+    """
 
     chemical_system: str
     formula: str
@@ -34,17 +42,20 @@ class Groups(TypedDict):
 
 
 class Record(TypedDict):
-    """What a TFRecord holds for one sample.
+    """Content of the TFRecord of one sample.
 
-    id: name of the sample.
-    formula: reduced formula, "" where the species are not known.
-    groups: names that splits are made on.
-    density: (nx, ny, nz) float16, e/Å³ divided by density_scale.
-    magnetization: (nx, ny, nz) float16, µB/Å³ divided by magnetization_scale; (0, 0, 0) without spin.
-    lattice: rows a, b, c, (3, 3) float32, Å.
-    n_electrons: integral of the density before it was resampled and rounded.
-    total_moment: integral of the magnetization likewise, µB; NaN without spin.
-    labels: (properties,) float32 in the order of the data set's properties; NaN where missing.
+    Attributes:
+        id: name of the sample.
+        formula: reduced formula, "" where the species are not known.
+        groups: names of the groups on which splits are made.
+        density: (nx, ny, nz) float16, e/Å³ divided by density_scale.
+        density_scale: factor that gives e/Å³.
+        magnetization: (nx, ny, nz) float16, µB/Å³ divided by magnetization_scale; (0, 0, 0) without spin.
+        magnetization_scale: factor that gives µB/Å³.
+        lattice: rows a, b, c, (3, 3) float32, Å.
+        n_electrons: integral of the density before resampling and rounding.
+        total_moment: integral of the magnetization before resampling and rounding, µB; NaN without spin.
+        labels: (properties,) float32 in the order of the data set's properties; NaN where missing.
     """
 
     id: str
@@ -61,11 +72,11 @@ class Record(TypedDict):
 
 
 def to_float16(values: np.ndarray) -> tuple[np.ndarray, float]:
-    """Values as float16 and the power of two to multiply them with.
+    """Scaled values as float16, and the scale: a power of two by which they are to be multiplied.
 
-    The largest magnitude lands in [2¹⁴, 2¹⁵): values down to 4e-9 of it are rounded by at most 2⁻¹¹ of
-    themselves, smaller ones by at most 2e-12 of it. Packing what was unpacked changes no bit. A field
-    without any value above 1e-30 becomes zero.
+    The largest magnitude is scaled into [2¹⁴, 2¹⁵). Values down to 4e-9 of it are rounded by at most 2⁻¹¹ of
+    themselves, smaller ones by at most 2e-12 of the largest. Packing unpacked values again changes no bit. A field
+    without any magnitude above 1e-30 becomes zero.
     """
     largest = float(np.abs(values).max(initial=0.0))
     if largest <= 1e-30:
@@ -75,7 +86,7 @@ def to_float16(values: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def from_float16(values: np.ndarray, scale: float | np.float32) -> np.ndarray:
-    """Values (any shape) as float32."""
+    """Unpacked values as float32, in the shape of `values`."""
     return values.astype(np.float32) * np.float32(scale)
 
 
@@ -89,8 +100,8 @@ def make_record(density: ChargeDensity, *, sample: Sample, properties: Sequence[
         spacing: largest distance of neighbouring grid points, Å.
 
     Raises:
-        ValueError: the density has no electrons, is not kept by float16, or its species are not those of
-            the sample's formula or chemical system.
+        ValueError: the density has no electrons, float16 does not keep its electron count, or its species are not
+            those of the sample's formula or chemical system.
     """
     if not density.n_electrons > 0:
         raise ValueError(f"the density integrates to {density.n_electrons:g} electrons; expected more than none")
@@ -121,7 +132,7 @@ def make_record(density: ChargeDensity, *, sample: Sample, properties: Sequence[
 
 
 def decode_record(record: Record) -> ChargeDensity:
-    """Density of a record as stored: float32 values whose integral is `n_electrons` up to rounding."""
+    """Stored density of a record: float32 values whose integral is `n_electrons` up to rounding."""
     spin = record["magnetization"]
     return ChargeDensity(
         from_float16(record["density"], record["density_scale"]),
@@ -132,17 +143,18 @@ def decode_record(record: Record) -> ChargeDensity:
 
 
 def _species(density: ChargeDensity, sample: Sample) -> list[str]:
-    """Chemical symbols from the file, else from the table's formula; empty where neither knows them."""
+    """Chemical symbols from the file, or else from the table's formula; empty where neither names them."""
     named = list(Formula(sample.formula)) if sample.formula else []
     if density.atoms is None:
-        found = named
+        symbols = named
     else:
-        found = density.atoms.get_chemical_symbols()
-        if named and reduced_formula(named) != reduced_formula(found):
-            raise ValueError(f"the file holds {reduced_formula(found)}, but properties.csv says {sample.formula}")
-    if found and sample.chemical_system and chemical_system(found) != sample.chemical_system:
-        raise ValueError(f"the species are {chemical_system(found)}, but properties.csv says {sample.chemical_system}")
-    return found
+        symbols = density.atoms.get_chemical_symbols()
+        if named and reduced_formula(named) != reduced_formula(symbols):
+            raise ValueError(f"the file holds {reduced_formula(symbols)}, but properties.csv says {sample.formula}")
+    if symbols and sample.chemical_system and chemical_system(symbols) != sample.chemical_system:
+        system = chemical_system(symbols)
+        raise ValueError(f"the species are {system}, but properties.csv says {sample.chemical_system}")
+    return symbols
 
 
 def _groups(density: ChargeDensity, sample: Sample, symbols: Sequence[str]) -> Groups:
@@ -152,7 +164,3 @@ def _groups(density: ChargeDensity, sample: Sample, symbols: Sequence[str]) -> G
         formula=reduced_formula(symbols) if symbols else sample.id,
         prototype=sample.bookkeeping.get("prototype") or structure_type(density.atoms) or sample.id,
     )
-
-
-# The one TFDS split of our data sets; train, validation and test are made on groups when it is read.
-SPLIT = "records"

@@ -1,4 +1,4 @@
-"""records.csv of a run or model: which records it was trained, validated and tested on."""
+"""records.csv of a run or model: the split, group and volume of each of its records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rhonet.data.splits import SPLITS
 
 _HEADS = ["id", "split", "group", "volume [Å³]"]
 _TEST = "test"
-# Cells of one group whose volumes agree to this are taken for the same crystal under another name.
+# Relative difference of volumes up to which two crystals of one group are taken for the same crystal.
 _SAME_VOLUME = 1e-4
 
 
@@ -36,16 +36,17 @@ def write_trained_records(path: Path, index: Index) -> None:
 def seen_in_training(path: Path, index: Index, *, split_by: str) -> np.ndarray:
     """Which records of another data set trained or validated a model, (n,) bool.
 
-    Those are records of the same group whose volumes agree to a ten-thousandth, whatever their ids; of the same id,
-    too, where the groups are structure types.
+    A record counts as seen if the model's records outside the test split contain one of the same group whose volume
+    agrees to a ten-thousandth, whatever their ids. With a split by prototype the id takes the place of the group, as
+    different crystals share a structure type.
 
     Args:
         path: records.csv of the model.
         index: of the other data set.
-        split_by: what the groups of both are.
+        split_by: kind of the groups of both data sets.
 
     Raises:
-        ModelError: the list cannot be read.
+        ModelError: the file cannot be read.
     """
     by_id = split_by == "prototype"
     volumes: dict[str, list[float]] = {}
@@ -58,7 +59,7 @@ def seen_in_training(path: Path, index: Index, *, split_by: str) -> np.ndarray:
         raise ModelError(f"{path}: cannot be read: {error}; export the model again") from error
     keys = (index.ids if by_id else index.groups).tolist()
     known = (
-        any(abs(volume / other - 1) < _SAME_VOLUME for other in volumes.get(key, ()))
+        any(abs(volume / trained - 1) < _SAME_VOLUME for trained in volumes.get(key, ()))
         for key, volume in zip(keys, index.volumes.tolist(), strict=True)
     )
     return np.fromiter(known, bool, len(keys))

@@ -1,10 +1,13 @@
 """Train, validation and test splits on groups, stable when data are added.
 
-How far a test reaches depends on what is held out together. By `chemical_system` (the default) no test crystal
-shares its set of elements with a training crystal; by `formula` polymorphs stay together, but relatives of other
-compositions train; by `prototype` whole structure types are held out; by `element` every crystal that holds one of
-some elements; by `id` crystals are drawn at random, which is optimistic: polymorphs and near-duplicates of test
-crystals train.
+What the test score means depends on what is held out together:
+
+- `chemical_system` (the default): no test crystal shares its set of elements with a training crystal.
+- `formula`: polymorphs stay together, but relatives of other compositions are in the training split.
+- `prototype`: whole structure types are held out.
+- `element`: every crystal with one of the chosen elements is held out.
+- `id`: crystals are drawn at random. This is optimistic, as polymorphs and near-duplicates of test crystals are in
+  the training split.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from collections.abc import Sequence
 
 SPLITS = ("train", "validation", "test")
 ALL = "all"
-"""Not a split: every record, where another data set than the model's own is scored."""
+"""Stands for all records, where another data set than the model's own is scored."""
 
 
 def position(group: str, *, seed: int = 0) -> float:
-    """Where a group lies in [0, 1): a hash of its name and the seed, independent of all other data."""
+    """Position of a group in [0, 1): a hash of its name and the seed, independent of all other data."""
     digest = hashlib.sha256(f"rhonet-split-{seed}:{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -38,17 +41,23 @@ def assign_split(group: str, *, fractions: Sequence[float] = (0.8, 0.1, 0.1), se
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
         raise ValueError(f"split fractions must be three numbers >= 0 with sum 1, got {tuple(fractions)}")
-    at = position(group, seed=seed)
-    if at < fractions[0]:
+    place = position(group, seed=seed)
+    if place < fractions[0]:
         return "train"
-    return "validation" if at < fractions[0] + fractions[1] else "test"
+    return "validation" if place < fractions[0] + fractions[1] else "test"
 
 
 def assign_by_element(symbols: Sequence[str], *, fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> str:
-    """Split of a sample when whole elements are held out: that of its most held-out element.
+    """Split of a sample when whole elements are held out.
 
-    An element is held out for the test with half the share of `fractions`, as most crystals hold two or three; a
-    sample with any such element tests, one with an element held out for validation validates.
+    A sample with any element of the test belongs to the test split; otherwise one with any element of the validation
+    belongs to the validation split. Each element is held out with half the share of `fractions`, as most crystals
+    contain two or three elements.
+
+    Args:
+        symbols: elements of the sample.
+        fractions: shares of train, validation, test; they sum to 1.
+        seed: another seed gives another, independent assignment.
 
     Raises:
         ValueError: as `assign_split`.
@@ -59,5 +68,11 @@ def assign_by_element(symbols: Sequence[str], *, fractions: Sequence[float] = (0
 
 
 def assign_fold(group: str, *, folds: int, seed: int = 0) -> int:
-    """Fold of a group, 0 ... folds-1, independent of its split and of all other data."""
+    """Fold of a group, 0 ... folds-1, independent of its split and of all other data.
+
+    Args:
+        group: e.g. the chemical system "Cl-Na".
+        folds: how many there are.
+        seed: another seed gives another, independent assignment.
+    """
     return int(position(f"fold {group}", seed=seed) * folds)

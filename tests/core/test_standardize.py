@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Scale, Standardizer, least_standardized
 
@@ -92,5 +92,5 @@ def test_it_survives_json_without_a_change_of_any_bit():
     ],
 )
 def test_labels_that_cannot_be_learned_are_named(item, labels, said):
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(DataError, match=said):
         Standardizer.fit((item,), columns(labels), VOLUMES)

@@ -309,7 +309,7 @@ def test_killed_build_is_not_taken_for_a_data_set(source, built, tmp_path, caplo
     (finished,) = data_dir.glob("charge_density/*/*.0.0")
     killed = finished.rename(finished.with_name("incomplete.ABC123_1.0.0"))
     assert str(open_or_build(config(source, data_dir)).data_path) == str(finished)
-    assert f"{killed}: left by a build that was stopped" in caplog.text
+    assert f"{killed}: left by a build that was interrupted" in caplog.text
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])

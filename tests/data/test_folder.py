@@ -240,7 +240,7 @@ MISTAKES = {
     "no id column": ("name,file,band_gap\n", r"properties.csv:1: there is no column 'id'"),
     "semicolons": ("id;file;band_gap\na;one.cube;1,5\n", r":1: .* separated by semicolons, commas are needed.*1 more"),
     "tabs": ("id\tfile\tband_gap\na\tone.cube\t1.5\n", r":1: .* separated by tabs, commas are needed"),
-    "capital letters": ("ID,file,band_gap\na,one.cube,1\n", r":1: the column 'ID' is to be called 'id'; rename it"),
+    "capital letters": ("ID,file,band_gap\na,one.cube,1\n", r":1: the column 'ID' must be called 'id'; rename it"),
     "other spelling": ("id,file,Band gap (eV)\na,one.cube,1\n", r"'Band gap \(eV\)' .*rename it to band_gap .* in eV"),
     "no identifier": ("id,file,E-cut\na,one.cube,1\n", r"'E-cut' is no plain name; rename it to e_cut, and declare"),
     "nameless column": ("id,file,,band_gap\na,one.cube,x,1\n", r":1: column 3 has no name; name or remove it"),
@@ -248,7 +248,7 @@ MISTAKES = {
     "decimal comma": (ROW + 'a,one.cube,"1,5",0\n', r":2: band_gap is '1,5', not a number; write 1.5"),
     "missing word": (ROW + "a,one.cube,N/A,0\n", r":2: band_gap is 'N/A', not a number; leave the cell empty"),
     "thousands": (ROW + 'a,one.cube,"1,234.5",0\n', r"is '1,234.5', .*remove the comma between thousands: 1234.5"),
-    "thousands or not": (ROW + 'a,one.cube,"1,234",0\n', r"; write 1.234, or 1234 if the comma parts thousands"),
+    "thousands or not": (ROW + 'a,one.cube,"1,234",0\n', r"; write 1.234, or 1234 if the comma separates thousands"),
     "unit": (
         ROW + "a,one.cube,1.5 eV,0\n",
         r"'1.5 eV', not a number; no units in cells \(it is read in eV\): write 1.5",
@@ -305,7 +305,7 @@ SETTINGS_MISTAKES = {
     ),
     "class names that are numbers": (
         '[properties.is_metal]\n[properties.phase]\nkind = "multiclass"\nclasses = ["1", "2.5", "x"]',
-        r"the class name '1' is a number, and cells with numbers count the classes from 0; .* or classes = 3",
+        r"the class name '1' is a number, but a number in a cell is the index of a class; .* or classes = 3",
     ),
     "property and bookkeeping": (
         'bookkeeping = ["band_gap"]\n[properties.band_gap]\nnote = "GW"',
