@@ -1,4 +1,4 @@
-"""What is odd in a file, a folder or its labels, found before anybody trains on it.
+"""Checks of a file, a folder and its labels before training.
 
 Imports core, formats and data. Start with summary.py (one density) and report.py (a whole folder).
 """

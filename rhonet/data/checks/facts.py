@@ -1,4 +1,4 @@
-"""What a density says about itself, condensed: enough to compare the densities of a folder without keeping them."""
+"""Facts of each density of a folder: small enough to be kept for all densities, and sufficient to compare them."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ from rhonet.data.folder import Sample
 from rhonet.data.records import decode_record, make_record
 from rhonet.formats import read_density
 
-# Shells of plane waves, 1/Å: every grid of 0.5 Å spacing holds them all.
+# Shells of |G|, rad/Å: every grid with a spacing of at most 0.5 Å holds them all.
 _SHELLS = np.arange(0.25, 6.01, 0.25)
 _SHELL_WIDTH = 0.25
 
 
 @dataclass(frozen=True)
 class DensityFacts:
-    """One density of a folder.
+    """Facts of one density of a folder.
 
-    id, file: as the table names them.
-    error: why it cannot be used, "" if it can.
-    summary: what it holds, None where it cannot be used.
-    formula: reduced, "" if the species are unknown.
-    chemical_system: group that it is split by.
-    elements: atoms in the cell by element, where the file (or the structure given for it) names its atoms.
-    spectrum: `radial_spectrum`.
+    Attributes:
+        id: as in the table.
+        file: as in the table.
+        error: why the density cannot be used, "" if it can.
+        summary: content of the file, None where the density cannot be used.
+        formula: reduced formula, "" if the species are unknown.
+        chemical_system: group for splits by chemical system; the id if the elements are unknown.
+        elements: number of atoms in the cell by element; {} if neither the file nor its structure file names atoms.
+        spectrum: result of `radial_spectrum`, () where the density cannot be used.
     """
 
     id: str
@@ -56,7 +58,7 @@ class DensityFacts:
 
     @property
     def volume(self) -> float:
-        """Of the cell, Å³; NaN where the density cannot be used."""
+        """Volume of the cell, Å³; NaN where the density cannot be used."""
         return self.summary.volume if self.summary else np.nan
 
     @property
@@ -77,7 +79,7 @@ class DensityFacts:
 
 
 def read_facts(sample: Sample) -> DensityFacts:
-    """Facts of one density, read and turned into a record just as a build does; what fails is in `error`."""
+    """Facts of one density, which is read and converted as in a build; the reason of a failure is in `error`."""
     try:
         density = read_density(sample.path, entry=sample.entry, structure=sample.structure)
         record = make_record(density, sample=sample, properties=(), spacing=DEFAULT_SPACING)
@@ -101,10 +103,10 @@ def gather_facts(samples: Sequence[Sample], *, workers: int = 1) -> Iterator[Den
 
     Args:
         samples: rows of a table.
-        workers: processes; 1 reads in this one.
+        workers: number of processes; with 1 this process reads.
 
     Raises:
-        FolderError: a worker was killed from outside, most likely for want of memory.
+        FolderError: a worker was killed, most likely because memory ran out.
     """
     if workers == 1:
         yield from map(read_facts, samples)
@@ -114,21 +116,21 @@ def gather_facts(samples: Sequence[Sample], *, workers: int = 1) -> Iterator[Den
             yield from pool.map(read_facts, samples, chunksize=1)
         except BrokenProcessPool as error:
             raise FolderError(
-                f"a process that read densities was killed, perhaps for want of memory; take fewer than {workers} "
+                f"a process that read densities was killed, perhaps because memory ran out; take fewer than {workers} "
                 "--workers"
             ) from error
 
 
 def radial_spectrum(density: ChargeDensity) -> np.ndarray:
-    """Strength of the plane waves of a density by wavelength: equal for equal crystals, however they are given.
+    """Amplitude of the plane waves of a density by wavelength, which is equal for equal crystals.
 
-    Shifts, rotations, other choices of the cell (supercells too), grid and file format change nothing; crystals
-    that differ in the lengths of their lattice or in their atoms differ here.
+    Shifts, rotations, other choices of the cell (also supercells), grid and file format do not change it. Crystals
+    with other lattice constants or other atoms have another spectrum.
 
     Returns:
-        (1 + 2·24,): the mean density, the root of the summed squares of the plane waves in 24 soft shells of |G|
-        from 0.25 to 6 /Å, all e/Å³; and the same of the magnetization with its mean in the first shell, µB/Å³
-        (zeros without spin).
+        (1 + 2·24,): the mean density, and the root of the summed squares of the plane waves in 24 soft shells of |G|
+        from 0.25 to 6 /Å, all in e/Å³; then the shells of the magnetization, which include its mean, µB/Å³ (zeros
+        without spin).
     """
     mean = float(density.values.mean(dtype=np.float64))
     lengths, power = _long_waves(density.values, density.lattice)
@@ -141,18 +143,18 @@ def radial_spectrum(density: ChargeDensity) -> np.ndarray:
 
 
 def _long_waves(values: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """|G| and |f(G)|² of the plane waves up to the last shell and a little beyond, the mean first."""
+    """|G| in rad/Å and |f(G)|² of the plane waves up to slightly beyond the last shell, the mean first."""
     spectrum = np.fft.fftn(values) / values.size
     limits = (_SHELLS[-1] + 4 * _SHELL_WIDTH) * np.linalg.norm(lattice, axis=1) / (2 * np.pi)
     numbers = wave_numbers(values.shape)
-    kept = [np.flatnonzero(abs(turns) <= limit) for turns, limit in zip(numbers, limits, strict=True)]
-    vectors = wave_vectors([turns[at] for turns, at in zip(numbers, kept, strict=True)], lattice)
+    kept = [np.flatnonzero(abs(axis) <= limit) for axis, limit in zip(numbers, limits, strict=True)]
+    vectors = wave_vectors([axis[chosen] for axis, chosen in zip(numbers, kept, strict=True)], lattice)
     lengths = np.linalg.norm(vectors, axis=-1).ravel()
     return lengths, np.abs(spectrum[np.ix_(*kept)].ravel()) ** 2
 
 
 def _shell_power(lengths: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """Summed power in soft shells, so that a wave at the border of two counts in both."""
+    """Summed power in overlapping Gaussian shells, so that a wave between two of them contributes to both."""
     return np.array([power @ np.exp(-(((lengths - shell) / _SHELL_WIDTH) ** 2) / 2) for shell in _SHELLS])
 
 

@@ -1,4 +1,4 @@
-"""What a check of a folder finds."""
+"""Findings of the checks of a folder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ _NAMES_TO_SHOW = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about a folder.
+    """One problem of a folder, or a fact worth knowing.
 
-    level: "error" (training stops or leaves the row out), "warning" (looks wrong) or "note".
-    check: which check found it.
-    text: one sentence.
-    ids: rows that it is about.
+    Attributes:
+        level: "error" (training stops or leaves the row out), "warning" (looks wrong) or "note".
+        check: name of the check.
+        text: one sentence.
+        ids: rows that the finding is about.
     """
 
     level: str
@@ -26,6 +27,6 @@ class Finding:
 
 
 def some_of(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of the others."""
     more = len(names) - _NAMES_TO_SHOW
     return ", ".join(names[:_NAMES_TO_SHOW]) + (f" and {more} more" if more > 0 else "")

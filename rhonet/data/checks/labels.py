@@ -1,4 +1,4 @@
-"""Labels of a folder: coverage, ranges, splits, what stands out, and declarations for columns of one's own."""
+"""Checks of the labels of a folder (ranges, splits, outliers), and suggested declarations of unknown columns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OUTLIER_SCORE = 8.0
 GAP_OF_A_METAL = 0.05
 _FEWEST_TO_COMPARE = 5
 _SHARE_OF_ONE_VALUE = 0.2
-# With fewer, something else may have to be held out.
+# With fewer chemical systems, a split by another group is suggested.
 _FEW_SYSTEMS = 10
 _SEEDS_TO_TRY = 1000
 _MOST_CLASSES = 20
@@ -39,11 +39,18 @@ _WORDS_FOR_BITS = {"true", "false", "yes", "no", "t", "f", "y", "n"}
 class LabelSummary:
     """Labels of one property over the rows whose density can be used.
 
-    name, unit, kind, transform: of the property.
-    known, missing: rows with and without a label.
-    least, median, most: of the labels; NaN without any.
-    splits: how many labels the default split puts into each part.
-    outliers: ids of labels far from the others, the farthest first.
+    Attributes:
+        name: of the property.
+        unit: of the property.
+        kind: of the property.
+        transform: of the property.
+        known: number of rows with a label.
+        missing: number of rows without a label.
+        least: lowest label, NaN without any (as for the next two).
+        median: of the labels.
+        most: highest label.
+        splits: number of labels in each part of the default split.
+        outliers: ids of labels far from the others, the farthest first.
     """
 
     name: str
@@ -62,15 +69,21 @@ class LabelSummary:
 def summarise_labels(
     samples: Mapping[str, Sample], facts: Sequence[DensityFacts], properties: Sequence[Property]
 ) -> tuple[LabelSummary, ...]:
-    """One summary per property; unusable densities and their labels are left out, as in training."""
-    usable = [one for one in facts if not one.error]
-    splits = {one.id: default_split(one) for one in usable}
+    """One summary per property; unusable densities and their labels are left out, as in training.
+
+    Args:
+        samples: rows of the table, by id.
+        facts: one per row.
+        properties: of the table.
+    """
+    usable = [density for density in facts if not density.error]
+    splits = {density.id: default_split(density) for density in usable}
     summaries = []
     for declared in properties:
-        labels = {one.id: samples[one.id].labels[declared.name] for one in usable}
+        labels = {density.id: samples[density.id].labels[declared.name] for density in usable}
         known = {name: label for name, label in labels.items() if not math.isnan(label)}
         values = np.array(list(known.values()) or [math.nan])
-        volumes = np.array([one.volume for one in usable if one.id in known])
+        volumes = np.array([density.volume for density in usable if density.id in known])
         counts = Counter(splits[name] for name in known)
         summaries.append(
             LabelSummary(
@@ -90,41 +103,48 @@ def summarise_labels(
     return tuple(summaries)
 
 
-def default_split(one: DensityFacts, *, seed: int | None = None) -> str:
-    """Part that a density falls into with the default settings, or with another seed."""
+def default_split(density: DensityFacts, *, seed: int | None = None) -> str:
+    """Split of a density with the default settings, or with another seed."""
     defaults = DataConfig()
     assert defaults.split_by == "chemical_system"
     seed = defaults.split_seed if seed is None else seed
-    return assign_split(one.chemical_system, fractions=defaults.fractions, seed=seed)
+    return assign_split(density.chemical_system, fractions=defaults.fractions, seed=seed)
 
 
 def check_labels(
     samples: Mapping[str, Sample], facts: Sequence[DensityFacts], summaries: Sequence[LabelSummary]
 ) -> Iterator[Finding]:
-    """Properties that cannot be learned or scored, and labels that stand out or contradict each other."""
-    for one in summaries:
-        name = one.name
-        if one.known and one.least == one.most:
-            yield Finding(WARNING, "constant labels", f"{name} is {one.least:g} everywhere: nothing can be learned")
-        if one.outliers:
-            cases = some_of([f"{samples[key].labels[name]:.5g} ({key})" for key in one.outliers])
-            text = f"{name} is far from the other labels (median {one.median:.4g}): {cases}; a slip or another unit?"
-            yield Finding(NOTE, "outliers", text, one.outliers)
-    few = [f"{one.name} ({one.known})" for one in summaries if 0 < one.known < FEW_LABELS]
+    """Finds properties that cannot be learned or scored, outliers, and labels that contradict each other.
+
+    Args:
+        samples: rows of the table, by id.
+        facts: one per row.
+        summaries: from `summarise_labels`.
+    """
+    for summary in summaries:
+        name = summary.name
+        if summary.known and summary.least == summary.most:
+            yield Finding(WARNING, "constant labels", f"{name} is {summary.least:g} everywhere: nothing can be learned")
+        if summary.outliers:
+            cases = some_of([f"{samples[key].labels[name]:.5g} ({key})" for key in summary.outliers])
+            usual = f"the other labels (median {summary.median:.4g})"
+            text = f"{name} is far from {usual}: {cases}; a typing error or another unit?"
+            yield Finding(NOTE, "outliers", text, summary.outliers)
+    few = [f"{summary.name} ({summary.known})" for summary in summaries if 0 < summary.known < FEW_LABELS]
     if few:
         text = f"fewer than {FEW_LABELS} labels, so expect large errors and wide intervals: {', '.join(few)}"
         yield Finding(NOTE, "few labels", text)
     yield from _check_splits(samples, facts, summaries)
-    if {"is_metal", "band_gap"} <= {one.name for one in summaries}:
+    if {"is_metal", "band_gap"} <= {summary.name for summary in summaries}:
         yield from _check_metals(samples)
 
 
 def suggest_declarations(undeclared: Mapping[str, Sequence[str]], bookkeeping: Sequence[str] = ()) -> str:
-    """Lines for dataset.toml that declare the columns rhonet does not know, guessed from their cells; "" for none.
+    """Lines for dataset.toml that declare unknown columns, guessed from their cells; "" where there are none.
 
     Args:
-        undeclared: cells of each column, by its name.
-        bookkeeping: what dataset.toml lists as bookkeeping already.
+        undeclared: cells of each unknown column, by its name.
+        bookkeeping: columns that dataset.toml lists as bookkeeping already.
     """
     texts, tables = list(bookkeeping), []
     for column, cells in undeclared.items():
@@ -144,71 +164,74 @@ def suggest_declarations(undeclared: Mapping[str, Sequence[str]], bookkeeping: S
 
 
 def _outliers(declared: Property, known: Mapping[str, float], volumes: np.ndarray) -> tuple[str, ...]:
-    """Ids of labels whose robust z-score, on the scale that is learned, is above `OUTLIER_SCORE`."""
+    """Ids of labels whose robust z-score on the learned scale is above `OUTLIER_SCORE`."""
     if declared.is_class or len(known) < _FEWEST_TO_COMPARE:
         return ()
     values = learned_scale(declared, np.array(list(known.values())), volumes)
     common, counts = np.unique(values, return_counts=True)
-    # Many band gaps and moments are exactly 0: the others are compared among themselves.
-    often = common[counts > max(2, _SHARE_OF_ONE_VALUE * len(values))]
-    typical = values[~np.isin(values, often)]
+    # Many band gaps and moments are exactly 0: only the other values are compared.
+    frequent = common[counts > max(2, _SHARE_OF_ONE_VALUE * len(values))]
+    typical = values[~np.isin(values, frequent)]
     if len(typical) < _FEWEST_TO_COMPARE:
         return ()
     distances = abs(values - np.median(typical))
     spread = 1.4826 * np.median(abs(typical - np.median(typical)))
     names = list(known)
-    far = [at for at in np.argsort(-distances) if distances[at] > OUTLIER_SCORE * spread > 0]
-    return tuple(names[at] for at in far if values[at] in typical)
+    far = [row for row in np.argsort(-distances) if distances[row] > OUTLIER_SCORE * spread > 0]
+    return tuple(names[row] for row in far if values[row] in typical)
 
 
 def _check_splits(
     samples: Mapping[str, Sample], facts: Sequence[DensityFacts], summaries: Sequence[LabelSummary]
 ) -> Iterator[Finding]:
-    views = sum(default_split(one) == "train" for one in facts if not one.error) * TrainConfig().views_per_epoch
+    views = (
+        sum(default_split(density) == "train" for density in facts if not density.error) * TrainConfig().views_per_epoch
+    )
     if 0 < views < TrainConfig().batch_size:
         text = (
             f"too few training records for a batch of {TrainConfig().batch_size}; train with --set train.batch_size=2"
         )
         yield Finding(ERROR, "splits", text)
-    labelled = [one for one in summaries if one.known]
-    untrained = [one.name for one in labelled if not one.splits["train"]]
-    unscored = {split: [one.name for one in labelled if not one.splits[split]] for split in SPLITS[1:]}
+    labelled = [summary for summary in summaries if summary.known]
+    untrained = [summary.name for summary in labelled if not summary.splits["train"]]
+    unscored = {split: [summary.name for summary in labelled if not summary.splits[split]] for split in SPLITS[1:]}
     if not untrained and not any(unscored.values()):
         return
-    seed = _better_seed(samples, facts, [one.name for one in labelled])
+    seed = _better_seed(samples, facts, [summary.name for summary in labelled])
     remedy = f"; train with --set data.split_seed={seed}, which gives every part some"
     if seed is None:
-        n_systems = len({one.chemical_system for one in facts if not one.error})
+        n_systems = len({density.chemical_system for density in facts if not density.error})
         remedy = "; label crystals of more chemical systems"
         if n_systems < _FEW_SYSTEMS:
             remedy = (
                 f"; {counted(n_systems, 'chemical system')} cannot give every part some: label more, or train with "
-                "--set data.split_by=formula, prototype or id, whose scores flatter: relatives of test crystals train"
+                "--set data.split_by=formula, prototype or id, whose scores are optimistic (relatives of test crystals "
+                "train)"
             )
     if untrained:
-        rest = ",".join(one.name for one in labelled if one.splits["train"])
+        rest = ",".join(summary.name for summary in labelled if summary.splits["train"])
         leave_out = f" (or --set data.properties={rest})" if rest else ""
         text = f"no label in the training split: {', '.join(untrained)}; training would stop{remedy}{leave_out}"
         yield Finding(ERROR, "splits", text)
     for split, names in unscored.items():
         if names:
-            # Without any there are no scores, or neither intervals nor novelty, and no other seed helps.
+            # Without test labels there are no scores, without validation labels neither intervals nor novelty.
             level = WARNING if len(names) == len(labelled) and seed is None else NOTE
             yield Finding(level, "splits", f"no label in the {split} split: {', '.join(names)}{remedy}")
 
 
 def _better_seed(samples: Mapping[str, Sample], facts: Sequence[DensityFacts], properties: Sequence[str]) -> int | None:
-    """First seed of the split with labels of every property in every part, if there is one."""
-    usable = [one for one in facts if not one.error]
-    groups = {one.chemical_system: one for one in usable}
+    """First seed of the split that gives every part labels of every property, None if none is found."""
+    usable = [density for density in facts if not density.error]
+    groups = {density.chemical_system: density for density in usable}
     has = {
-        name: {one.chemical_system for one in usable if not math.isnan(samples[one.id].labels[name])}
+        name: {density.chemical_system for density in usable if not math.isnan(samples[density.id].labels[name])}
         for name in properties
     }
     if any(len(labelled) < len(SPLITS) for labelled in has.values()):
         return None
     for seed in range(_SEEDS_TO_TRY):
-        parts = {group: default_split(one, seed=seed) for group, one in groups.items()}
+        parts = {group: default_split(density, seed=seed) for group, density in groups.items()}
         if all(len({parts[group] for group in labelled}) == len(SPLITS) for labelled in has.values()):
             return seed
     return None
@@ -227,12 +250,13 @@ def _check_metals(samples: Mapping[str, Sample]) -> Iterator[Finding]:
 
 
 def _declaration(name: str, column: str, numbers: Sequence[str], *, is_amount: bool) -> str:
-    """Table [properties.NAME] with kind and transform guessed from the numbers, if there are any.
+    """Table [properties.NAME] with kind and transform guessed from the cells.
 
     Args:
-        name, column: of the property, and as the table spells it.
+        name: of the property.
+        column: its name in the table.
         numbers: cells that are plain numbers.
-        is_amount: are the others numbers too, with units, rather than yes and no?
+        is_amount: are the other cells numbers with units, rather than yes and no?
     """
     lines = [f"[properties.{name}]"]
     values = np.array([float(cell.replace(",", ".")) for cell in numbers])

@@ -1,4 +1,4 @@
-"""All that a check of a user's folder found: gathered once, as text for people and JSON for programs."""
+"""Report on a user's folder: all findings, as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -41,14 +41,15 @@ _FINDINGS_TO_SHOW = 20
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What a folder holds and what is wrong with it.
+    """Content of a folder, and what is wrong with it.
 
-    path: the folder.
-    has_table: is there a properties.csv?
-    facts: one per density, in the order of the table, or of the file names where there is none.
-    labels: one per property column with labels.
-    findings: errors first, then warnings, then notes.
-    declarations: suggested lines for dataset.toml, "" where nothing is missing.
+    Attributes:
+        path: the folder.
+        has_table: is there a properties.csv?
+        facts: one per density, in the order of the table, or of the file names where there is no table.
+        labels: one per property column with labels.
+        findings: errors first, then warnings, then notes.
+        declarations: suggested lines for dataset.toml, "" where no declaration is missing.
     """
 
     path: Path
@@ -61,18 +62,18 @@ class FolderReport:
     @property
     def has_problems(self) -> bool:
         """Is there an error or a warning?"""
-        return any(found.level != NOTE for found in self.findings)
+        return any(finding.level != NOTE for finding in self.findings)
 
     def to_text(self) -> str:
-        """Tables of labels and splits, then the findings, the first 20 of each level."""
+        """Table of labels and splits, then the first findings of each level."""
         parts = [self._overview()]
         if self.labels:
             parts.append(_label_table(self.labels))
         for level in SEVERITIES:
-            found = [one for one in self.findings if one.level == level]
-            lines = [f"  {printable(one.text)}" for one in found[:_FINDINGS_TO_SHOW]]
-            if len(found) > len(lines):
-                lines.append(f"  ... and {len(found) - len(lines)} more in the report")
+            findings = [finding for finding in self.findings if finding.level == level]
+            lines = [f"  {printable(finding.text)}" for finding in findings[:_FINDINGS_TO_SHOW]]
+            if len(findings) > len(lines):
+                lines.append(f"  ... and {len(findings) - len(lines)} more in the report")
             if lines:
                 parts.append("\n".join([_HEADINGS[level], *lines, ""]))
         if self.declarations:
@@ -82,32 +83,32 @@ class FolderReport:
         return "\n".join(parts)
 
     def to_json(self) -> str:
-        """Everything that was found, indented; of a density the keys of `python -m rhonet.inspect --json`."""
+        """The whole report; the summary of a density has the keys of `python -m rhonet.inspect --json`."""
         tree = {
             "made_by": MADE_BY,
             "rhonet_version": rhonet.__version__,
             "folder": str(self.path),
             "has_table": self.has_table,
             "has_problems": self.has_problems,
-            "findings": [asdict(found) for found in self.findings],
+            "findings": [asdict(finding) for finding in self.findings],
             "properties": [asdict(summary) for summary in self.labels],
             "splits": self._split_sizes(),
             "valence_electrons": valence_electrons(self.facts),
             "suggested_declarations": self.declarations,
-            "files": [_file_tree(one) for one in self.facts],
+            "files": [_file_tree(density) for density in self.facts],
         }
         return json.dumps(plain_values(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _overview(self) -> str:
-        usable = [one for one in self.facts if one.summary]
-        formats = Counter(one.summary.format for one in usable if one.summary)
-        spins = sum(one.summary.blocks > 1 for one in usable if one.summary)
+        usable = [density for density in self.facts if density.summary]
+        formats = Counter(density.summary.format for density in usable if density.summary)
+        spins = sum(density.summary.blocks > 1 for density in usable if density.summary)
         kinds = [f"{count} {name}" for name, count in formats.most_common()]
         kinds += [f"{spins} with magnetization"] if spins else []
         number = f"{len(usable)} of {counted(len(self.facts), 'density', 'densities')}"
         lines = [f"{printable(str(self.path))}: {number} can be used ({', '.join(kinds) or '-'})"]
         if usable:
-            sizes, n_groups = self._split_sizes(), len({one.chemical_system for one in usable})
+            sizes, n_groups = self._split_sizes(), len({density.chemical_system for density in usable})
             parts = ", ".join(f"{sizes[split]} {split}" for split in SPLITS)
             lines.append(f"default split, by chemical system ({n_groups} of them): {parts}")
         if valences := valence_electrons(self.facts):
@@ -116,7 +117,7 @@ class FolderReport:
         return "\n".join(lines) + "\n"
 
     def _split_sizes(self) -> dict[str, int]:
-        sizes = Counter(default_split(one) for one in self.facts if one.summary)
+        sizes = Counter(default_split(density) for density in self.facts if density.summary)
         return {split: sizes[split] for split in SPLITS}
 
 
@@ -124,32 +125,32 @@ def report_on_table(checked: CheckedFolder, facts: Sequence[DensityFacts], searc
     """Report on a folder with a table.
 
     Args:
-        checked: the table.
+        checked: the table and its mistakes.
         facts: one per row of `checked.folder.samples`.
-        search: what the folder holds besides.
+        search: densities of the folder that are not in the table.
     """
     folder = checked.folder
     samples = {sample.id: sample for sample in folder.samples}
     labels = summarise_labels(samples, facts, folder.properties)
-    found = [Finding(ERROR, "table", mistake) for mistake in checked.mistakes]
-    if checked.n_mistakes > len(found):
-        found.append(
-            Finding(ERROR, "table", f"{counted(checked.n_mistakes - len(found), 'more mistake')} in {TABLE_NAME}")
+    findings = [Finding(ERROR, "table", mistake) for mistake in checked.mistakes]
+    if checked.n_mistakes > len(findings):
+        findings.append(
+            Finding(ERROR, "table", f"{counted(checked.n_mistakes - len(findings), 'more mistake')} in {TABLE_NAME}")
         )
-    found += check_reading(facts)
-    found += check_duplicates(samples, facts, folder.properties)
-    found += check_electrons(facts)
-    found += check_labels_by_density(samples, facts, folder.properties)
-    found += check_labels(samples, facts, labels)
-    found += _check_coverage(folder, search.samples)
-    found += [*search.findings, *_other_choices(samples, facts)]
+    findings += check_reading(facts)
+    findings += check_duplicates(samples, facts, folder.properties)
+    findings += check_electrons(facts)
+    findings += check_labels_by_density(samples, facts, folder.properties)
+    findings += check_labels(samples, facts, labels)
+    findings += _check_coverage(folder, search.samples)
+    findings += [*search.findings, *_other_choices(samples, facts)]
     bookkeeping = read_settings(folder.path / SETTINGS_NAME).bookkeeping
     return FolderReport(
         folder.path,
         True,
         tuple(facts),
         labels,
-        _sorted(found),
+        _sorted(findings),
         suggest_declarations(checked.undeclared, bookkeeping),
     )
 
@@ -161,31 +162,35 @@ def report_on_files(
 
     Args:
         path: the folder.
-        search: the densities found.
+        search: the densities of the folder.
         facts: one per sample of `search`.
-        begun: table that was written for them just now.
+        begun: table that was just written for them, None if there is none.
     """
     by_id = {sample.id: sample for sample in search.samples}
-    # No row names these files: what is no density stays out of the table and harms nobody.
-    found = [replace(one, level=WARNING) if one.level == ERROR else one for one in check_reading(facts)]
-    found += [*check_duplicates(by_id, facts, ()), *check_electrons(facts)]
-    found += [*search.findings, *_other_choices(by_id, facts)]
+    # No row names these files: an unusable density stays out of the table, so it is only a warning.
+    findings = [
+        replace(finding, level=WARNING) if finding.level == ERROR else finding for finding in check_reading(facts)
+    ]
+    findings += [*check_duplicates(by_id, facts, ()), *check_electrons(facts)]
+    findings += [*search.findings, *_other_choices(by_id, facts)]
     if begun is not None:
         text = f"{begun}: written; fill in the labels you have, leave the other cells empty, and check again"
-        found.append(Finding(NOTE, "table", text))
+        findings.append(Finding(NOTE, "table", text))
     elif facts:
         remedy = f"{MADE_BY} {path} --write-table begins one"
-        found.append(Finding(ERROR, "table", f"{path}: there is no {TABLE_NAME}, which names the labels; {remedy}"))
+        findings.append(Finding(ERROR, "table", f"{path}: there is no {TABLE_NAME}, which names the labels; {remedy}"))
     else:
-        found.append(Finding(ERROR, "table", f"{path}: holds neither a {TABLE_NAME} nor a density in a known format"))
-    return FolderReport(path, False, tuple(facts), (), _sorted(found), "")
+        findings.append(
+            Finding(ERROR, "table", f"{path}: holds neither a {TABLE_NAME} nor a density in a known format")
+        )
+    return FolderReport(path, False, tuple(facts), (), _sorted(findings), "")
 
 
 def check_report_path(path: Path) -> None:
-    """Refuses to write a report over a file that is none.
+    """Refuses to write a report over a file that is not a report.
 
     Raises:
-        FolderError: there is another file, or no such folder.
+        FolderError: the path is such a file, or its folder does not exist.
     """
     if not path.parent.is_dir():
         raise FolderError(f"{path}: there is no folder {path.parent}; create it, or give another --report")
@@ -200,64 +205,76 @@ def check_report_path(path: Path) -> None:
 
 
 def _check_coverage(folder: Folder, unlisted: Sequence[Sample]) -> list[Finding]:
-    """Columns and rows without labels, and densities without a row."""
-    found = []
+    """Findings on columns and rows without labels, and on densities without a row."""
+    findings = []
     if folder.unlabelled:
         text = f"no label in {', '.join(folder.unlabelled)}: left out of training"
         level = NOTE if folder.properties else ERROR
-        found.append(Finding(level, "coverage", text if folder.properties else f"{text}; fill in at least one column"))
-    bare = tuple(one.id for one in folder.samples if all(math.isnan(label) for label in one.labels.values()))
+        findings.append(
+            Finding(level, "coverage", text if folder.properties else f"{text}; fill in at least one column")
+        )
+    bare = tuple(sample.id for sample in folder.samples if all(math.isnan(label) for label in sample.labels.values()))
     if bare and folder.properties:
-        found.append(Finding(NOTE, "coverage", f"rows without any label: {some_of(bare)}", bare))
+        findings.append(Finding(NOTE, "coverage", f"rows without any label: {some_of(bare)}", bare))
     if unlisted:
         files = some_of([sample.file for sample in unlisted])
         number = counted(len(unlisted), "density file")
         text = f"{number} in the folder {'is' if len(unlisted) == 1 else 'are'} not in {TABLE_NAME}: {files}"
-        found.append(Finding(NOTE, "coverage", text))
-    return found
+        findings.append(Finding(NOTE, "coverage", text))
+    return findings
 
 
 def _other_choices(samples: Mapping[str, Sample], facts: Sequence[DensityFacts]) -> Iterator[Finding]:
-    """Densities of VASP calculations that cannot be used, though others lie beside them."""
-    for one in facts:
-        if one.error and (others := other_parts(samples[one.id].path)):
-            text = f"{one.id}: {one.file} cannot be used, but {', '.join(others)} lies beside it; take that instead"
-            yield Finding(NOTE, "reading", text, (one.id,))
+    """Findings on unusable densities of VASP calculations which have another density beside them."""
+    for density in facts:
+        if density.error and (choices := other_parts(samples[density.id].path)):
+            unusable = f"{density.id}: {density.file} cannot be used"
+            text = f"{unusable}, but {', '.join(choices)} lies beside it; take that instead"
+            yield Finding(NOTE, "reading", text, (density.id,))
 
 
 def _label_table(labels: Sequence[LabelSummary]) -> str:
     heads = ["property", "unit", "labels", "missing", "min", "median", "max", *SPLITS]
     body = [
         [
-            one.name,
-            one.unit,
-            str(one.known),
-            str(one.missing),
-            # The numbers of classes are names, not sizes.
-            *(f"{value:.4g}" if one.kind == "regression" else "" for value in (one.least, one.median, one.most)),
-            *(str(one.splits[split]) for split in SPLITS),
+            summary.name,
+            summary.unit,
+            str(summary.known),
+            str(summary.missing),
+            *(
+                # The numbers of classes are names, not sizes.
+                f"{value:.4g}" if summary.kind == "regression" else ""
+                for value in (summary.least, summary.median, summary.most)
+            ),
+            *(str(summary.splits[split]) for split in SPLITS),
         ]
-        for one in labels
+        for summary in labels
     ]
-    widths = [max(len(row[at]) for row in (heads, *body)) for at in range(len(heads))]
+    widths = [max(map(len, cells)) for cells in zip(heads, *body, strict=True)]
     lines = [
         "  ".join(
-            f"{cell:<{w}}" if at < 2 else f"{cell:>{w}}" for at, (cell, w) in enumerate(zip(row, widths, strict=True))
+            f"{cell:<{width}}" if column < 2 else f"{cell:>{width}}"
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in (heads, *body)
     ]
     return "\n".join(lines) + "\n"
 
 
-def _file_tree(one: DensityFacts) -> dict[str, Any]:
-    tree = {"id": one.id, "file": one.file, "error": one.error or None}
-    if one.summary is None:
+def _file_tree(density: DensityFacts) -> dict[str, Any]:
+    tree = {"id": density.id, "file": density.file, "error": density.error or None}
+    if density.summary is None:
         return tree
-    return {**tree, "group": one.chemical_system, "split": default_split(one), "summary": asdict(one.summary)}
+    return {
+        **tree,
+        "group": density.chemical_system,
+        "split": default_split(density),
+        "summary": asdict(density.summary),
+    }
 
 
-def _sorted(found: Sequence[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(found, key=lambda one: SEVERITIES.index(one.level)))
+def _sorted(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.level)))
 
 
 def _trimmed(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Density files of a folder, found by their content, and the table that a user fills in for them."""
+"""Search for the density files of a folder by their content, and an empty table for their labels."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from rhonet.formats.archive import crystal_names
 from rhonet.formats.parsing.source import open_source, unpacked_name
 from rhonet.formats.table import choose_format
 
-# Structures begin like a CHGCAR.
+# Structure files begin like a CHGCAR.
 _STRUCTURES = re.compile(r"POSCAR|CONTCAR|XDATCAR", re.IGNORECASE)
 _CHGCAR = re.compile(rb"poscar|Chgcar")
 _SUFFIX = re.compile(r"\.(cube?|xsf|json|h5|hdf5|nc|vasp|chgcar|den_fmt|gpw)$", re.IGNORECASE)
-# What else one VASP calculation writes; its CHGCAR is the density that counts.
+# Other density files of a VASP calculation, which are ignored beside its CHGCAR.
 _VASP_PARTS = re.compile(r"(CHG|AECCAR[012]|PARCHG.*|vaspout\.h5|vaspwave\.h5)", re.IGNORECASE)
 _VASP_DENSITY = re.compile(r"CHGCAR|CHG|AECCAR[02]", re.IGNORECASE)
-# Names that promise a density, and endings of what is only about one.
+# Names of density files, and endings of files that are not densities, e.g. pictures of them.
 _DENSITY_NAME = re.compile(
     r"(?<![A-Za-z])(CHGCAR|CHG|AECCAR|PARCHG)(?![A-Za-z])|\.(cube?|b?xsf|den_fmt|gpw|chgcar)$|\.RHO$|_DEN(-etsf)?\.nc$"
     r"|Rho\.grid\.nc$|charge-density.*\.hdf5$|vasp(wave|out)\.h5$",
@@ -44,16 +44,17 @@ _IN_NO_FORMAT = "is in no format that can be read"
 _UNNAMEABLE = "no table can name such a file; rename it to plain letters"
 _ONLY_A_PART = "is a part of a density only; list it in properties.csv if that part is what you mean"
 _ALL_ELECTRON = ("AECCAR0", "AECCAR2")
-# Names that every calculation of a code uses: its folder tells which one it is.
+# Names that are the same in every calculation of a code: the id is taken from the folder.
 _NAMELESS = re.compile(r"(CHGCAR|CHG|AECCAR.*|PARCHG.*|vaspout|vaspwave|charge-density|density|out|DEN)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Search:
-    """What lies below a folder.
+    """Densities below a folder.
 
-    samples: one without labels for each density, in the order of the files' names.
-    findings: what looks like a density and was passed by, one sentence for all files with the same reason.
+    Attributes:
+        samples: one per density, without labels, in the order of the files' names.
+        findings: files that look like densities but were skipped, one finding for all files with the same reason.
     """
 
     samples: tuple[Sample, ...]
@@ -61,20 +62,20 @@ class Search:
 
 
 def find_densities(folder: Path, *, skip: Collection[Path] = ()) -> Search:
-    """Density files below a folder, told by how they begin or, where that fails, by names like CHGCAR or *.cube.
+    """Density files below a folder, recognised by their first bytes or else by names like CHGCAR or *.cube.
 
-    Only the start of each file is looked at. Of one VASP calculation the CHGCAR is taken, else CHG, else
-    AECCAR0+AECCAR2. Links to folders are followed, each folder is visited once; hidden files and folders are
-    passed by.
+    Only the start of each file is read. Of a VASP calculation the CHGCAR is taken, or else CHG, or else
+    AECCAR0+AECCAR2. Links to folders are followed, but each folder is visited only once. Hidden files and folders
+    are skipped.
 
     Args:
-        folder: where to look.
-        skip: files that are no candidates.
+        folder: where to search.
+        skip: files to leave out, such as those already in a table.
     """
     known = {path.resolve() for path in (*skip, folder / TABLE_NAME, folder / SETTINGS_NAME)}
     entries: list[tuple[Path, str | None]] = []
-    passed: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for root, names in _walk(folder, passed):
+    skipped: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for root, names in _walk(folder, skipped):
         taken, parts = _without_parts(names)
         for path in (root / name for name in taken):
             inside = path.relative_to(folder).as_posix()
@@ -86,10 +87,10 @@ def find_densities(folder: Path, *, skip: Collection[Path] = ()) -> Search:
             if format:
                 entries += [(path, entry) for entry in _entries(path, format)]
             if reason:
-                passed[reason].append(inside)
+                skipped[reason].append(inside)
         for path in (root / name for name in parts):
             if path.resolve() not in known:
-                passed[NOTE, _ONLY_A_PART].append(path.relative_to(folder).as_posix())
+                skipped[NOTE, _ONLY_A_PART].append(path.relative_to(folder).as_posix())
     ids = _ids([_long_name(folder, path, entry) for path, entry in entries])
     samples = tuple(
         Sample(
@@ -104,13 +105,13 @@ def find_densities(folder: Path, *, skip: Collection[Path] = ()) -> Search:
     )
     findings = tuple(
         Finding(level, "search", f"{some_of([printable(file) for file in files])}: {reason}")
-        for (level, reason), files in passed.items()
+        for (level, reason), files in skipped.items()
     )
     return Search(samples, findings)
 
 
 def other_parts(path: Path) -> list[str]:
-    """Names of the densities beside that of a VASP calculation which `find_densities` passes by for its sake."""
+    """Names of the densities that `find_densities` would take from a VASP calculation if `path` did not exist."""
     if not any(_VASP_DENSITY.fullmatch(unpacked_name(file.name)) for file in named_files(path)):
         return []
     if not os.access(path.parent, os.R_OK):
@@ -118,14 +119,14 @@ def other_parts(path: Path) -> list[str]:
     own = {file.name for file in named_files(path)}
     names = sorted(file.name for file in path.parent.iterdir() if file.name not in own)
     kept, _ = _without_parts(names)
-    return [name for name in kept if all(_VASP_DENSITY.fullmatch(unpacked_name(one)) for one in name.split(PLUS))]
+    return [name for name in kept if all(_VASP_DENSITY.fullmatch(unpacked_name(part)) for part in name.split(PLUS))]
 
 
 def write_table(folder: Path, samples: Sequence[Sample]) -> Path:
     """Writes properties.csv with ids and files, and an empty column for each known property.
 
     Raises:
-        FolderError: there is one already, no density to list, or the folder cannot be written to.
+        FolderError: the table exists already, there is no density to list, or the folder cannot be written to.
     """
     path = folder / TABLE_NAME
     if not samples:
@@ -145,12 +146,12 @@ def write_table(folder: Path, samples: Sequence[Sample]) -> Path:
     return path
 
 
-def _walk(folder: Path, passed: dict[tuple[str, str], list[str]]) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder once with the names of its files; folders that cannot be read go to `passed`."""
+def _walk(folder: Path, skipped: dict[tuple[str, str], list[str]]) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder once, with the names of its files; unreadable folders are added to `skipped`."""
 
     def note(error: OSError) -> None:
         inside = os.path.relpath(error.filename, folder)
-        passed[WARNING, f"cannot be read: {error.strerror}; allow reading it"].append(inside)
+        skipped[WARNING, f"cannot be read: {error.strerror}; allow reading it"].append(inside)
 
     seen = {_identity(above) for above in folder.resolve().parents}
     for root, folders, files in os.walk(folder, onerror=note, followlinks=True):
@@ -159,7 +160,7 @@ def _walk(folder: Path, passed: dict[tuple[str, str], list[str]]) -> Iterator[tu
             folders.clear()
             continue
         seen.add(own)
-        # Links last, so that what they lead to inside keeps its own name.
+        # Links come last, so that a folder that a link leads to is found under its own name first.
         shown = sorted(name for name in folders if not name.startswith("."))
         folders[:] = sorted(shown, key=lambda name: (here / name).is_symlink())
         yield here, sorted(name for name in files if not name.startswith("."))
@@ -171,7 +172,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _without_parts(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names of one folder, of a VASP calculation only the density that counts; parts where none of it counts."""
+    """Names of a folder with only the best density of a VASP calculation; and its parts if it has no whole density."""
     bare = {unpacked_name(name).upper(): name for name in names}
     parts = [name for name in names if _VASP_PARTS.fullmatch(unpacked_name(name))]
     whole = [name for name in names if name not in parts and not _STRUCTURES.search(name)]
@@ -186,12 +187,10 @@ def _without_parts(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _format_of(path: Path) -> tuple[str, tuple[str, str] | None]:
-    """Format that the file begins like or promises by its name, "" for none; else why not, where that is worth a word.
-
-    Whether it is a density is seen when it is read.
+    """Format of a file according to its first bytes or its name; whether it holds a density shows when it is read.
 
     Returns:
-        format, and level and reason of a finding.
+        the format, "" for none; and level and reason of a finding, None where the file needs no mention.
     """
     first = named_files(path)[0]
     is_named = bool(_DENSITY_NAME.search(unpacked_name(first.name))) and not _OTHER_KIND.search(first.name)
@@ -210,9 +209,9 @@ def _format_of(path: Path) -> tuple[str, tuple[str, str] | None]:
         if _IN_NO_FORMAT not in str(error):
             return "", (NOTE, _reason(error, first))
         return _BY_NAME if is_named else "", None
-    # Any object is JSON; what pymatgen writes names its structure before the long lists of values.
-    begins_so = chosen.content(source) and (chosen.name != "chgcar_json" or _CHGCAR.search(source.head))
-    return chosen.name if begins_so or is_named else "", None
+    # JSON alone does not mean a density; pymatgen's files name the structure before the long lists of values.
+    is_recognised = chosen.content(source) and (chosen.name != "chgcar_json" or _CHGCAR.search(source.head))
+    return chosen.name if is_recognised or is_named else "", None
 
 
 def _reason(error: FormatError, path: Path) -> str:
@@ -220,12 +219,12 @@ def _reason(error: FormatError, path: Path) -> str:
 
 
 def _entries(path: Path, format: str) -> Sequence[str | None]:
-    """Entries of an archive, or one None for a file that holds one density."""
+    """Entries of an archive, or (None,) for a file that holds one density."""
     return crystal_names(path) if format == "archive" else (None,)
 
 
 def _long_name(folder: Path, path: Path, entry: str | None) -> tuple[str, ...]:
-    """Parts of a name, the telling one last: folders, file without suffixes, entry."""
+    """Parts of a name, the most specific one last: folders, file without suffixes, entry."""
     stem = _SUFFIX.sub("", unpacked_name(path.name)) or path.name
     parts = [*path.relative_to(folder).parent.parts, stem]
     if entry is not None:
@@ -236,15 +235,17 @@ def _long_name(folder: Path, path: Path, entry: str | None) -> tuple[str, ...]:
 
 
 def _ids(names: Sequence[tuple[str, ...]]) -> list[str]:
-    """The last part of each name, as many parts before it as set it apart, and a number where nothing does."""
-    chosen = [name[-1] for name in names]
+    """Unique ids: the last part of each name, with earlier parts where it is ambiguous, or else with a number."""
+    chosen = [parts[-1] for parts in names]
     for length in range(2, max(map(len, names), default=0) + 1):
         counts = Counter(chosen)
-        chosen = ["_".join(name[-length:]) if counts[one] > 1 else one for name, one in zip(names, chosen, strict=True)]
+        chosen = [
+            "_".join(parts[-length:]) if counts[name] > 1 else name for parts, name in zip(names, chosen, strict=True)
+        ]
     ids: dict[str, None] = {}
     wanted = set(chosen)
-    for one in chosen:
-        numbered = (f"{one}_{number}" for number in itertools.count(2))
-        free = one if one not in ids else next(name for name in numbered if name not in ids and name not in wanted)
+    for name in chosen:
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        free = name if name not in ids else next(new for new in numbered if new not in ids and new not in wanted)
         ids[free] = None
     return list(ids)
