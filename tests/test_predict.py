@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import gzip
 import io
 import json
@@ -11,10 +10,8 @@ import numpy as np
 import pytest
 
 from rhonet import predict
-from rhonet.core.properties import PROPERTIES
-from rhonet.serving.answer import Answer
+from rhonet.serving.answer_notes import NO_SPIN
 from rhonet.serving.exported_model import Predictor
-from rhonet.serving.model_card import Card
 from tests.crystals import smooth_density
 from tests.synthetic import chgcar_text, cube_text, density_of, write_archive
 
@@ -141,12 +138,10 @@ def test_predictor_takes_any_grid(finished):
 def test_files_without_spin_are_named_where_a_moment_is_predicted(command, tiny_model, files):
     answer = command("predict", *files[:3], "--model", tiny_model, "--format", "json")
     assert answer.code == 0, answer.stderr
-    noted = [predict.NO_SPIN in file["warnings"] for file in json.loads(answer.stdout)["files"]]
+    noted = [NO_SPIN in file["warnings"] for file in json.loads(answer.stdout)["files"]]
     assert noted == [False, True, True]
-    notes = [line for line in answer.stderr.splitlines() if predict.NO_SPIN in line]
-    assert notes == [f"{files[1]} and 1 other file: note: {predict.NO_SPIN}"]
-    only_gap = Card((PROPERTIES["band_gap"],), {})
-    assert predict._spin_note(smooth_density(71), only_gap) == ()
+    notes = [line for line in answer.stderr.splitlines() if NO_SPIN in line]
+    assert notes == [f"{files[1]} and 1 other file: note: {NO_SPIN}"]
 
 
 def test_densities_that_the_model_sees_badly_are_named(command, finished, tmp_path):
@@ -161,27 +156,3 @@ def test_densities_that_the_model_sees_badly_are_named(command, finished, tmp_pa
     assert "along a, b and c this one is coarser" in said
     assert "80% of the cell is empty" in said
     assert "80% of the cell is empty" in answer.stderr
-
-
-def test_density_of_another_code_than_those_trained_on_is_noted():
-    density = dataclasses.replace(smooth_density(71), format="vasp")
-    trained = Card((), {"data": {"about": {"code": "ABINIT, PAW (GPAW data sets)"}}})
-    (note,) = predict._code_note(density, trained)
-    assert note.startswith("From VASP; the model was trained on densities of ABINIT, PAW (GPAW data sets). Other")
-    assert predict._code_note(dataclasses.replace(density, format="gpaw"), trained)
-    for file_format in ("abinit", "cube", "archive"):
-        assert predict._code_note(dataclasses.replace(density, format=file_format), trained) == ()
-    for about in ({}, {"code": ""}, {"code": "vasp 6.4"}):
-        assert predict._code_note(density, Card((), {"data": {"about": about}})) == ()
-
-
-def test_what_is_novel_is_said_with_the_other_warnings():
-    answer = Answer({}, {"band_gap": 0.0}, {"band_gap": 1.0}, novelty=1.234)
-    (note,) = predict._novelty_note(answer)
-    assert note.startswith("Unlike the training crystals: its novelty is 1.2, 95 % of unseen ones stay below 1")
-    assert note.endswith(" and its intervals do not hold.")
-    assert predict._novelty_note(Answer({}, {}, {}, novelty=1.234)) == (
-        note.replace(" and its intervals do not hold", ""),
-    )
-    assert predict._novelty_note(Answer({}, {}, {}, novelty=0.9)) == ()
-    assert predict._novelty_note(Answer({}, {}, {}, novelty=float("nan"))) == ()

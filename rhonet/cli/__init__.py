@@ -1,4 +1,4 @@
-"""The frame of the commands: options that many share, input files, output files, exit codes.
+"""What the commands share: options, input files, output files, exit codes.
 
 Imports core and formats; the commands are `rhonet/<verb>.py`. Start with command.py.
 """

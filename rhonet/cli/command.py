@@ -1,4 +1,4 @@
-"""What all commands share: logging to stderr, and users' mistakes as one line instead of a traceback."""
+"""Parser, logging, error messages and exit codes of all commands."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ INTERRUPTED, PIPE_CLOSED = 130, 141  # as shells report SIGINT and SIGPIPE
 def run_command(main: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser) -> NoReturn:
     """Parses the command line, runs `main` and exits with its code.
 
-    A `UserError`, raised at our boundaries with a full sentence, is printed as one line with exit code 2; everything
-    else is a defect of ours and keeps its traceback.
+    A `UserError` is printed as one line, with exit code 2. Any other exception is a defect of ours and keeps its
+    traceback.
+
+    Raises:
+        SystemExit: always, with the exit code.
     """
-    _let_everything_through()
+    _escape_unencodable()
     arguments = parser.parse_args()
     prepare_logging(getattr(arguments, "verbose", False))
     try:
@@ -34,7 +37,7 @@ def run_command(main: Callable[[argparse.Namespace], int], parser: argparse.Argu
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:
-        # Whoever reads the output (head, less) has seen enough; what is left must not be flushed at exit.
+        # The reader of the output (head, less) has ended; the rest must not be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = PIPE_CLOSED
     except UserError as error:
@@ -43,17 +46,17 @@ def run_command(main: Callable[[argparse.Namespace], int], parser: argparse.Argu
     sys.exit(code)
 
 
-def _let_everything_through() -> None:
-    """Prints what the terminal's encoding lacks (Å in ASCII, file names that are no UTF-8) as escapes."""
+def _escape_unencodable() -> None:
+    """Prints characters that the terminal's encoding lacks (Å in ASCII, file names that are not UTF-8) as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def end_like_ctrl_c() -> None:
-    """Lets a plain `kill` and a closed terminal end this process as Ctrl-C does, so that what it started ends too.
+    """Lets `kill` and a closed terminal end this process as Ctrl-C does, so that it also ends its child processes.
 
-    A process under nohup goes on when its terminal closes.
+    A process under nohup continues when its terminal closes.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
@@ -61,12 +64,18 @@ def end_like_ctrl_c() -> None:
 
 
 def new_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
-    """Parser of `python -m rhonet.NAME` whose help ends with an example."""
+    """Parser of `python -m rhonet.NAME` whose help ends with an example.
+
+    Args:
+        name: of the command.
+        description: first paragraph of the help.
+        example: a call of the command; further lines start with two spaces.
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m rhonet.{name}",
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
+    parser.add_argument("-v", "--verbose", action="store_true", help="more messages on stderr")
     return parser

@@ -1,4 +1,4 @@
-"""Density files named on a command line: the options that say how to read them, and the list of those that failed."""
+"""Density files on a command line: options for reading them, the reader, and the list of failed files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         "--input-format",
         choices=names,
         metavar="NAME",
-        help=f"format of the files where it cannot be told: {', '.join(names)}",
+        help=f"format of the files, if it is not recognised: {', '.join(names)}",
     )
 
 
@@ -46,8 +46,9 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 class Reader:
     """Reads the files of a command line.
 
-    structure: cell and atoms for files that hold none.
-    format: name of the format, None where the content decides.
+    Attributes:
+        structure: cell and atoms for files without them.
+        format: name of the format, None to recognise it by the content.
     """
 
     structure: ase.Atoms | None
@@ -78,7 +79,12 @@ def reader_for(arguments: argparse.Namespace) -> Reader:
 
 
 def report_failures(reasons: Sequence[str], *, n_files: int) -> int:
-    """Lists on stderr which files failed and why, and says how many; the command's exit code."""
+    """Exit code of the command; lists the reason of each failed file on stderr, and counts them.
+
+    Args:
+        reasons: one sentence per failed file.
+        n_files: number of all files.
+    """
     for reason in reasons:
         log.warning("error: %s", reason)
     if reasons:

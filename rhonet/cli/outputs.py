@@ -1,4 +1,4 @@
-"""What commands write beside their answer: a picture (--plot) and a field (--save), never over a file unasked."""
+"""Output files of commands: a picture (--plot) and a field (--save), which replace existing files only with --force."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def add_output_options(parser: argparse.ArgumentParser, *, plot: str, save: str)
 
     Args:
         parser: of the command.
-        plot, save: what the command draws and writes, for its help.
+        plot: help of --plot.
+        save: help of --save.
     """
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help=plot)
     parser.add_argument("--save", type=Path, metavar="OUT", help=save)
@@ -35,7 +36,8 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     """Refuses outputs that cannot be written, before anything is read.
 
     Raises:
-        CallError, WriteError: which, and why.
+        CallError: --plot cannot be written.
+        WriteError: --save cannot be written.
     """
     if arguments.save is not None:
         from rhonet.formats.writers import check_target
@@ -49,10 +51,10 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
 
 def check_field(density: ChargeDensity, arguments: argparse.Namespace) -> None:
-    """Refuses a field on the grid of that density that --save could not write, before it is computed.
+    """Refuses a field on the grid of this density that --save could not write, before the field is computed.
 
     Raises:
-        WriteError: why.
+        WriteError: it could not be written.
     """
     if arguments.save is not None:
         from rhonet.formats.writers import check_targets
@@ -64,13 +66,13 @@ def write_picture(figure: Figure, path: Path) -> None:
     """Draws the figure into the file.
 
     Raises:
-        CallError: it cannot be written.
+        CallError: the file cannot be written.
     """
     from rhonet.reports.plots.parity import save_figure
 
     try:
         with warnings.catch_warnings():
-            # Boxes for such letters in the title are warning enough.
+            # Letters without a glyph appear as boxes in the title, which needs no warning.
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
             save_figure(figure, path)
     except OSError as error:
@@ -79,10 +81,16 @@ def write_picture(figure: Figure, path: Path) -> None:
 
 
 def write_field(field: ChargeDensity, path: Path, *, overwrite: bool, title: str | None = None) -> None:
-    """Writes the field as cube or CHGCAR, by the name, and says what was written and how.
+    """Writes the field as cube or CHGCAR, according to the name, and logs what was written.
+
+    Args:
+        field: to write.
+        path: where; its name decides the format.
+        overwrite: replaces existing files.
+        title: comment line of the file.
 
     Raises:
-        WriteError: it cannot be written.
+        WriteError: the field cannot be written.
     """
     from rhonet.formats.writers import write_density
 

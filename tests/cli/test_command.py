@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from rhonet.core.errors import UserError
 from rhonet.core.startup import prepare_logging
 from tests.crystals import REPOSITORY, run_module
 
-COMMANDS = ("train", "evaluate", "predict", "export", "explain", "inspect", "prepare")
+COMMANDS = ("train", "evaluate", "predict", "inspect", "prepare", "export", "serve", "explain", "study")
 
 
 @pytest.mark.parametrize("error", [UserError, *UserError.__subclasses__()])
@@ -53,9 +54,16 @@ def test_interrupted_command_says_so_in_one_line(monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_ends_with_an_example(name):
-    done = run_module(name, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"example:\n  python -m rhonet.{name} " in done.stdout
+    parser = importlib.import_module(f"rhonet.{name}").build_parser()
+    assert f"example:\n  python -m rhonet.{name} " in parser.format_help()
+
+
+# Tests of the other commands start a process already.
+@pytest.mark.parametrize("name", ["evaluate", "export", "explain", "study"])
+def test_command_runs_as_a_module(name):
+    done = run_module(name, "--no-such-option")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"usage: python -m rhonet.{name} ")
 
 
 def test_starting_tensorflow_hides_its_notes_and_nothing_else():

@@ -1,4 +1,4 @@
-"""What a density holds and what rhonet would do with it: in numbers for programs, in words for people."""
+"""Summary of a density and of what rhonet would do with it, as JSON for programs and as text for people."""
 
 from __future__ import annotations
 
@@ -16,28 +16,40 @@ from rhonet.core.text import counted, printable
 from rhonet.formats.table import FORMATS
 
 _LABEL, _WIDTH = 12, 110
-# A lattice read from eleven digits must not look coarser than the grid that it was made for.
+# Relative tolerance of a grid spacing: lattices in files are rounded.
 _ROUNDING = 1e-6
+# A cell is noted if the density is below the first number (e/Å³) in more than the second one's share of its points.
 _EMPTY_DENSITY, _EMPTY_SHARE = 1e-3, 0.3
 
 
 @dataclass(frozen=True)
 class DensitySummary:
-    """What one file holds. The fields are the keys of the JSON.
+    """Content of one file. The fields are the keys of the JSON.
 
-    file: as it was named.
-    format: name of the format, as in `FORMATS`.
-    formula, n_atoms: None where the species are not known.
-    lattice: rows a, b, c, Å. lengths: |a|, |b|, |c|, Å. angles: α, β, γ, degrees. volume: Å³.
-    grid: points along a, b, c. spacing: between points along a, b, c, Å.
-    n_electrons: ∫ρ. expected_electrons: what the file or its neighbours say, None where they say nothing.
-    blocks: fields in the density: 1 (ρ), 2 (ρ, m) or 4 (ρ, mx, my, mz).
-    total_moment: ∫m, µB, signed if collinear, a length otherwise; moment_vector: its components if non-collinear;
-        absolute_moment: ∫|m|, µB. None without spin.
-    minimum, maximum: of ρ, e/Å³.
-    negative_share: share of grid points with ρ < 0. negative_electrons: ∫ρ over them.
-    warnings: what the reader found odd, one sentence each.
-    outlook: what rhonet would do with the density, one sentence each.
+    Attributes:
+        file: as it was named.
+        format: name of the format, as in `FORMATS`.
+        formula: None where the species are not known.
+        n_atoms: atoms in the cell, None where the species are not known.
+        lattice: rows a, b, c, Å.
+        lengths: |a|, |b|, |c|, Å.
+        angles: α, β, γ, degrees.
+        left_handed: is the determinant of the lattice negative?
+        volume: of the cell, Å³.
+        grid: points along a, b, c.
+        spacing: distance of neighbouring points along a, b, c, Å.
+        n_electrons: ∫ρ.
+        expected_electrons: according to the file or the files beside it, None if they do not say.
+        blocks: fields in the density: 1 (ρ), 2 (ρ, m) or 4 (ρ, mx, my, mz).
+        total_moment: ∫m, µB: signed if collinear, a length otherwise; None without spin.
+        moment_vector: components of ∫m, µB; None unless non-collinear.
+        absolute_moment: ∫|m|, µB; None without spin.
+        minimum: of ρ, e/Å³.
+        maximum: of ρ, e/Å³.
+        negative_share: share of grid points with ρ < 0.
+        negative_electrons: ∫ρ over these points.
+        warnings: what the reader found odd, one sentence each.
+        outlook: what rhonet would do with the density, one sentence each.
     """
 
     file: str
@@ -65,11 +77,11 @@ class DensitySummary:
     outlook: tuple[str, ...]
 
     def to_json(self) -> str:
-        """One line of JSON in ASCII, with the fields' names as keys: it passes any terminal and any file name."""
+        """One line of JSON in ASCII, which suits every terminal and file name, with the names of the fields as keys."""
         return json.dumps(asdict(self), allow_nan=False)
 
     def to_text(self) -> str:
-        """Lines of at most 110 characters, the file's name first."""
+        """Lines of limited width, the name of the file first."""
         lines = [printable(self.file)]
         for label, text in self._rows():
             indent = " " * (_LABEL + 2)
@@ -78,7 +90,7 @@ class DensitySummary:
         return "\n".join(lines) + "\n"
 
     def _rows(self) -> Iterator[tuple[str, str]]:
-        """Label ("" where it goes on) and text, line by line."""
+        """Label ("" for the same as before) and text of each row."""
         title = next((row.title for row in FORMATS if row.name == self.format), "")
         yield "format", f"{self.format} ({title})" if title else self.format or "none (made in memory)"
         yield "formula", f"{self.formula}, {counted(self.n_atoms, 'atom')}" if self.n_atoms else "unknown"
@@ -120,13 +132,13 @@ def summarize_density(
     spacing: float = DEFAULT_SPACING,
     view: ViewConfig | None = None,
 ) -> DensitySummary:
-    """DensitySummary of a density.
+    """Summary of a density.
 
     Args:
-        file: what to call it.
+        file: name for the summary.
         density: as read.
-        spacing: of the storage grid, Å, at most.
-        view: how the released model looks at densities; None where there is none.
+        spacing: largest spacing of the storage grid, Å.
+        view: input settings of the released model; None where it is not installed.
     """
     spin, atoms, lattice = density.magnetization, density.atoms, density.lattice
     cell_per_point = density.volume / density.values.size
@@ -180,11 +192,11 @@ def _outlook(density: ChargeDensity, *, spacing: float, view: ViewConfig | None)
 
 
 def doubts_of(density: ChargeDensity, view: ViewConfig) -> Iterator[str]:
-    """Why a model that sees densities so may say less about this one than about those it was trained on."""
+    """Reasons why a model with these input settings may predict less reliably for this density, one sentence each."""
     if coarse := _coarse_axes(density, view.finest):
         yield (
             f"The model was trained on grids of at most {view.finest:g} Å: along {coarse} this one is coarser, so "
-            "detail that the model counts on is missing."
+            "detail that the model uses is missing."
         )
     if view.kind == "cartesian" and density.volume > view.views * view.edge**3:
         yield (
@@ -192,21 +204,21 @@ def doubts_of(density: ChargeDensity, view: ViewConfig) -> Iterator[str]:
         )
     if not density.has_main_axis:
         yield (
-            "Its spins cancel and lie along no common axis: the model sees them along one axis of many, and "
-            "along another the answer may differ."
+            "Its spins cancel and have no main axis: the model sees their projection on an arbitrary axis, and on "
+            "another axis the prediction may differ."
         )
     empty = np.count_nonzero(density.values < _EMPTY_DENSITY) / density.values.size
     if empty > _EMPTY_SHARE:
         yield (
             f"{empty:.0%} of the cell is empty (below {_EMPTY_DENSITY:g} e/Å³): a molecule or surface? A model "
-            "of bulk crystals, as the released one, does not know them."
+            "of bulk crystals, such as the released one, was not trained on them."
         )
 
 
 def _storage_outlook(density: ChargeDensity, spacing: float) -> str:
     nx, ny, nz = (min(pair) for pair in zip(storage_shape(density.lattice, spacing), density.shape, strict=True))
     coarse = _coarse_axes(density, spacing)
-    exception = f", except along {coarse}, where its own are farther" if coarse else ""
+    exception = f", except along {coarse}, where its own are farther apart" if coarse else ""
     if (nx, ny, nz) == density.shape:
         return "Training stores it on its own grid" + (
             f", coarser than {spacing:g} Å along {coarse}." if coarse else "."
@@ -218,7 +230,7 @@ def _storage_outlook(density: ChargeDensity, spacing: float) -> str:
 
 
 def _coarse_axes(density: ChargeDensity, spacing: float) -> str:
-    """Axes along which the grid is coarser than that, as "a and c", "" where there are none."""
+    """Axes along which the grid is coarser than `spacing`, as "a and c"; "" if there are none."""
     names = [name for name, step in zip("abc", density.spacing, strict=True) if step > spacing * (1 + _ROUNDING)]
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
@@ -230,11 +242,13 @@ def _spin_outlook(density: ChargeDensity) -> str:
     if spin.ndim == 4:
         axis = "its total moment" if moment > LEAST_MOMENT else "its main axis, as its total moment vanishes"
         if not density.has_main_axis:
-            axis = "one axis of many: its total moment vanishes, and no axis is its main one"
+            axis = "an arbitrary axis: its total moment vanishes, and it has no main axis"
         return f"The network sees the magnetization projected on {axis}."
     if is_turned_by_convention(moment, spin):
-        total = "negative" if moment < -LEAST_MOMENT else "vanishes"
-        return f"The network sees the magnetization turned around, as up and down are a convention and its sum {total}."
+        total = "is negative" if moment < -LEAST_MOMENT else "vanishes"
+        return (
+            f"The network sees the magnetization with reversed sign (up and down are a convention), as its sum {total}."
+        )
     return "The network sees the magnetization as it is."
 
 
@@ -243,5 +257,5 @@ def _times(numbers: Iterable[object]) -> str:
 
 
 def _signed(value: float) -> str:
-    """Four decimals, without the sign of a zero."""
+    """Value with four decimals; zero has no sign."""
     return f"{round(value, 4) + 0.0:.4f}"

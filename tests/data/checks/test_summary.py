@@ -111,7 +111,7 @@ def test_storage_of_a_grid_that_is_fine_enough_needs_no_excuse():
 
 @pytest.mark.parametrize(
     ("moment", "said"),
-    [(0.5, "as it is"), (-0.5, "turned around"), (-1e-4, "turned around")],
+    [(0.5, "as it is"), (-0.5, "reversed sign"), (-1e-4, "reversed sign")],
 )
 def test_moment_that_points_down_is_turned_around(moment, said):
     values = np.full((3, 3, 3), 1.0)
