@@ -1,4 +1,4 @@
-"""Command: how good a run or an exported model is, beside the baselines."""
+"""Command: scores of a run or an exported model, beside those of the baselines."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(
         "evaluate",
         "Score a run or an exported model on one split: table on the terminal, metrics.json,\n"
-        "predictions.csv with every sample, parity plots, and report.html, a page with all of it that\n"
-        "needs nothing else. The data set is the model's own unless another folder is given; of that\n"
+        "predictions.csv with every sample, parity plots, and report.html, a self-contained page with\n"
+        "all of it. The data set is the model's own unless another folder is given; of that folder,\n"
         "all crystals are scored that did not train the model.",
         "python -m rhonet.evaluate runs/mine --baselines all --out mine-evaluated\n"
         "  python -m rhonet.evaluate runs/mine --data new_crystals --out mine-on-new",
@@ -38,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split",
         choices=(*SPLITS, ALL),
-        help="which split of the model's own data (default: test); with --data: all, those that trained the model too",
+        help="split of the model's own data (default: test); with --data only all, which includes crystals that "
+        "trained the model",
     )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="another folder of density files")
     parser.add_argument(
@@ -47,13 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         dest="overrides",
         metavar="data.KEY=VALUE",
-        help="change a setting of that data set, as data.name; of the model's own only data.data_dir",
+        help="change a setting of the --data FOLDER, e.g. data.name; for the model's own data only data.data_dir",
     )
     parser.add_argument(
         "--baselines",
         choices=("quick", "all"),
-        help="what stands beside the model on its own data: dummy, histogram and composition, or shape and scale of "
-        "the grid and an autoencoder as well, which trains for minutes (default: quick)",
+        help="baselines on the model's own data: quick (dummy, histogram, composition) or all (also shape and scale of "
+        "the grid, and an autoencoder, which trains for minutes) (default: quick)",
     )
     parser.add_argument(
         "--out",
@@ -72,16 +73,16 @@ def main(arguments: argparse.Namespace) -> int:
             "python -m rhonet.export RUN --to DIR makes one"
         )
     is_run = folder != arguments.model and Run(arguments.model).config_file.is_file()
-    # Only the data's settings count: all others are in the SavedModel.
     networks = load_config(folder / "config.toml").train.ensemble
     _check_settings(arguments)
     if arguments.data is None:
         _check_own(arguments, networks)
+    # Only the settings of the data are used: all others are in the SavedModel.
     config = load_config(folder / "config.toml", [*arguments.overrides, "train.ensemble=1"])
     if arguments.data is not None:
         config = config.with_folder(arguments.data, keep_name="data.name" in _named(arguments))
-    scored = (arguments.split or "test") if arguments.data is None else arguments.data.resolve().name
-    out = arguments.out or arguments.model / f"evaluation-{scored}"
+    scored_name = (arguments.split or "test") if arguments.data is None else arguments.data.resolve().name
+    out = arguments.out or arguments.model / f"evaluation-{scored_name}"
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CallError(f"{out}: exists already and is not an empty folder; give another --out")
     card = read_card(folder)
@@ -100,7 +101,7 @@ def main(arguments: argparse.Namespace) -> int:
         _check_other(arguments)
     elif index.fingerprint() != card.content["data"]["fingerprint"]:
         log.warning(
-            "the data set has changed since the model was trained (%s records then): what is scored here may differ "
+            "the data set has changed since the model was trained (%s records then): these scores may differ "
             "from the metrics on its card",
             sum(card.content["data"]["records"].values()),
         )
@@ -115,13 +116,22 @@ def main(arguments: argparse.Namespace) -> int:
         networks=networks if is_own else 1,
         baselines=BASELINES if arguments.baselines == "all" else QUICK_BASELINES,
         run=Run(arguments.model) if is_run else None,
-        left_out=None if is_own else _trained_on(folder, index, config.data, score_all=arguments.split == ALL),
+        left_out=None if is_own else _seen_records(folder, index, config.data, score_all=arguments.split == ALL),
     )
     return OK
 
 
-def _trained_on(folder: Path, index: Index, data: DataConfig, *, score_all: bool) -> np.ndarray | None:
-    """Which records of another data set are not scored, as the model has seen them, (n,) bool; says so."""
+def _seen_records(folder: Path, index: Index, data: DataConfig, *, score_all: bool) -> np.ndarray | None:
+    """Records of another data set that the model has seen and that are not scored, (n,) bool; None to score all.
+
+    Logs how many there are.
+
+    Args:
+        folder: model folder.
+        index: of the data set.
+        data: how it is split.
+        score_all: scores them nevertheless.
+    """
     from rhonet.data.records_csv import seen_in_training
 
     seen = seen_in_training(Run(folder).trained_records_file, index, split_by=data.split_by)
@@ -132,27 +142,36 @@ def _trained_on(folder: Path, index: Index, data: DataConfig, *, score_all: bool
             len(seen),
             index.ids[seen][0],
             "id" if data.split_by == "prototype" else data.split_by,
-            "their scores flatter it" if score_all else "they are not scored; if they are others, give --split all",
+            "their scores are optimistic" if score_all else "they are not scored; if they are others, give --split all",
         )
     return None if score_all else seen
 
 
 def _named(arguments: argparse.Namespace) -> dict[str, str]:
-    """What --set says, by the setting's name."""
+    """Arguments of --set by the name of the setting."""
     return {text.partition("=")[0].strip(): text for text in arguments.overrides}
 
 
 def _check_settings(arguments: argparse.Namespace) -> None:
-    """Refuses settings that the model has taken already."""
+    """Refuses settings that are fixed in the exported model.
+
+    Raises:
+        CallError: there is such a setting.
+    """
     if wrong := [text for name, text in _named(arguments).items() if not name.startswith("data.")]:
         raise CallError(f"--set {wrong[0]!r}: only data.KEY=VALUE; all else is in the exported model")
 
 
 def _check_other(arguments: argparse.Namespace) -> None:
-    """Refuses what has no meaning for other data than the model's own."""
+    """Refuses options that have no meaning for other data than the model's own.
+
+    Raises:
+        CallError: there is such an option.
+    """
     if wrong := _named(arguments).get("data.split_by"):
         raise CallError(
-            f"--set {wrong!r}: crystals that trained the model are told by the groups of its own split; leave it out"
+            f"--set {wrong!r}: crystals that trained the model are recognised by the groups of its own split; leave "
+            "it out"
         )
     if arguments.split not in (None, ALL):
         raise CallError(
@@ -161,18 +180,22 @@ def _check_other(arguments: argparse.Namespace) -> None:
         )
     if arguments.baselines is not None:
         raise CallError(
-            "--baselines stand beside the model on its own data, whose training split they learn from; leave it out "
+            "--baselines are for the model's own data, as they learn from its training split; leave the option out "
             "with --data"
         )
 
 
 def _check_own(arguments: argparse.Namespace, networks: int) -> None:
-    """Refuses scores on the model's own data that would not say what they seem to."""
+    """Refuses scores on the model's own data that would be misleading.
+
+    Raises:
+        CallError: the options ask for such scores.
+    """
     harmless = {"data.data_dir"} if arguments.data is None else {"data.data_dir", "data.name"}
     if wrong := [text for name, text in _named(arguments).items() if name not in harmless]:
         raise CallError(
-            f"--set {wrong[0]!r}: of the model's own data only data.data_dir=DIR may change; another split would score "
-            "crystals that it was trained on"
+            f"--set {wrong[0]!r}: for the model's own data only data.data_dir=DIR may change; another split would "
+            "score crystals that it was trained on"
         )
     if arguments.split == ALL:
         raise CallError("--split all needs a --data FOLDER of other crystals: most of the model's own trained it")
@@ -183,8 +206,8 @@ def _check_own(arguments: argparse.Namespace, networks: int) -> None:
         )
     if arguments.split == "validation":
         log.warning(
-            "the validation split made the intervals (and chose the epoch, with train.patience): its scores "
-            "flatter the model"
+            "the intervals were calibrated on the validation split (and, with train.patience, the epoch was chosen on "
+            "it): its scores are optimistic"
         )
 
 

@@ -1,4 +1,4 @@
-"""Command: which places of a crystal a prediction comes from, as a field on the file's own grid and as a picture."""
+"""Command: attribution of a prediction to places in the crystal, as a field on the file's own grid and as a picture."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rhonet.serving.model_card import RELEASED, read_card, released_model
 
 log = logging.getLogger("rhonet.explain")
 
-# Above it the attributions are not said to explain the difference without a warning.
+# Relative difference of attributed and actual change of the prediction above which a warning is given.
 LARGEST_GAP = 0.02
 SMOOTH = 0.3
 REFERENCES = {"mean": "the same electrons spread evenly over the cell", "zero": "an empty cell"}
@@ -35,8 +35,8 @@ REFERENCES = {"mean": "the same electrons spread evenly over the cell", "zero": 
 def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(
         "explain",
-        "Say which places of a crystal make a prediction what it is: attributions on the file's own grid, which\n"
-        "add up to what sets the prediction apart from that for a baseline (docs/explain.md).",
+        "Show which places of a crystal contribute to a prediction: attributions on the file's own grid, whose sum\n"
+        "is the difference to the prediction for a baseline density (docs/explain.md).",
         "python -m rhonet.explain CHGCAR --property bulk_modulus --save why.cube --plot why.png",
     )
     parser.add_argument("file", metavar="FILE", help=FILE_HELP)
@@ -48,22 +48,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baseline",
         choices=BASELINES,
-        help="what the prediction is compared with: the same electrons spread evenly (mean, the default), or none "
-        "(zero)",
+        help="baseline density: the same electrons spread evenly (mean, the default), or no electrons (zero)",
     )
     parser.add_argument(
         "--steps",
         type=int,
         metavar="N",
-        help=f"steps from the baseline to the density at most; doubled from {FEWEST_STEPS} until the attributions add "
-        f"up within 1 %% (default: {MOST_STEPS})",
+        help=f"largest number of steps from the baseline to the density; it is doubled from {FEWEST_STEPS} until the "
+        f"attributions add up within 1 %% (default: {MOST_STEPS})",
     )
     parser.add_argument(
         "--smooth",
         type=float,
         metavar="ANGSTROM",
-        help=f"width of the Gaussian that blurs the attributions, which keeps what they add up to; 0 for none "
-        f"(default: {SMOOTH})",
+        help=f"width of the Gaussian that blurs the attributions and keeps their sum; 0 for none (default: {SMOOTH})",
     )
     add_output_options(
         parser,
@@ -84,7 +82,7 @@ def main(arguments: argparse.Namespace) -> int:
         return report_failures([density], n_files=1)
     for warning in density.warnings:
         log.warning("%s: warning: %s", arguments.file, warning)
-    spin = density.collinear_magnetization()  # which is what the attribution has
+    spin = density.collinear_magnetization()  # as in the attribution
     check_field(dataclasses.replace(density, magnetization=spin), arguments)
     start_tensorflow()
     _explain(arguments, folder, density, item=item)
@@ -92,10 +90,11 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _check_call(arguments: argparse.Namespace) -> None:
-    """Refuses what cannot be done before anything is read.
+    """Refuses options that cannot be used, before anything is read.
 
     Raises:
-        CallError, WriteError: which, and why.
+        CallError: a number is out of range, or --plot cannot be written.
+        WriteError: --save cannot be written.
     """
     if arguments.steps is not None and arguments.steps < 2:
         raise CallError(f"--steps {arguments.steps}: at least 2 are needed")
@@ -122,36 +121,38 @@ def _explain(arguments: argparse.Namespace, folder: Path, density: ChargeDensity
 
     baseline = arguments.baseline or BASELINES[0]
     prediction = DifferentiableModel(folder).prediction(item, density)
-    found = integrate_gradients(density, prediction.slope_at, baseline=baseline, steps=arguments.steps or MOST_STEPS)
-    found = found.smoothed(SMOOTH if arguments.smooth is None else arguments.smooth)
-    what = _name_output(item, prediction.most_probable)
-    print(_summary(found, what, item.unit, REFERENCES[baseline]))
-    if item.nonnegative and not min(found.prediction, found.baseline) > 0:
+    attribution = integrate_gradients(
+        density, prediction.slope_at, baseline=baseline, steps=arguments.steps or MOST_STEPS
+    )
+    attribution = attribution.smoothed(SMOOTH if arguments.smooth is None else arguments.smooth)
+    output = _name_output(item, prediction.most_probable)
+    print(_summary(attribution, output, item.unit, REFERENCES[baseline]))
+    if item.nonnegative and not min(attribution.prediction, attribution.baseline) > 0:
         log.warning(
-            "note: %s is never predicted below 0; where it is cut there it does not change, and nothing is attributed",
+            "note: %s is never predicted below 0; where it is clipped at 0 it does not change, and nothing is attributed",
             item.name,
         )
-    if found.gap > LARGEST_GAP:
-        raised, lowered = found.parts
+    if attribution.gap > LARGEST_GAP:
+        raised, lowered = attribution.parts
         log.warning(
-            "warning: the attributions miss %.2g of the difference (%.1f %% of it, %.1f %% of what places add and take "
-            "away); more --steps come closer",
-            abs(found.difference - found.attributed),
-            100 * found.gap,
-            100 * abs(found.difference - found.attributed) / (raised - lowered),
+            "warning: the attributions miss %.2g of the difference (%.1f %% of it, %.1f %% of all raising and lowering "
+            "parts); more --steps reduce this",
+            abs(attribution.difference - attribution.attributed),
+            100 * attribution.gap,
+            100 * abs(attribution.difference - attribution.attributed) / (raised - lowered),
         )
     if arguments.plot is not None:
         from rhonet.attribution.figures import attribution_figure
 
         title = (
-            f"{_shortened(arguments.file)}\n{what}: {_number(found.prediction, item.unit)}, that is "
-            f"{_number(found.difference, item.unit, sign='+')} against {REFERENCES[baseline]}"
+            f"{_shortened(arguments.file)}\n{output}: {_number(attribution.prediction, item.unit)}, that is "
+            f"{_number(attribution.difference, item.unit, sign='+')} against {REFERENCES[baseline]}"
         )
-        write_picture(attribution_figure(found, item, title=title), arguments.plot)
+        write_picture(attribution_figure(attribution, item, title=title), arguments.plot)
     if arguments.save is not None:
-        parts = "integrals of both fields add up to" if found.magnetization is not None else "integral"
-        title = f"attribution of {what} in {item.unit or '1'} per volume, {parts} {found.attributed:.6g},"
-        write_field(found.as_density(), arguments.save, overwrite=arguments.force, title=title)
+        parts = "integrals of both fields add up to" if attribution.magnetization is not None else "integral"
+        title = f"attribution of {output} in {item.unit or '1'} per volume, {parts} {attribution.attributed:.6g},"
+        write_field(attribution.as_density(), arguments.save, overwrite=arguments.force, title=title)
 
 
 def _name_output(item: Property, most_probable: int | None) -> str:
@@ -165,23 +166,26 @@ def _number(value: float, unit: str, *, sign: str = "") -> str:
 
 
 def _shortened(file: str, width: int = 80) -> str:
-    """End of a long path: what tells files apart."""
+    """End of a long path, which distinguishes files better than its start."""
     return file if len(file) <= width else "…" + file[1 - width :]
 
 
-def _summary(found: Attribution, what: str, unit: str, reference: str) -> str:
-    """What was explained, and whether it adds up, one line each."""
-    raised, lowered = found.parts
+def _summary(attribution: Attribution, output: str, unit: str, reference: str) -> str:
+    """Prediction, baseline, and whether the attributions add up to the difference, one line each."""
+    raised, lowered = attribution.parts
     rows = [
-        (what, _number(found.prediction, unit)),
-        ("baseline", f"{_number(found.baseline, unit)}  ({reference})"),
-        ("difference", _number(found.difference, unit)),
-        ("attributed", f"{_number(found.attributed, unit)}  (gap {100 * found.gap:.2g} %, {found.steps} steps)"),
+        (output, _number(attribution.prediction, unit)),
+        ("baseline", f"{_number(attribution.baseline, unit)}  ({reference})"),
+        ("difference", _number(attribution.difference, unit)),
+        (
+            "attributed",
+            f"{_number(attribution.attributed, unit)}  (gap {100 * attribution.gap:.2g} %, {attribution.steps} steps)",
+        ),
         ("  raising it", _number(raised, unit)),
         ("  lowering it", _number(lowered, unit)),
     ]
-    if found.magnetization is not None:
-        rows.append(("  by the spin", _number(found.attributed_to_spin, unit)))
+    if attribution.magnetization is not None:
+        rows.append(("  by the spin", _number(attribution.attributed_to_spin, unit)))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 

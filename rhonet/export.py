@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rhonet.cli.command import OK, new_parser, run_command
 from rhonet.core.errors import CallError
@@ -15,9 +14,6 @@ from rhonet.serving.triton.config import DEVICES, TENSORFLOW_MODEL, TritonSettin
 from rhonet.serving.triton.export import export_repository
 from rhonet.serving.triton.repository import check_destination
 from rhonet.training.runs import open_run
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("rhonet.export")
 
@@ -30,10 +26,13 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m rhonet.export runs/mine --to saved_models/mine --onnx",
     )
     parser.add_argument(
-        "source", type=Path, metavar="RUN_OR_MODEL", help="run folder; or model folder, whose copy gets the additions"
+        "source",
+        type=Path,
+        metavar="RUN_OR_MODEL",
+        help="run folder; or model folder, to whose copy the additions are made",
     )
     parser.add_argument(
-        "--to", type=Path, metavar="DIR", help="new model folder; --triton of a model folder needs none"
+        "--to", type=Path, metavar="DIR", help="new model folder; not needed for --triton of a model folder"
     )
     parser.add_argument(
         "--onnx", action="store_true", help="add model.onnx, for batches of grids, and its halves views and network"
@@ -49,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
     is_model = (arguments.source / "card.toml").is_file()
     folder = arguments.to or arguments.source
     if not is_model:
-        open_run(arguments.source)  # a folder that is neither is told before an option that is missing
+        open_run(arguments.source)  # report a folder that is neither run nor model before a missing option
     if arguments.to is None:
         if arguments.triton is None or arguments.onnx or not is_model:
             raise CallError("--to DIR is missing: the model folder to write; --triton of a model folder needs none")
@@ -82,7 +81,7 @@ def add_triton_options(parser: argparse.ArgumentParser) -> None:
         "--triton",
         type=Path,
         metavar="DIR",
-        help="Triton model repository to write into; a further version comes beside",
+        help="Triton model repository to write into; models that are there get a further version",
     )
     group.add_argument(
         "--triton-python",
@@ -115,7 +114,7 @@ def triton_settings(arguments: argparse.Namespace) -> TritonSettings:
     """Settings from the options of `add_triton_options`.
 
     Raises:
-        CallError: a number that makes no sense, or options without --triton.
+        CallError: a number is out of range, or the options are given without --triton.
     """
     try:
         settings = TritonSettings(

@@ -1,4 +1,4 @@
-"""Command: what density files hold, as a summary each; also draws them and writes them in other formats."""
+"""Command: summaries of density files; also draws them and writes them in other formats."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ log = logging.getLogger("rhonet.inspect")
 def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(
         "inspect",
-        "Say what density files hold (CHGCAR, cube, ...; gz, bz2, xz too): format, cell, grid, electrons, spin,\n"
-        "extremes, what is odd, and what rhonet would do with it. Files that cannot be read are listed with their\n"
+        "Summarise density files (CHGCAR, cube, ...; gz, bz2, xz too): format, cell, grid, electrons, spin,\n"
+        "extremes, oddities, and what rhonet would do with them. Files that cannot be read are listed with their\n"
         "reason, and the exit code is then 1. With one FILE, also draw it or write it in another format.",
         "python -m rhonet.inspect CHGCAR other.cube.gz\n"
         "  python -m rhonet.inspect CHGCAR --plot density.png --save density.cube\n"
@@ -58,15 +58,16 @@ def main(arguments: argparse.Namespace) -> int:
         summary = summarize_density(file, density, view=view)
         print(summary.to_json() if arguments.json else summary.to_text(), flush=True)
         _draw_and_save(density, file, arguments)
-        del density  # the next file must not be read beside this one
+        del density  # two densities may not fit into memory
     return report_failures(reasons, n_files=len(arguments.files))
 
 
 def _check_call(arguments: argparse.Namespace) -> None:
-    """Refuses outputs that cannot be written before anything is read.
+    """Refuses outputs that cannot be written, before anything is read.
 
     Raises:
-        CallError, WriteError: which, and why.
+        CallError: --plot cannot be written, or an output is asked for several files.
+        WriteError: --save cannot be written.
     """
     for option, path in (("--plot", arguments.plot), ("--save", arguments.save)):
         if path is not None and len(arguments.files) > 1:
@@ -75,10 +76,11 @@ def _check_call(arguments: argparse.Namespace) -> None:
 
 
 def _draw_and_save(density: ChargeDensity, file: str, arguments: argparse.Namespace) -> None:
-    """The outputs that were asked for.
+    """Writes the outputs of --plot and --save.
 
     Raises:
-        CallError, WriteError: one cannot be written.
+        CallError: the picture cannot be written.
+        WriteError: the density cannot be written.
     """
     if arguments.plot is not None:
         from rhonet.reports.plots.density import density_figure
@@ -89,7 +91,7 @@ def _draw_and_save(density: ChargeDensity, file: str, arguments: argparse.Namesp
 
 
 def _released_view() -> ViewConfig | None:
-    """How the released model looks at densities, None where it is not installed."""
+    """Input settings of the released model, None where it is not installed."""
     from rhonet.serving.model_card import released_model
 
     try:

@@ -38,14 +38,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--write-table",
         action="store_true",
-        help="begin a properties.csv: the densities found, with empty columns for the labels",
+        help="begin a properties.csv that lists the densities, with empty columns for the labels",
     )
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that read (default: 1)")
+    parser.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="number of processes that read (default: 1)"
+    )
     parser.add_argument(
         "--report",
         type=Path,
         metavar="FILE",
-        help=f"where the JSON report goes (default: FOLDER/{REPORT_NAME}; an older report is replaced)",
+        help=f"file of the JSON report (default: FOLDER/{REPORT_NAME}; an older report is replaced)",
     )
     return parser
 
@@ -53,8 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> int:
     folder, report_path = arguments.folder, arguments.report or arguments.folder / REPORT_NAME
     if not folder.is_dir():
-        found = "is a file; give the folder that holds it" if folder.exists() else "no such folder; give one"
-        raise FolderError(f"{folder}: {found}: a folder with density files")
+        reason = "is a file; give the folder that holds it" if folder.exists() else "no such folder; give one"
+        raise FolderError(f"{folder}: {reason}: a folder with density files")
     check_report_path(report_path)
     if arguments.write_table and (folder / TABLE_NAME).exists():
         raise FolderError(f"{folder / TABLE_NAME}: exists and is not overwritten; leave --write-table out")
@@ -66,10 +68,10 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         search = find_densities(folder)
         facts = _read_all(search.samples, arguments.workers)
-        usable = {one.id for one in facts if not one.error}
-        begun = (
-            write_table(folder, [one for one in search.samples if one.id in usable]) if arguments.write_table else None
-        )
+        usable = {density.id for density in facts if not density.error}
+        begun = None
+        if arguments.write_table:
+            begun = write_table(folder, [sample for sample in search.samples if sample.id in usable])
         report = report_on_files(folder, search, facts, begun=begun)
     sys.stdout.write(report.to_text())
     _write_report(report, report_path)
@@ -78,7 +80,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _read_all(samples: Sequence[Sample], workers: int) -> list[DensityFacts]:
     started = time.monotonic()
-    # Terminals alone get a bar.
+    # disable=None: no progress bar unless stderr is a terminal
     facts = list(tqdm(gather_facts(samples, workers=workers), total=len(samples), unit="file", disable=None))
     log.info("%s read in %.0f s", counted(len(facts), "density", "densities"), time.monotonic() - started)
     return facts
@@ -87,7 +89,7 @@ def _read_all(samples: Sequence[Sample], workers: int) -> list[DensityFacts]:
 def _write_report(report: FolderReport, path: Path) -> None:
     replaced = " (the older one is replaced)" if path.exists() else ""
     try:
-        # File names that are no UTF-8 become JSON's own escapes.
+        # Bytes of file names that are not UTF-8 become JSON's own escapes.
         write_text(path, report.to_json().encode("utf-8", "backslashreplace").decode())
     except OSError as error:
         raise FolderError(f"{path}: cannot be written: {error.strerror}; give another place with --report") from error

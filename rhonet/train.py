@@ -16,7 +16,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(
         "train",
         "Train one network on all properties at once: data set if missing -> train -> evaluate -> export.\n"
-        "Prints the table of test metrics; everything else lies in the run folder.",
+        "Prints the table of test metrics; everything else is written to the run folder.",
         "python -m rhonet.train --data my_densities --set train.epochs=40 --run-dir runs/mine",
     )
     parser.add_argument(
@@ -36,14 +36,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="change one setting, e.g. train.epochs=40; may be repeated",
     )
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="new folder for the run (default: runs/<time>)")
-    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with a run that was interrupted")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="continue a run that was interrupted")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         if arguments.overrides or arguments.data or arguments.run_dir or arguments.config:
-            raise CallError("--resume goes on with the run's own configuration; give no other option beside it")
+            raise CallError("--resume continues with the run's own configuration; give no other option with it")
         run = open_run(arguments.resume)
         start_tensorflow()
         from rhonet.experiments.train_model import resume_training

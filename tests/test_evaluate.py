@@ -80,7 +80,7 @@ def test_model_folder_can_be_evaluated_on_another_split(command, finished, tmp_p
     assert answer.code == 0, answer.stderr
     assert answer.stdout.startswith("validation split: 5 samples")
     assert (
-        "the validation split made the intervals (and chose the epoch, with train.patience): its scores flatter"
+        "the intervals were calibrated on the validation split (and, with train.patience, the epoch was chosen on it)"
         in answer.stderr
     )
     assert (tmp_path / "model" / "evaluation-validation" / "metrics.json").is_file()
@@ -125,9 +125,12 @@ def test_another_folder_is_scored_on_the_properties_that_it_has(command, finishe
     assert "Evaluation of " in (page := (out / "report.html").read_text())
     assert ": all records</h1>" in page
     for options, said in (
-        (("--set", "data.split_by=formula"), "trained the model are told by the groups of its own split; leave it out"),
+        (
+            ("--set", "data.split_by=formula"),
+            "trained the model are recognised by the groups of its own split; leave it out",
+        ),
         (("--split", "test"), "is not the model's own data set, and no split of it trained the model"),
-        (("--baselines", "all"), "--baselines stand beside the model on its own data"),
+        (("--baselines", "all"), "--baselines are for the model's own data"),
     ):
         assert command("evaluate", tmp_path / "model", *options, *where, "--out", tmp_path / "x").says(2, said)
 
@@ -137,7 +140,7 @@ def test_another_split_of_the_own_data_is_refused_under_whatever_name_of_the_fol
 ):
     where = ("--data", crystals.folder, "--out", tmp_path / "out")
     answer = command("evaluate", finished.run.path, *where, "--set", "data.split_seed=1")
-    assert answer.says(2, "--set 'data.split_seed=1': of the model's own data only data.data_dir=DIR may change")
+    assert answer.says(2, "--set 'data.split_seed=1': for the model's own data only data.data_dir=DIR may change")
     answer = command("evaluate", finished.run.path, *where, "--split", "all")
     assert answer.says(2, "--split all needs a --data FOLDER of other crystals")
 
@@ -148,7 +151,7 @@ def test_scores_that_would_mean_nothing_are_refused(command, finished, tmp_path)
     answer = command("evaluate", finished.run.path, "--set", "view.views=2")
     assert answer.says(2, "--set 'view.views=2': only data.KEY=VALUE")
     answer = command("evaluate", finished.run.path, "--set", "data.split_seed=1")
-    assert answer.says(2, "--set 'data.split_seed=1': of the model's own data only data.data_dir=DIR may change")
+    assert answer.says(2, "--set 'data.split_seed=1': for the model's own data only data.data_dir=DIR may change")
     shutil.copytree(finished.run.model, tmp_path / "model")
     settings = tmp_path / "model" / "config.toml"
     settings.write_text(re.sub(r"ensemble = 1\b", "ensemble = 5", settings.read_text()))

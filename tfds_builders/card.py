@@ -1,4 +1,4 @@
-"""The dataset card: what was read, what was skipped and why, and what the labels look like."""
+"""The dataset card: origin, skipped files with reasons, and statistics of the labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ CARD_NAME = "card.toml"
 
 @dataclass(frozen=True)
 class Skipped:
-    """A row whose density file could not be used; the reason starts with the file."""
+    """A row whose density file could not be used.
+
+    Attributes:
+        id: of the row.
+        file: as the table names it.
+        reason: why, starting with the file.
+    """
 
     id: str
     file: str
@@ -29,12 +35,12 @@ def card_text(folder: Folder, skipped: Sequence[Skipped], *, spacing: float, cou
     """Card of a built data set as TOML.
 
     Args:
-        folder: where it was built from.
+        folder: that it was built from.
         skipped: rows that are not in it; label statistics leave them out.
-        spacing: of the storage grid, Å, at most.
-        counts: what the readers counted.
+        spacing: largest spacing of the storage grid, Å.
+        counts: numbers that the build counted, by name.
     """
-    absent = {one.id for one in skipped}
+    absent = {row.id for row in skipped}
     labels = np.array(
         [
             [sample.labels[declared.name] for declared in folder.properties]
@@ -51,8 +57,8 @@ def card_text(folder: Folder, skipped: Sequence[Skipped], *, spacing: float, cou
     ]
     for declared, column in zip(folder.properties, labels.T, strict=True):
         lines += ["", f"[properties.{declared.name}]", *_pairs(_describe(declared, column[~np.isnan(column)]))]
-    for one in skipped:
-        lines += ["", "[[skipped_files]]", *_pairs({"id": one.id, "file": one.file, "reason": one.reason})]
+    for row in skipped:
+        lines += ["", "[[skipped_files]]", *_pairs({"id": row.id, "file": row.file, "reason": row.reason})]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""From a folder of density files to TFRecord shards with Apache Beam: what all our builders share."""
+"""Base of our builders: writes a folder of density files as TFRecord shards with Apache Beam."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ LOG_EVERY_SECONDS = 30.0
 
 @dataclasses.dataclass(eq=False)
 class DensityConfig(tfds.core.BuilderConfig):
-    """What a user may choose when building; on the command line `tfds build --config '{"name": ..., ...}'`.
+    """Settings of a build; on the command line `tfds build --config '{"name": ..., ...}'`.
 
-    spacing: storage grid spacing, Å, at most.
-    max_failures: how many unreadable density files are skipped before the build fails.
-    declared: properties of one's own as `name:unit:kind`, beside those of dataset.toml.
+    Attributes:
+        spacing: largest spacing of the storage grid, Å.
+        max_failures: number of unreadable density files that may be skipped.
+        declared: properties of the user's own as `name:unit:kind`, besides those of dataset.toml.
     """
 
     spacing: float = DEFAULT_SPACING
@@ -50,7 +51,7 @@ class DensityConfig(tfds.core.BuilderConfig):
 
 
 class DensityBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Packs a folder into one split, `records`, of `rhonet.data.records.Record`s; subclasses name the folder.
+    """Writes a folder as one split, `records`, of `rhonet.data.records.Record`s; subclasses name the folder.
 
     `info.metadata` holds: record_version, spacing (Å), fingerprint (of the folder), about (dict from
     dataset.toml), properties (list of declarations, in the order of the label vector), rows, read, counts
@@ -113,7 +114,7 @@ class DensityBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         try:
             super()._download_and_prepare(dl_manager, _with_runner(download_config))
         except Exception as error:
-            # The writers fail on a set without a single record; say why there is none.
+            # The writers fail on a data set without any record; the reasons of the skipped files say more.
             if self._folder is not None:
                 self._check_failures(self._read_skipped(), error)
             raise
@@ -144,18 +145,18 @@ class DensityBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     @property
     def _skipped_dir(self) -> Path:
-        """Where workers leave the reason of each file that they skip; inside the unfinished data set."""
+        """Folder for the reason of each skipped file, written by the workers, inside the unfinished data set."""
         return Path(self.data_path) / "skipped"
 
     def _read_skipped(self) -> list[Skipped]:
         reasons = [Skipped(**json.loads(path.read_text())) for path in self._skipped_dir.glob("*.json")]
-        return sorted(reasons, key=lambda one: one.id)
+        return sorted(reasons, key=lambda row: row.id)
 
     def _check_failures(self, skipped: Sequence[Skipped], cause: Exception | None = None) -> None:
         folder = self._folder
         assert folder is not None
         allowed = self.builder_config.max_failures
-        reasons = "".join(f"\n  {one.id}: {one.reason}" for one in skipped)
+        reasons = "".join(f"\n  {row.id}: {row.reason}" for row in skipped)
         if len(skipped) > allowed:
             raise BuildError(
                 f"{folder.path}: {len(skipped)} of {len(folder.samples)} density files cannot be used, {allowed} may "
@@ -165,7 +166,7 @@ class DensityBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             raise BuildError(f"{folder.path}: none of the density files can be used:{reasons}") from cause
 
     def _describe(self, folder: Folder, skipped: Sequence[Skipped]) -> None:
-        """Fill `info.metadata` and write the card beside the shards."""
+        """Fills `info.metadata` and writes the card beside the shards."""
         metadata = {
             "record_version": RECORD_VERSION,
             "spacing": self.builder_config.spacing,
@@ -175,7 +176,7 @@ class DensityBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "rows": len(folder.samples),
             "read": len(folder.samples) - len(skipped),
             "counts": {name: self._counts.get(name, 0) for name in COUNTS},
-            "skipped": [dataclasses.asdict(one) for one in skipped],
+            "skipped": [dataclasses.asdict(row) for row in skipped],
         }
         assert self.info.metadata is not None
         self.info.metadata.update(metadata)
@@ -184,10 +185,10 @@ class DensityBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def _with_runner(settings: tfds.download.DownloadConfig) -> tfds.download.DownloadConfig:
-    """The settings, with the in-process runner where they name none.
+    """The settings, with the in-process runner if they name none.
 
-    That is the engine which Beam's DirectRunner ends up with; but DirectRunner first tries to download and
-    start another one (Prism, from GitHub).
+    Beam's DirectRunner uses the same engine in the end, but first tries to download and start another one (Prism,
+    from GitHub).
     """
     options = settings.beam_options or PipelineOptions(flags=[])
     standard = options.view_as(StandardOptions)
@@ -197,7 +198,7 @@ def _with_runner(settings: tfds.download.DownloadConfig) -> tfds.download.Downlo
 
 
 class _SortedFieldsWriter(tfds.core.ExampleWriter):
-    """Writes each example with its fields sorted: protobuf shuffles them anew in every process otherwise."""
+    """Writes each example with sorted fields, as protobuf orders them differently in every process."""
 
     def write(self, path: PathLike[str], examples: Iterable[tuple[Any, bytes]]) -> None:
         import tensorflow as tf
@@ -209,7 +210,7 @@ class _SortedFieldsWriter(tfds.core.ExampleWriter):
 
 
 class _ReadRecords(beam.DoFn):
-    """Reads one density and yields (id, record), or leaves the reason why not."""
+    """Reads one density and yields (id, record), or writes the reason of a failure."""
 
     def __init__(self, properties: Sequence[Property], spacing: float, skipped_dir: str) -> None:
         self._properties = properties
@@ -224,7 +225,7 @@ class _ReadRecords(beam.DoFn):
             density = read_density(sample.path, entry=sample.entry, structure=sample.structure)
             record = make_record(density, sample=sample, properties=self._properties, spacing=self._spacing)
         except (ValueError, OSError, MemoryError) as error:
-            self._leave_reason(Skipped(sample.id, sample.file, _reason(sample, error)))
+            self._write_reason(Skipped(sample.id, sample.file, _reason(sample, error)))
             return
         for warning in density.warnings:
             log.debug("%s (%s): %s", sample.file, sample.id, warning)
@@ -234,7 +235,7 @@ class _ReadRecords(beam.DoFn):
         self._count("grid_points", record["density"].size)
         yield sample.id, record
 
-    def _leave_reason(self, skipped: Skipped) -> None:
+    def _write_reason(self, skipped: Skipped) -> None:
         log.warning("skipped %s: %s", skipped.id, skipped.reason)
         name = hashlib.sha256(skipped.id.encode()).hexdigest()
         (Path(self._skipped_dir) / f"{name}.json").write_text(json.dumps(dataclasses.asdict(skipped)))

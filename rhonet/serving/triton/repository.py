@@ -17,6 +17,7 @@ from rhonet.serving.model_card import CARD, NETWORK, SAVED_MODEL, VIEWS, read_ca
 from rhonet.serving.triton.config import (
     CONFIG,
     DENSITY_MODEL,
+    FINGERPRINT,
     LATTICE_FILE,
     NETWORK_MODEL,
     TENSORFLOW_MODEL,
@@ -155,6 +156,24 @@ def model_fingerprint(folder: Path) -> str:
         digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def is_current(repository: Path, folder: Path, backend: str) -> bool:
+    """Does a repository serve the present model of a folder, with that backend?
+
+    Args:
+        repository: Triton model repository, which may not exist.
+        folder: model folder.
+        backend: "onnxruntime" or "python".
+    """
+    # The density model is written last: an unfinished repository lacks it, or has an older one.
+    configs = [repository / name / CONFIG for name in (NETWORK_MODEL, DENSITY_MODEL)]
+    if not all(config.is_file() for config in configs):
+        return False
+    network, density = map(read_config, configs)
+    fingerprint = model_fingerprint(folder)
+    same = all(config.parameters[FINGERPRINT].string_value == fingerprint for config in (network, density))
+    return same and network.backend == backend and (backend != "python" or has_todays_backend(repository))
 
 
 def has_todays_backend(repository: Path) -> bool:

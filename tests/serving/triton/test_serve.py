@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from rhonet.core.errors import ServerError
-from rhonet.serve import example_request, is_current
 from rhonet.serving.triton.config import TritonSettings
+from rhonet.serving.triton.example import example_request
 from rhonet.serving.triton.export import export_repository
+from rhonet.serving.triton.repository import is_current
 from rhonet.serving.triton.server import find_server, start_server
 from tests.crystals import REPOSITORY
 from tests.serving.triton.handmade import write_model_folder, write_onnx
