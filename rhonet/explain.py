@@ -129,7 +129,7 @@ def _explain(arguments: argparse.Namespace, folder: Path, density: ChargeDensity
     print(_summary(attribution, output, item.unit, REFERENCES[baseline]))
     if item.nonnegative and not min(attribution.prediction, attribution.baseline) > 0:
         log.warning(
-            "note: %s is never predicted below 0; where it is clipped at 0 it does not change, and nothing is attributed",
+            "note: %s is never predicted below 0; where it is clipped it does not change, and nothing is attributed",
             item.name,
         )
     if attribution.gap > LARGEST_GAP:

@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         if arguments.overrides or arguments.data or arguments.run_dir or arguments.config:
-            raise CallError("--resume continues with the run's own configuration; give no other option with it")
+            raise CallError("--resume goes on with the run's own configuration; give no other option beside it")
         run = open_run(arguments.resume)
         start_tensorflow()
         from rhonet.experiments.train_model import resume_training
