@@ -94,8 +94,8 @@ def main(arguments: argparse.Namespace) -> int:
                 log.warning("%s: warning: %s", row.file, warning)
     for note, files in notes.items():
         # These notes are the same for many files, so each is printed once.
-        others = f" and {counted(len(files) - 1, 'other file')}" if len(files) > 1 else ""
-        log.warning("%s%s: note: %s", files[0], others, note)
+        more = f" and {counted(len(files) - 1, 'other file')}" if len(files) > 1 else ""
+        log.warning("%s%s: note: %s", files[0], more, note)
     return report_failures([row.error for row in rows if row.error], n_files=len(rows))
 
 

@@ -367,7 +367,11 @@ def config_from_dict(tree: Mapping[str, typing.Any]) -> Config:
 
 
 def section_from_dict(section: str, values: typing.Any) -> typing.Any:
-    """One section of a configuration, e.g. "view" as `ViewConfig`; raises as `config_from_dict`."""
+    """One section of a configuration, e.g. "view" as `ViewConfig`.
+
+    Raises:
+        ConfigError: as `config_from_dict`.
+    """
     section_type = _SECTIONS.get(section)
     if section_type is None:
         raise ConfigError(f"unknown section [{section}]{_nearest(section, _SECTIONS)}")

@@ -75,6 +75,7 @@ class Property:
 
     @property
     def is_class(self) -> bool:
+        """Is it learned by classification?"""
         return self.kind != "regression"
 
     @property

@@ -208,8 +208,8 @@ def read_folder(path: Path | str, *, declared: Sequence[Property] = ()) -> Folde
     checked = check_folder(path, declared=declared)
     if checked.mistakes:
         more = checked.n_mistakes - 1
-        others = f" ({more} more: python -m rhonet.prepare {path} lists them)" if more else ""
-        raise FolderError(checked.mistakes[0] + others)
+        hint = f" ({more} more: python -m rhonet.prepare {path} lists them)" if more else ""
+        raise FolderError(checked.mistakes[0] + hint)
     folder = checked.folder
     if not folder.properties:
         raise FolderError(
@@ -285,7 +285,7 @@ def _note_odd_cells(table: Table, name: str, mistakes: Mistakes) -> None:
         return
     for row in table.rows:
         with mistakes.noted():
-            read_label(row.at, Property(plain), row.cells[name])
+            read_label(row.place, Property(plain), row.cells[name])
 
 
 def _find_columns(
@@ -333,19 +333,21 @@ def _read_samples(folder: Path, table: Table, properties: Sequence[Property], mi
         name, file = row.cells["id"], row.cells["file"]
         with mistakes.noted():
             if not name:
-                raise FolderError(f"{row.at}: the id is empty; give every row a name of its own")
+                raise FolderError(f"{row.place}: the id is empty; give every row a name of its own")
             if name in first_line:
                 raise FolderError(
-                    f"{row.at}: the id {name!r} is that of line {first_line[name]} too; rename one of them"
+                    f"{row.place}: the id {name!r} is that of line {first_line[name]} too; rename one of them"
                 )
             first_line[name] = row.line
-            path, entry = _find_file(row.at, folder, file, name)
+            path, entry = _find_file(row.place, folder, file, name)
             if entry is None:
                 if path not in archives:
                     archives[path] = _is_archive(path)
                 entry = name if archives[path] else None
             if (path, entry) in first_use:
-                raise FolderError(f"{row.at}: {file} is the density of line {first_use[path, entry]} too; keep one row")
+                raise FolderError(
+                    f"{row.place}: {file} is the density of line {first_use[path, entry]} too; keep one row"
+                )
             first_use[path, entry] = row.line
             yield _read_sample(folder, row, path, entry=entry, properties=properties, mistakes=mistakes)
 
@@ -357,18 +359,18 @@ def _read_sample(
     labels = dict.fromkeys((declared.name for declared in properties), math.nan)
     for declared in properties:
         with mistakes.noted():
-            labels[declared.name] = read_label(row.at, declared, row.cells[declared.name])
+            labels[declared.name] = read_label(row.place, declared, row.cells[declared.name])
     bookkeeping = {key: text for key, text in row.cells.items() if key not in labels and key not in KEYS}
     formula, system, structure = (bookkeeping.pop(key, "") for key in ("formula", "chemical_system", STRUCTURE))
     sample = Sample(row.cells["id"], row.cells["file"], path, entry, row.line, labels=labels, bookkeeping=bookkeeping)
     with mistakes.noted():
-        sample = dataclasses.replace(sample, formula=read_formula(row.at, formula))
+        sample = dataclasses.replace(sample, formula=read_formula(row.place, formula))
     with mistakes.noted():
-        sample = dataclasses.replace(sample, chemical_system=read_system(row.at, system))
+        sample = dataclasses.replace(sample, chemical_system=read_system(row.place, system))
     if structure:
         with mistakes.noted():
             if not (folder / structure).is_file():
-                raise FolderError(f"{row.at}: there is no structure file {folder / structure}; correct the name")
+                raise FolderError(f"{row.place}: there is no structure file {folder / structure}; correct the name")
             sample = dataclasses.replace(sample, structure=folder / structure)
     return sample
 
@@ -384,16 +386,16 @@ def _sample_bytes(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _find_file(at: str, folder: Path, text: str, name: str) -> tuple[Path, str | None]:
+def _find_file(place: str, folder: Path, text: str, name: str) -> tuple[Path, str | None]:
     if not text:
-        raise FolderError(f"{at}: the file of {name!r} is empty; name its density file")
+        raise FolderError(f"{place}: the file of {name!r} is empty; name its density file")
     file, mark, entry = text.rpartition(ENTRY_MARK)
     if not mark or (folder / text).exists():
         file, mark, entry = text, "", ""
     path = folder / file
     if not all(part.is_file() for part in named_files(path)):
         remedy = "write / instead of \\" if "\\" in file else "correct the name or remove the row"
-        raise FolderError(f"{at}: there is no file {path}; {remedy}")
+        raise FolderError(f"{place}: there is no file {path}; {remedy}")
     return path, entry if mark else None
 
 

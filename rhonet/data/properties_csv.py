@@ -44,6 +44,7 @@ class Mistakes:
         self.count = 0
 
     def add(self, mistake: FolderError | str) -> None:
+        """Notes one mistake."""
         self.count += 1
         if len(self.texts) < MAX_MISTAKES:
             self.texts.append(str(mistake))
@@ -62,12 +63,12 @@ class TableRow:
     """One line of the table.
 
     Attributes:
-        at: file and line, as the start of a message.
+        place: file and line, as the start of a message.
         line: counted from 1.
         cells: stripped text per column.
     """
 
-    at: str
+    place: str
     line: int
     cells: Mapping[str, str]
 
@@ -114,13 +115,13 @@ def read_table(path: Path, mistakes: Mistakes) -> Table:
     first = {name: columns.index(name) for name in columns if name}
     rows = []
     for line, cells in body:
-        at = f"{path}:{line}"
+        place = f"{path}:{line}"
         while len(cells) > len(header) and not cells[-1]:
             cells.pop()
         if len(cells) != len(header):
-            mistakes.add(f"{at}: {len(cells)} cells under {len(header)} columns; quote cells that contain commas")
+            mistakes.add(f"{place}: {len(cells)} cells under {len(header)} columns; quote cells that contain commas")
             continue
-        rows.append(TableRow(at, line, {name: cells[column] for name, column in first.items()}))
+        rows.append(TableRow(place, line, {name: cells[column] for name, column in first.items()}))
     return Table(path, tuple(first), tuple(rows))
 
 
@@ -170,11 +171,11 @@ def number_hint(text: str, unit: str = "") -> str:
     return "leave the cell empty where it is not known"
 
 
-def read_label(at: str, declared: Property, text: str) -> float:
+def read_label(place: str, declared: Property, text: str) -> float:
     """Label as a number, NaN for an empty cell; a class with a name may be given by name or number.
 
     Args:
-        at: file and line, as the start of a message.
+        place: file and line, as the start of a message.
         declared: the property.
         text: the cell.
 
@@ -193,33 +194,35 @@ def read_label(at: str, declared: Property, text: str) -> float:
             remedy = "write 1 for yes and 0 for no"
         if declared.class_names:
             names = ", ".join(declared.class_names)
-            raise FolderError(f"{at}: {declared.name} is {text!r}, none of the classes {names}; correct it") from None
-        raise FolderError(f"{at}: {declared.name} is {text!r}, not a number; {remedy}") from None
+            raise FolderError(
+                f"{place}: {declared.name} is {text!r}, none of the classes {names}; correct it"
+            ) from None
+        raise FolderError(f"{place}: {declared.name} is {text!r}, not a number; {remedy}") from None
     if not abs(value) <= np.finfo(np.float32).max:
         raise FolderError(
-            f"{at}: {declared.name} is {text}, not a finite number; leave the cell empty where it is not known"
+            f"{place}: {declared.name} is {text}, not a finite number; leave the cell empty where it is not known"
         )
     classes = {"binary": 2, "multiclass": declared.classes}.get(declared.kind)
     if classes is not None and value not in range(classes):
         allowed = "0 or 1" if classes == 2 else f"a whole number from 0 to {classes - 1}"
-        raise FolderError(f"{at}: {declared.name} is {text}, but a {declared.kind} label is {allowed}")
+        raise FolderError(f"{place}: {declared.name} is {text}, but a {declared.kind} label is {allowed}")
     if declared.name == "magnetic_moment" and value < 0:
-        raise FolderError(f"{at}: {declared.name} is {text}; up and down are a convention, give the magnitude")
+        raise FolderError(f"{place}: {declared.name} is {text}; up and down are a convention, give the magnitude")
     if declared.transform == "log" and value <= 0:
         raise FolderError(
-            f"{at}: {declared.name} is {text}, but it is learned as a logarithm and must be above 0; "
+            f"{place}: {declared.name} is {text}, but it is learned as a logarithm and must be above 0; "
             f'correct it, leave the cell empty, or say transform = "identity" under [properties.{declared.name}] '
             f"in {SETTINGS_NAME}"
         )
     if declared.nonnegative and value < 0:
         raise FolderError(
-            f"{at}: {declared.name} is {text}, but is never below 0; correct it, leave the cell empty, or say "
+            f"{place}: {declared.name} is {text}, but is never below 0; correct it, leave the cell empty, or say "
             f"nonnegative = false under [properties.{declared.name}] in {SETTINGS_NAME}"
         )
     return value
 
 
-def read_formula(at: str, text: str) -> str:
+def read_formula(place: str, text: str) -> str:
     """The formula as written, "" for an empty cell.
 
     Raises:
@@ -232,18 +235,18 @@ def read_formula(at: str, text: str) -> str:
     except ValueError:
         elements = {}
     if not elements or min(elements.values()) < 1 or not _are_elements(elements):
-        raise FolderError(f"{at}: formula {text!r} is no chemical formula; correct it or leave the cell empty")
+        raise FolderError(f"{place}: formula {text!r} is no chemical formula; correct it or leave the cell empty")
     return text
 
 
-def read_system(at: str, text: str) -> str:
+def read_system(place: str, text: str) -> str:
     """The chemical system with its elements in alphabetical order, "" for an empty cell.
 
     Raises:
         FolderError: the text does not consist of elements.
     """
     if text and not _are_elements(text.split("-")):
-        raise FolderError(f"{at}: chemical_system {text!r} is not like Cl-Na; correct it or leave the cell empty")
+        raise FolderError(f"{place}: chemical_system {text!r} is not like Cl-Na; correct it or leave the cell empty")
     return "-".join(sorted(set(text.split("-"))))
 
 
