@@ -124,7 +124,7 @@ def test_another_folder_is_scored_on_the_properties_that_it_has(command, finishe
     assert json.loads((out / "metrics.json").read_text())["model"]["n"] == len(rows) - 1
     assert "Evaluation of " in (page := (out / "report.html").read_text())
     assert ": all records</h1>" in page
-    for options, said in (
+    for options, message in (
         (
             ("--set", "data.split_by=formula"),
             "trained the model are recognised by the groups of its own split; leave it out",
@@ -132,7 +132,7 @@ def test_another_folder_is_scored_on_the_properties_that_it_has(command, finishe
         (("--split", "test"), "is not the model's own data set, and no split of it trained the model"),
         (("--baselines", "all"), "--baselines are for the model's own data"),
     ):
-        assert command("evaluate", tmp_path / "model", *options, *where, "--out", tmp_path / "x").says(2, said)
+        assert command("evaluate", tmp_path / "model", *options, *where, "--out", tmp_path / "x").says(2, message)
 
 
 def test_another_split_of_the_own_data_is_refused_under_whatever_name_of_the_folder(

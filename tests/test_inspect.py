@@ -147,7 +147,7 @@ def test_existing_files_stay_unless_forced(command, folder, option, name):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["a", "b", "--plot", "x.png"], "--plot x.png takes one FILE, but 2 are given"),
         (["a", "b", "--save", "x.cube"], "--save x.cube takes one FILE, but 2 are given"),
@@ -156,9 +156,9 @@ def test_existing_files_stay_unless_forced(command, folder, option, name):
         (["a", "--save", "."], "."),
     ],
 )
-def test_calls_that_make_no_sense_are_refused_before_anything_is_read(command, arguments, said):
+def test_calls_that_make_no_sense_are_refused_before_anything_is_read(command, arguments, message):
     answer = command("inspect", *arguments)
-    assert answer.says(2, said)
+    assert answer.says(2, message)
     assert answer.stdout == ""
 
 
@@ -186,12 +186,12 @@ def test_file_names_of_any_bytes_are_shown_on_one_line(command, folder):
 
 
 def test_terminal_without_unicode_gets_escapes(folder):
-    training_peaks = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
         [sys.executable, "-m", "rhonet.inspect", folder / "si.cube.gz"],
         capture_output=True,
         cwd=REPOSITORY,
-        env=training_peaks,
+        env=environment,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert rb"\xc5 apart" in done.stdout

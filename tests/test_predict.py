@@ -152,7 +152,7 @@ def test_densities_that_the_model_sees_badly_are_named(command, finished, tmp_pa
     answer = command("predict", file, "--model", finished.run.path, "--format", "json")
     assert answer.code == 0, answer.stderr
     (row,) = json.loads(answer.stdout)["files"]
-    said = " ".join(row["warnings"])
-    assert "along a, b and c this one is coarser" in said
-    assert "80% of the cell is empty" in said
+    warnings = " ".join(row["warnings"])
+    assert "along a, b and c this one is coarser" in warnings
+    assert "80% of the cell is empty" in warnings
     assert "80% of the cell is empty" in answer.stderr

@@ -26,7 +26,7 @@ def test_shipped_configuration_survives_its_run_folder(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lost", "said"),
+    ("lost", "message"),
     [
         (
             "density_threshold = 0.01\n",
@@ -35,12 +35,12 @@ def test_shipped_configuration_survives_its_run_folder(name, tmp_path):
         ('[model]\nname = "msa3dcnn"\nsize = "base"\n', r"config\.toml: lacks model\.name, model\.size, which"),
     ],
 )
-def test_setting_that_training_did_not_write_down_is_not_guessed(lost, said, tmp_path):
+def test_setting_that_training_did_not_write_down_is_not_guessed(lost, message, tmp_path):
     path, text = tmp_path / "config.toml", Config().to_toml()
     assert lost in text
     path.write_text(text.replace(lost, ""))
     assert load_config(path) == Config()
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load_resolved_config(path)
 
 
@@ -88,7 +88,7 @@ def test_later_settings_win_and_others_keep_their_values():
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("train.epoch=2", r"unknown setting train\.epoch; did you mean 'epochs'\?"),
         ("train.layers=2", r"unknown setting train\.layers; there are: epochs, batch_size"),
@@ -120,24 +120,24 @@ def test_later_settings_win_and_others_keep_their_values():
         ("train.epochs", "the form is section.key=value"),
     ],
 )
-def test_mistake_is_named_with_its_key(override, said):
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_mistake_is_named_with_its_key(override, message):
+    with pytest.raises(ConfigError, match=message) as caught:
         load_config("tiny", override.split(" "))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[train]\nepochs = ", "own.toml: not valid TOML"),
         ("[train]\nlayers = 3", r"own.toml: unknown setting train\.layers"),
         ("train = 3", r"own.toml: \[train\] must be a table of settings, got 3"),
     ],
 )
-def test_mistake_in_a_file_is_named_with_the_file(tmp_path, text, said):
+def test_mistake_in_a_file_is_named_with_the_file(tmp_path, text, message):
     path = tmp_path / "own.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load_config(path)
     with pytest.raises(ConfigError):
         load_config(path, ["train.epochs=2"])

@@ -23,7 +23,7 @@ def test_sorting_by_id_moves_labels_and_values_together():
 
 
 @pytest.mark.parametrize(
-    ("item", "labels", "values", "said"),
+    ("item", "labels", "values", "message"),
     [
         (GAP, [1.0, 2.0], [1.0, 2.0, 3.0], r"gap: labels must have shape \(3,\), got \(2,\)"),
         (GAP, [1.0, 2.0, 3.0], [[1.0], [2.0], [3.0]], r"gap: predictions must have shape \(3,\), got \(3, 1\)"),
@@ -39,8 +39,8 @@ def test_sorting_by_id_moves_labels_and_values_together():
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(item, labels, values, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_does_not_fit_is_refused(item, labels, values, message):
+    with pytest.raises(ValueError, match=message):
         predictions_of(item, labels, values)
 
 
@@ -69,7 +69,7 @@ def test_intervals_and_novelty_move_with_their_samples():
 
 
 @pytest.mark.parametrize(
-    ("lower", "upper", "said"),
+    ("lower", "upper", "message"),
     [
         ({"gap": np.zeros(3)}, {}, "gap: only one end"),
         ({"metal": np.zeros(3)}, {"metal": np.ones(3)}, "metal: has an interval, but is no regression property"),
@@ -77,8 +77,8 @@ def test_intervals_and_novelty_move_with_their_samples():
         ({"gap": np.array([0.0, 2.0, 0.0])}, {"gap": np.ones(3)}, "gap: the interval of a has swapped ends"),
     ],
 )
-def test_wrong_intervals_are_refused(lower, upper, said):
-    with pytest.raises(ValueError, match=said):
+def test_wrong_intervals_are_refused(lower, upper, message):
+    with pytest.raises(ValueError, match=message):
         bounded(lower, upper)
 
 

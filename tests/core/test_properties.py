@@ -38,7 +38,7 @@ def test_declaration_says_name_unit_and_kind(text, expected):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("hardness", r"cannot understand .*'hardness'; the form is name:unit:kind"),
         ("hardness:GPa", "the form is name:unit:kind"),
@@ -51,8 +51,8 @@ def test_declaration_says_name_unit_and_kind(text, expected):
         ("metal::binary:nonnegative", "a binary property has no transform, volume scaling or lower bound"),
     ],
 )
-def test_what_cannot_be_declared_is_explained(text, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_declared_is_explained(text, message):
+    with pytest.raises(ValueError, match=message):
         parse_declaration(text)
 
 

@@ -37,13 +37,13 @@ def noise(shape, seed=0):
 def exact_resampling(values, shape):
     """Definition, wave by wave: the shortest-wave interpolant, cut to what the new grid holds, at the new points."""
     for axis, size in enumerate(shape):
-        given = values.shape[axis]
+        points = values.shape[axis]
         x = np.arange(size)[:, None] / size
-        matrix = np.zeros((size, given))
-        for m in range(-(given // 2), given // 2 + 1):
-            weight = 0.5 if 2 * abs(m) == given else 1.0
-            if 2 * abs(m) <= size or size >= given:
-                matrix += weight / given * np.cos(2 * np.pi * m * (x - np.arange(given)[None, :] / given))
+        matrix = np.zeros((size, points))
+        for m in range(-(points // 2), points // 2 + 1):
+            weight = 0.5 if 2 * abs(m) == points else 1.0
+            if 2 * abs(m) <= size or size >= points:
+                matrix += weight / points * np.cos(2 * np.pi * m * (x - np.arange(points)[None, :] / points))
         values = np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
     return values
 

@@ -83,7 +83,7 @@ def test_it_survives_json_without_a_change_of_any_bit():
 
 
 @pytest.mark.parametrize(
-    ("item", "labels", "said"),
+    ("item", "labels", "message"),
     [
         (GAP, [np.nan] * 4, "'gap' has no label in the training split; leave it out of data.properties or add data"),
         (MODULUS, [1, -2.5, 3, 4], r"'modulus' is learned as a logarithm but has the label -2.5; .*identity"),
@@ -91,6 +91,6 @@ def test_it_survives_json_without_a_change_of_any_bit():
         (PHASE, [0, 1, 0.5, 2], r"'phase': label 0.5 is none of the classes 0 \.\.\. 2"),
     ],
 )
-def test_labels_that_cannot_be_learned_are_named(item, labels, said):
-    with pytest.raises(DataError, match=said):
+def test_labels_that_cannot_be_learned_are_named(item, labels, message):
+    with pytest.raises(DataError, match=message):
         Standardizer.fit((item,), columns(labels), VOLUMES)

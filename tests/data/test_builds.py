@@ -264,13 +264,13 @@ def test_bad_files_are_skipped_logged_and_counted(spoilt, tmp_path, caplog):
     metadata = builder.info.metadata
     assert metadata is not None
     assert (metadata["rows"], metadata["read"], builder.info.splits[SPLIT].num_examples) == (5, 3, 3)
-    assert [(one["id"], one["file"]) for one in metadata["skipped"]] == [("d", "CHGCAR_cut"), ("e", "LOCPOT")]
+    assert [(row["id"], row["file"]) for row in metadata["skipped"]] == [("d", "CHGCAR_cut"), ("e", "LOCPOT")]
     (card,) = (tmp_path / "data").rglob("card.toml")
     assert "skipped = 2" in card.read_text().splitlines()
-    for one in metadata["skipped"]:
-        assert one["reason"].startswith(one["file"])
-        assert one["reason"] in card.read_text()
-        assert f"skipped {one['id']}: {one['reason']}" in caplog.text
+    for row in metadata["skipped"]:
+        assert row["reason"].startswith(row["file"])
+        assert row["reason"] in card.read_text()
+        assert f"skipped {row['id']}: {row['reason']}" in caplog.text
     assert not list((tmp_path / "data").rglob("skipped"))
 
 

@@ -96,7 +96,10 @@ def test_file_whose_name_holds_the_mark_of_entries_is_itself(folder):
     write_archive(folder / "with::colons.h5", {"b": random_density()})
     write(folder, "id,file,band_gap\na,with::colons.cube,1\nb,with::colons.h5::b,2\n")
     samples = read_folder(folder).samples
-    assert [(one.path.name, one.entry) for one in samples] == [("with::colons.cube", None), ("with::colons.h5", "b")]
+    assert [(sample.path.name, sample.entry) for sample in samples] == [
+        ("with::colons.cube", None),
+        ("with::colons.h5", "b"),
+    ]
 
 
 def test_hdf5_file_of_one_density_has_no_entry(folder):
@@ -372,7 +375,7 @@ def test_bundled_table_is_proper():
 
 def test_prototypes_count_in_the_fingerprint(folder):
     """Splits may be made on them."""
-    plain, empty, one, other = (
+    plain, empty, first, second = (
         read_folder(write(folder, f"id,file,band_gap{text}")).fingerprint()
         for text in (
             "\na,one.cube,1\n",
@@ -381,15 +384,15 @@ def test_prototypes_count_in_the_fingerprint(folder):
         )
     )
     assert plain == empty
-    assert len({plain, one, other}) == 3
+    assert len({plain, first, second}) == 3
 
 
 def test_usual_bookkeeping_column_may_be_declared_a_property(folder):
     table = "id,file,band_gap,spacegroup\na,one.cube,1,2\nb,two.cube,2,0\n"
-    assert [one.name for one in read_folder(write(folder, table)).properties] == ["band_gap"]
+    assert [item.name for item in read_folder(write(folder, table)).properties] == ["band_gap"]
     settings = '[properties.spacegroup]\nkind = "multiclass"\nclasses = 3\n'
     read = read_folder(write(folder, settings=settings))
-    assert [one.name for one in read.properties] == ["band_gap", "spacegroup"]
+    assert [item.name for item in read.properties] == ["band_gap", "spacegroup"]
     assert [sample.labels["spacegroup"] for sample in read.samples] == [2, 0]
 
 

@@ -34,31 +34,32 @@ def test_index_holds_the_labels_of_the_table(crystals, index):
 @pytest.mark.parametrize("split_by", ["chemical_system", "formula", "prototype", "id"])
 def test_splits_are_disjoint_by_group_and_cover_everything(crystals, builder, index, split_by):
     data = dataclasses.replace(crystals.config().data, split_by=split_by)
-    found = read_index(builder, data, index.properties)
-    groups = {split: set(found.groups[found.rows(split)]) for split in SPLITS}
+    split_index = read_index(builder, data, index.properties)
+    groups = {split: set(split_index.groups[split_index.rows(split)]) for split in SPLITS}
     assert all(groups.values()) or split_by == "prototype"  # all 24 crystals are of two types
     assert len(set.union(*groups.values())) == sum(map(len, groups.values()))
-    rows = np.concatenate([found.rows(split) for split in SPLITS])
+    rows = np.concatenate([split_index.rows(split) for split in SPLITS])
     assert sorted(rows) == list(range(N_CRYSTALS))
 
 
 def test_held_out_elements_are_in_no_training_crystal(crystals, builder, index):
     data = dataclasses.replace(crystals.config().data, split_by="element", fractions=(0.4, 0.3, 0.3))
-    found = read_index(builder, data, index.properties)
+    split_index = read_index(builder, data, index.properties)
     elements = {
-        split: {symbol for row in found.rows(split) for symbol in str(found.groups[row]).split("-")} for split in SPLITS
+        split: {symbol for row in split_index.rows(split) for symbol in str(split_index.groups[row]).split("-")}
+        for split in SPLITS
     }
     for split in ("validation", "test"):
-        assert len(found.rows(split))
-        assert all(set(str(found.groups[row]).split("-")) - elements["train"] for row in found.rows(split))
+        assert len(split_index.rows(split))
+        assert all(set(str(split_index.groups[row]).split("-")) - elements["train"] for row in split_index.rows(split))
 
 
 def test_folds_share_out_everything_but_the_test_split(crystals, builder, index):
     data = crystals.config().data
     folds = [read_index(builder, dataclasses.replace(data, folds=3, fold=fold), index.properties) for fold in range(3)]
-    tested = [set(found.rows("test")) for found in folds]
+    tested = [set(split_index.rows("test")) for split_index in folds]
     assert tested == [set(index.rows("test"))] * 3
-    validated = [row for found in folds for row in found.rows("validation")]
+    validated = [row for split_index in folds for row in split_index.rows("validation")]
     assert sorted(validated) == sorted({*index.rows("train"), *index.rows("validation")})
 
 
@@ -108,7 +109,7 @@ def test_model_is_scored_on_what_the_data_set_has():
 
 
 @pytest.mark.parametrize(
-    ("stored", "said"),
+    ("stored", "message"),
     [
         ((VOLUME,), "the model predicts band_gap, is_metal; the data set has cell_volume"),
         ((), "the data set has no property"),
@@ -119,8 +120,8 @@ def test_model_is_scored_on_what_the_data_set_has():
         ((Property("is_metal", kind="multiclass", classes=3),), "binary without unit, the data set has multiclass3"),
     ],
 )
-def test_labels_that_mean_something_else_are_refused(stored, said):
-    with pytest.raises(ConfigError, match=said):
+def test_labels_that_mean_something_else_are_refused(stored, message):
+    with pytest.raises(ConfigError, match=message):
         shared_properties((GAP, METAL), stored)
 
 

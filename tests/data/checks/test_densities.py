@@ -53,13 +53,13 @@ def summary_of(facts):
 
 def samples_of(tmp_path, **labels):
     """Rows with these labels: id = {property: label}."""
-    names = {name for one in labels.values() for name in one}
-    full = {key: dict.fromkeys(names, math.nan) | one for key, one in labels.items()}
-    return {key: Sample(key, f"{key}.cube", tmp_path / f"{key}.cube", None, 2, labels=one) for key, one in full.items()}
+    names = {name for row in labels.values() for name in row}
+    full = {key: dict.fromkeys(names, math.nan) | row for key, row in labels.items()}
+    return {key: Sample(key, f"{key}.cube", tmp_path / f"{key}.cube", None, 2, labels=row) for key, row in full.items()}
 
 
 def texts(findings):
-    return [found.text for found in findings]
+    return [finding.text for finding in findings]
 
 
 def test_odd_electron_count_within_a_formula_is_found():
@@ -71,11 +71,11 @@ def test_odd_electron_count_within_a_formula_is_found():
 
 def test_formula_that_fits_no_common_valence_is_found():
     symbols = ("NaCl", "KCl", "KMgCl3", "MgO", "Na2O", "K2O", "MgCl2")
-    facts = [facts_of(one, one, electrons=14 + 2 if one == "K2O" else None) for one in symbols]
+    facts = [facts_of(name, name, electrons=14 + 2 if name == "K2O" else None) for name in symbols]
     (found,) = check_electrons(facts)
     assert found.ids == ("K2O",)
     assert "16.00 electrons per formula unit, but 24.00 by the valence electrons" in found.text
-    assert list(check_electrons([facts_of(one, one) for one in symbols])) == []
+    assert list(check_electrons([facts_of(name, name) for name in symbols])) == []
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_formula_that_fits_no_common_valence_is_found():
 )
 def test_impossible_counts_across_a_folder_are_a_warning_with_the_unit(factor, says):
     counts = {"NaCl": 8, "KCl": 16, "MgO": 8}
-    facts = [facts_of(one, one, electrons=count * factor(VOLUME)) for one, count in counts.items()]
+    facts = [facts_of(name, name, electrons=count * factor(VOLUME)) for name, count in counts.items()]
     (found,) = check_electrons(facts)
     assert (found.level, found.ids) == ("warning", tuple(counts))
     assert says in found.text
@@ -109,7 +109,7 @@ def test_valence_that_is_no_whole_number_is_a_warning(electrons):
 
 def test_valences_are_given_where_they_are_determined():
     assert valence_electrons([facts_of("a", "NaCl"), facts_of("b", "Mg")]) == pytest.approx({"Mg": 2})
-    full = valence_electrons([facts_of(one, one) for one in ("NaCl", "Na2O", "MgO", "MgCl2", "KCl", "Na")])
+    full = valence_electrons([facts_of(name, name) for name in ("NaCl", "Na2O", "MgO", "MgCl2", "KCl", "Na")])
     assert full == pytest.approx(VALENCES, abs=1e-6)
     assert valence_electrons([facts_of("a", "Mg", electrons=500)]) == {}
     assert valence_electrons([]) == {}
@@ -145,7 +145,7 @@ def test_copied_file_is_called_a_copy(twins):
     (twins / "properties.csv").write_text("id,file,band_gap\na,one.cube,1\nb,copy.cube,2\n")
     folder = read_folder(twins)
     same, conflict = check_duplicates(
-        {one.id: one for one in folder.samples}, list(gather_facts(folder.samples)), folder.properties
+        {sample.id: sample for sample in folder.samples}, list(gather_facts(folder.samples)), folder.properties
     )
     assert "byte for byte: a (one.cube), b (copy.cube); keep one" in same.text
     assert "band_gap of one and the same density is 1 (a), 2 (b)" in conflict.text
@@ -155,7 +155,7 @@ def test_copies_among_other_forms_are_named(twins):
     table = "id,file,band_gap\na,CHGCAR,1\nb,one.cube,1\nstored,many.h5,1\nd,copy.cube,1\n"
     (twins / "properties.csv").write_text(table)
     folder = read_folder(twins)
-    samples = {one.id: one for one in folder.samples}
+    samples = {sample.id: sample for sample in folder.samples}
     (same,) = check_duplicates(samples, list(gather_facts(folder.samples)), folder.properties)
     assert "perhaps in another format, cell or origin: a (CHGCAR), b (one.cube)" in same.text
     assert same.text.endswith("(byte for byte: b = d); keep one")
@@ -253,7 +253,7 @@ def test_bundled_crystals_show_no_problem_and_whole_valences():
     folder = read_folder(REPOSITORY / "tfds_builders/dft_crystals/archive")
     facts = list(gather_facts(folder.samples[::2]))
     samples = {sample.id: sample for sample in folder.samples}
-    assert {found.level for found in check_reading(facts)} <= {"note"}
+    assert {finding.level for finding in check_reading(facts)} <= {"note"}
     assert list(check_duplicates(samples, facts, folder.properties)) == []
     assert list(check_electrons(facts)) == []
     assert list(check_labels_by_density(samples, facts, folder.properties)) == []

@@ -21,10 +21,12 @@ SUMMARY = summarize_density("x", random_density())
 def rows(tmp_path, columns):
     """Samples and facts of rows with these labels, each a chemical system of its own."""
     count = len(next(iter(columns.values())))
-    names = [f"r{at}" for at in range(count)]
+    names = [f"r{row}" for row in range(count)]
     samples = {
-        name: Sample(name, name, tmp_path / name, None, at, labels={key: one[at] for key, one in columns.items()})
-        for at, name in enumerate(names)
+        name: Sample(
+            name, name, tmp_path / name, None, row, labels={key: values[row] for key, values in columns.items()}
+        )
+        for row, name in enumerate(names)
     }
     return samples, [DensityFacts(name, name, summary=SUMMARY, chemical_system=f"group {name}") for name in names]
 
@@ -35,8 +37,8 @@ def findings(tmp_path, columns, properties=None):
     return list(check_labels(samples, facts, summarise_labels(samples, facts, declared)))
 
 
-def about(found, check):
-    return [one for one in found if one.check == check]
+def of_check(found, check):
+    return [finding for finding in found if finding.check == check]
 
 
 def test_summary_counts_labels_of_usable_densities_per_split(tmp_path):
@@ -46,7 +48,7 @@ def test_summary_counts_labels_of_usable_densities_per_split(tmp_path):
     (summary,) = summarise_labels(samples, facts, [PROPERTIES["band_gap"]])
     assert (summary.known, summary.missing) == (40, 1)
     assert (summary.least, summary.median, summary.most) == pytest.approx((1, 2, 3))
-    wanted = [default_split(one) for one in facts[:40]]
+    wanted = [default_split(density) for density in facts[:40]]
     assert summary.splits == {split: wanted.count(split) for split in ("train", "validation", "test")}
 
 
@@ -64,33 +66,33 @@ def test_summary_counts_labels_of_usable_densities_per_split(tmp_path):
     ],
 )
 def test_outliers_are_far_on_the_learned_scale(tmp_path, name, values, outlier):
-    found = about(findings(tmp_path, {name: values}), "outliers")
-    assert [one.ids for one in found] == ([(f"r{values.index(outlier)}",)] if outlier else [])
-    assert all(one.level == "note" for one in found)
+    found = of_check(findings(tmp_path, {name: values}), "outliers")
+    assert [finding.ids for finding in found] == ([(f"r{values.index(outlier)}",)] if outlier else [])
+    assert all(finding.level == "note" for finding in found)
 
 
 def test_constant_and_few_labels_are_named(tmp_path):
     found = findings(tmp_path, {"fermi_energy": [2.0] * 12, "band_gap": [*range(12)]})
-    (constant,) = about(found, "constant labels")
+    (constant,) = of_check(found, "constant labels")
     assert constant.text.startswith("fermi_energy is 2 everywhere")
-    (few,) = about(found, "few labels")
+    (few,) = of_check(found, "few labels")
     assert "fermi_energy (12), band_gap (12)" in few.text
 
 
 def test_metals_with_gaps_and_insulators_without_contradict(tmp_path):
-    found = about(
+    found = of_check(
         findings(tmp_path, {"is_metal": [1, 1, 0, 0, math.nan], "band_gap": [0.0, 1.5, 0.0, 2.0, 0.0]}),
         "labels against each other",
     )
-    assert [one.ids for one in found] == [("r1",), ("r2",)]
+    assert [finding.ids for finding in found] == [("r1",), ("r2",)]
     assert "r1 (1.5 eV)" in found[0].text
 
 
 def test_property_without_training_label_is_an_error_with_a_seed_that_helps(tmp_path):
     _, facts = rows(tmp_path, {"band_gap": [*range(12)]})
-    tested = next(at for at, one in enumerate(facts) if default_split(one) != "train")
-    hardness = [1.0 if at == tested else math.nan for at in range(12)]
-    found = about(
+    tested = next(row for row, density in enumerate(facts) if default_split(density) != "train")
+    hardness = [1.0 if row == tested else math.nan for row in range(12)]
+    found = of_check(
         findings(
             tmp_path, {"band_gap": [*range(12)], "hardness": hardness}, [PROPERTIES["band_gap"], Property("hardness")]
         ),
@@ -104,29 +106,29 @@ def test_property_without_training_label_is_an_error_with_a_seed_that_helps(tmp_
 def test_one_training_record_is_no_batch(tmp_path):
     samples, facts = rows(tmp_path, {"band_gap": [*range(30)]})
     (trained, also), (tested, *_) = (
-        [one for one in facts if (default_split(one) == "train") == wanted][:2] for wanted in (True, False)
+        [density for density in facts if (default_split(density) == "train") == wanted][:2] for wanted in (True, False)
     )
     for some, expected in (([trained, tested], 1), ([trained, also, tested], 0)):
         found = check_labels(samples, some, summarise_labels(samples, some, [PROPERTIES["band_gap"]]))
-        assert sum("too few training records for a batch of 16" in one.text for one in found) == expected
+        assert sum("too few training records for a batch of 16" in finding.text for finding in found) == expected
 
 
 def test_suggested_seed_gives_every_part_labels(tmp_path):
     for count in (3, 5, 8, 12):
         _, facts = rows(tmp_path, {"band_gap": [*range(count)]})
-        found = about(findings(tmp_path, {"band_gap": [*range(count)]}), "splits")
-        for one in (one for one in found if "split_seed" in one.text):
-            seed = int(one.text.partition("data.split_seed=")[2].partition(",")[0])
+        found = of_check(findings(tmp_path, {"band_gap": [*range(count)]}), "splits")
+        for finding in (finding for finding in found if "split_seed" in finding.text):
+            seed = int(finding.text.partition("data.split_seed=")[2].partition(",")[0])
             assert {default_split(fact, seed=seed) for fact in facts} == {"train", "validation", "test"}
     assert "split_seed" not in findings(tmp_path, {"band_gap": [1.0, 2.0]})[-1].text
 
 
 def test_one_chemical_system_is_split_by_something_else(tmp_path):
     samples, facts = rows(tmp_path, {"band_gap": [*range(30)]})
-    facts = [dataclasses.replace(one, chemical_system="O-Si") for one in facts]
+    facts = [dataclasses.replace(density, chemical_system="O-Si") for density in facts]
     summaries = summarise_labels(samples, facts, [PROPERTIES["band_gap"]])
-    found = about(check_labels(samples, facts, summaries), "splits")
-    assert {one.level for one in found} <= {"warning", "error"}
+    found = of_check(check_labels(samples, facts, summaries), "splits")
+    assert {finding.level for finding in found} <= {"warning", "error"}
     assert (
         "1 chemical system cannot give every part some: label more, or train with --set data.split_by=" in found[0].text
     )

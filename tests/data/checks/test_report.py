@@ -49,9 +49,9 @@ def test_json_holds_the_sheets_and_no_nan(report):
     assert tree["has_problems"] is True
     assert [file["error"] is None for file in tree["files"]] == [True, True, True, False, True]
     assert tree["files"][0]["summary"]["n_electrons"] == pytest.approx(8)
-    assert [(one["name"], one["known"], one["missing"]) for one in tree["properties"]] == [("band_gap", 3, 1)]
+    assert [(item["name"], item["known"], item["missing"]) for item in tree["properties"]] == [("band_gap", 3, 1)]
     assert sum(tree["splits"].values()) == 4
-    levels = [one["level"] for one in tree["findings"]]
+    levels = [finding["level"] for finding in tree["findings"]]
     assert levels == sorted(levels, key=("error", "warning", "note").index)
 
 

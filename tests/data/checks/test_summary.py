@@ -96,12 +96,12 @@ def test_json_is_one_line_with_the_fields_as_keys():
 def test_storage_grid_is_the_one_that_training_uses(shape):
     density = random_density(shape)
     stored = storage_grid(density, 0.25).shape
-    said = summary_of(density).outlook[0]
+    storage = summary_of(density).outlook[0]
     if stored == shape:
-        assert "on its own grid" in said
+        assert "on its own grid" in storage
     else:
-        assert f"on {stored[0]} x {stored[1]} x {stored[2]} points" in said
-    assert ("along a" in said) == (density.spacing[0] > 0.25)
+        assert f"on {stored[0]} x {stored[1]} x {stored[2]} points" in storage
+    assert ("along a" in storage) == (density.spacing[0] > 0.25)
 
 
 def test_storage_of_a_grid_that_is_fine_enough_needs_no_excuse():
@@ -110,14 +110,14 @@ def test_storage_of_a_grid_that_is_fine_enough_needs_no_excuse():
 
 
 @pytest.mark.parametrize(
-    ("moment", "said"),
+    ("moment", "expected"),
     [(0.5, "as it is"), (-0.5, "reversed sign"), (-1e-4, "reversed sign")],
 )
-def test_moment_that_points_down_is_turned_around(moment, said):
+def test_sign_of_a_moment_that_points_down_is_reversed(moment, expected):
     values = np.full((3, 3, 3), 1.0)
     spin = np.full((3, 3, 3), moment / 8)
     density = density_of(values, lattice=np.diag([2.0, 2.0, 2.0]), magnetization=spin)
-    assert said in summary_of(density).outlook[1]
+    assert expected in summary_of(density).outlook[1]
 
 
 def test_vanishing_noncollinear_moment_is_projected_on_its_main_axis():
