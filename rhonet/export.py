@@ -94,7 +94,7 @@ def add_triton_options(parser: argparse.ArgumentParser) -> None:
         help=f"adds {TENSORFLOW_MODEL}, the SavedModel, for servers up to 25.02",
     )
     for name, value, text in (
-        ("max-batch", default.max_batch, "crystals computed together"),
+        ("max-batch", default.max_batch, "largest batch of crystals"),
         ("max-grid-points", default.max_grid_points, "largest grid of a request"),
         ("instances", default.instances, "copies of each model, on each GPU"),
         ("threads", default.threads, "threads of a copy on the CPU, 0: all cores"),

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_output_options(
         parser,
         plot="draw slices and planar averages (png, pdf, svg); only with one FILE",
-        save="write the density as OUT.cube or as CHGCAR (OUT.CHGCAR, DIR/CHGCAR), packed for .gz; only with one "
+        save="write the density as OUT.cube or as CHGCAR (OUT.CHGCAR, DIR/CHGCAR), compressed for .gz; only with one "
         "FILE. A magnetization goes into the CHGCAR, and to OUT_magnetization.cube beside a cube",
     )
     return parser

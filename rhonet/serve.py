@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
             f"--{name}", type=int, default=port, metavar="N", help=f"port of {what}; 0: a free one (default: {port})"
         )
     parser.add_argument(
-        "--backend", choices=BACKENDS, help="what computes (default: onnxruntime; python with nvidia-pytriton)"
+        "--backend", choices=BACKENDS, help="Triton backend (default: onnxruntime; python with nvidia-pytriton)"
     )
     return parser
 
