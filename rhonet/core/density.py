@@ -50,6 +50,11 @@ class ChargeDensity:
 
     Raises:
         ValueError: wrong shapes, a cell without volume, or values that are not finite.
+
+    Example:
+        >>> density = ChargeDensity(np.full((4, 4, 4), 0.125), lattice=4.0 * np.eye(3))
+        >>> round(density.volume, 6), round(density.n_electrons, 6)
+        (64.0, 8.0)
     """
 
     values: np.ndarray = field(repr=False)

@@ -121,6 +121,11 @@ def parse_declaration(text: str) -> Property:
 
     Raises:
         ValueError: the declaration cannot be understood; the message shows the form.
+
+    Example:
+        >>> shear = parse_declaration("shear_modulus:GPa:regression:log")
+        >>> shear.unit, shear.kind, shear.transform
+        ('GPa', 'regression', 'log')
     """
     parts = [part.strip() for part in text.split(":")]
     if len(parts) == 1 and parts[0] in PROPERTIES:

@@ -32,6 +32,12 @@ def fourier_regrid(density: ChargeDensity, shape: tuple[int, int, int], *, worke
 
     Raises:
         ValueError: `shape` is not three numbers of at least 1.
+
+    Example:
+        >>> wave = 1 + np.cos(2 * np.pi * np.arange(4) / 4)
+        >>> density = ChargeDensity(np.tile(wave, (2, 3, 1)), lattice=np.eye(3))
+        >>> fourier_regrid(density, (2, 3, 6)).values[0, 0].round(6)
+        array([2. , 1.5, 0.5, 0. , 0.5, 1.5])
     """
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"a grid needs three numbers of at least 1, got {tuple(shape)}")

@@ -43,6 +43,18 @@ def read_density(
 
     Raises:
         FormatError: the file gives no density; the message starts with the path and says what was found.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from rhonet.formats.writers import write_density
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = Path(folder.name, "example.cube")
+        >>> _ = write_density(ChargeDensity(np.full((4, 4, 4), 0.125), lattice=4.0 * np.eye(3)), path)
+        >>> density = read_density(path)
+        >>> density.shape, density.format, round(density.n_electrons, 6)
+        ((4, 4, 4), 'cube', 8.0)
+        >>> folder.cleanup()
     """
     name, separator, suffix = str(path).rpartition("::")
     if separator and not Path(path).exists():

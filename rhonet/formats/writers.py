@@ -81,6 +81,14 @@ def write_density(
     Raises:
         WriteError: the name tells no format, a file exists, a CHGCAR needs atoms that are not known, a number is too
             large, or the file system refuses.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     density = ChargeDensity(np.ones((2, 2, 2)), lattice=3.0 * np.eye(3), magnetization=np.zeros((2, 2, 2)))
+        ...     written = write_density(density, f"{folder}/one.cube")
+        >>> [path.name for path in written.paths]
+        ['one.cube', 'one_magnetization.cube']
     """
     path = Path(path)
     check_targets(density, path, overwrite=overwrite)

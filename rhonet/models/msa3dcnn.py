@@ -5,7 +5,7 @@ but neither sizes nor code; every number here is our choice, made for speed on C
 or convolution at full resolution, matrix products over patches where the grid is halved. Beside the convolutions,
 a second branch reads the distribution of the channels' values over the whole cube
 (`rhonet.models.value_distribution`): from few hundred crystals that is learned far better than what convolutions find
-(docs/results.md).
+(docs/results/models.md).
 """
 
 from __future__ import annotations
