@@ -1,4 +1,5 @@
-"""Networks: encoders of the cube, heads and losses, in Keras alone.
+"""Neural networks: encoders that turn a cube into features, heads and the loss.
 
-Imports core; `keras.layers` and `keras.ops` only, so that every network also runs on JAX. Start with network.py.
+May import core. Uses `keras.layers` and `keras.ops` only, so that every network also runs on JAX. Start reading with
+network.py.
 """

@@ -1,4 +1,4 @@
-"""Keras layers of the networks; `keras.ops` only, so they run on every Keras backend."""
+"""Keras layers of the networks. They use `keras.ops` only and so run on every Keras backend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from rhonet.core.standardize import Scale, Standardizer
 
 @keras.saving.register_keras_serializable("rhonet")
 class PeriodicPadding3D(keras.layers.Layer):
-    """Wraps a periodic cube around by `width` points on every side, so that a valid convolution is exact."""
+    """Periodic padding of a cube (B, n, n, n, C) by `width` points on every side.
+
+    A convolution without padding ("valid") of the result treats the periodic boundary exactly.
+    """
 
     def __init__(self, width: int, **options: Any) -> None:
         super().__init__(**options)
@@ -23,8 +26,8 @@ class PeriodicPadding3D(keras.layers.Layer):
     def call(self, cube: Any) -> Any:
         for axis in (1, 2, 3):
             size = cube.shape[axis]
-            around = [index % size for index in range(-self.width, size + self.width)]
-            cube = ops.take(cube, ops.convert_to_tensor(around, dtype="int32"), axis=axis)
+            indices = [index % size for index in range(-self.width, size + self.width)]
+            cube = ops.take(cube, ops.convert_to_tensor(indices, dtype="int32"), axis=axis)
         return cube
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
@@ -38,9 +41,9 @@ def convolve(x: Any, channels: int, *, periodic: bool) -> Any:
     """Convolution over 3 x 3 x 3 points with ReLU, (B, n, n, n, channels).
 
     Args:
-        x: (B, n, n, n, C).
-        channels: of the result.
-        periodic: wrap around at the borders of the cube instead of padding with zeros.
+        x: input, (B, n, n, n, C).
+        channels: number of output channels.
+        periodic: True pads periodically at the borders of the cube, False with zeros.
     """
     if periodic:
         return keras.layers.Conv3D(channels, 3, activation="relu")(PeriodicPadding3D(1)(x))
@@ -49,7 +52,11 @@ def convolve(x: Any, channels: int, *, periodic: bool) -> Any:
 
 @keras.saving.register_keras_serializable("rhonet")
 class Patches3D(keras.layers.Layer):
-    """Moves cubic patches of `width` points into the channels, (B, n/w, n/w, n/w, w³·C); n divisible by w."""
+    """Cubic patches of w = `width` points per edge, moved into the channels: (B, n/w, n/w, n/w, w³·C).
+
+    Raises:
+        ValueError: when the layer is built for a cube whose n is not divisible by w.
+    """
 
     def __init__(self, width: int, **options: Any) -> None:
         super().__init__(**options)
@@ -74,7 +81,10 @@ class Patches3D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("rhonet")
 class ResidualScale(keras.layers.Layer):
-    """x + α·y with one learned α per channel that starts small: residual blocks without normalisation."""
+    """x + α·y with one learned α per channel, which starts at `initial`.
+
+    Since α starts small, residual blocks train without normalisation.
+    """
 
     def __init__(self, initial: float = 0.2, **options: Any) -> None:
         super().__init__(**options)
@@ -98,7 +108,10 @@ class ResidualScale(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("rhonet")
 class AttentionPooling3D(keras.layers.Layer):
-    """Averages of a cube (B, n, n, n, C) weighted by `heads` learned softmax maps, (B, heads·C)."""
+    """Weighted averages of a cube (B, n, n, n, C) over its points, (B, heads·C).
+
+    Each head has a learned map of weights, a softmax over the points.
+    """
 
     def __init__(self, heads: int = 2, **options: Any) -> None:
         super().__init__(**options)
@@ -123,10 +136,10 @@ class AttentionPooling3D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("rhonet")
 class LatticeFeatures(keras.layers.Layer):
-    """Metric features of a lattice (B, 3, 3) Å: log volume, three log edges, three angle cosines, (B, 7).
+    """Features of lattices (B, 3, 3) Å: logarithms of volume and edges, cosines of the angles, (B, 7).
 
-    The fractional grid of a `cell` view hides the cell's shape; this gives it back. Always in float32: bfloat16
-    would round edges and volumes by up to 0.4 %.
+    A `cell` view samples fractional coordinates and does not show the shape of the cell; these features add it. The
+    layer always computes in float32: bfloat16 would round edges and volumes by up to 0.4 %.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -145,10 +158,10 @@ class LatticeFeatures(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("rhonet")
 class PhysicalUnits(keras.layers.Layer):
-    """Turns the network's standardised vector into named properties in physical units.
+    """Properties by name in physical units, from the network's standardised outputs (B, Z) and lattices (B, 3, 3) Å.
 
-    Input: standardised (B, Z) and lattice (B, 3, 3), Å. Output: {property: (B,) value, probability of class
-    1, or (B, classes) probabilities}.
+    The output is a dictionary. A regression property has values (B,) in its unit, a binary property the probability
+    of class 1 (B,), a multiclass property the probabilities of its classes (B, classes).
     """
 
     def __init__(self, standardizer: dict[str, Any], **options: Any) -> None:
@@ -157,10 +170,10 @@ class PhysicalUnits(keras.layers.Layer):
 
     def call(self, standardized: Any, lattice: Any) -> dict[str, Any]:
         volume = cell_volume(lattice)
-        outputs, at = {}, 0
+        outputs, start = {}, 0
         for item, scale in zip(self.standardizer.properties, self.standardizer.scales, strict=True):
-            z = standardized[:, at : at + item.size]
-            at += item.size
+            z = standardized[:, start : start + item.size]
+            start += item.size
             outputs[item.name] = _to_physical(item, scale, z, volume)
         return outputs
 
@@ -179,8 +192,8 @@ class PhysicalUnits(keras.layers.Layer):
 
 
 def cell_volume(lattice: Any) -> Any:
-    """Volume (B,) of lattices (B, 3, 3); positive for left-handed ones too."""
-    # Written out: the cross product of a library has no counterpart in ONNX.
+    """Volumes (B,) of lattices (B, 3, 3); positive for left-handed lattices, too."""
+    # The determinant is written out, since `ops.cross` cannot be exported to ONNX.
     (ax, ay, az), (bx, by, bz), (cx, cy, cz) = ([lattice[:, row, axis] for axis in range(3)] for row in range(3))
     return ops.abs(ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx))
 

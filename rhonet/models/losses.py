@@ -15,23 +15,23 @@ HUBER_DELTA = 1.0
 def task_losses(properties: Sequence[Property], targets: Any, standardized: Any) -> tuple[Any, Any]:
     """Loss of every sample and property, with its mask.
 
-    Regression: Huber loss of the standardised value; binary: cross-entropy of the logit; multiclass:
-    cross-entropy of the softmax.
+    Regression properties have the Huber loss of the standardised value, binary ones the cross-entropy of the logit,
+    multiclass ones the cross-entropy of the softmax.
 
     Args:
-        properties: P of them.
-        targets: (B, P) standardised values or class numbers, NaN where missing.
-        standardized: (B, Z), the network's output.
+        properties: the P properties, in the order of the columns.
+        targets: (B, P) standardised values or class numbers, NaN where the label is missing.
+        standardized: (B, Z) outputs of the network.
 
     Returns:
-        losses (B, P), 0 where missing, and the mask (B, P) of 0 and 1.
+        Losses (B, P), which are 0 for missing labels, and the mask (B, P), 1 for known and 0 for missing labels.
     """
     mask = ops.cast(ops.logical_not(ops.isnan(targets)), "float32")
     known = ops.where(mask > 0, targets, 0.0)
-    columns, at = [], 0
+    columns, start = [], 0
     for column, item in enumerate(properties):
-        z = standardized[:, at : at + item.size]
-        at += item.size
+        z = standardized[:, start : start + item.size]
+        start += item.size
         columns.append(_task_loss(item, known[:, column], z))
     return ops.stack(columns, axis=1) * mask, mask
 

@@ -1,10 +1,10 @@
 """MSA-3DCNN: a multi-scale attention 3D CNN after arXiv:2510.13207.
 
-The paper names the ingredients (several receptive fields in parallel, attention, one output per property)
-but neither sizes nor code; every number here is our choice, made for speed on CPUs too: no normalisation
-or convolution at full resolution, matrix products over patches where the grid is halved. Beside the convolutions,
-a second branch reads the distribution of the channels' values over the whole cube
-(`rhonet.models.value_distribution`): from few hundred crystals that is learned far better than what convolutions find
+The paper names the ingredients (several receptive fields in parallel, attention, one output per property) but gives
+neither sizes nor code. Every number here is our choice, made to be fast on CPUs, too: there is no normalisation or
+convolution at full resolution, and the grid is halved by matrix products over patches. Beside the convolutions, a
+second branch reads the distribution of the channels' values over the whole cube (`rhonet.models.value_distribution`).
+A training set of a few hundred crystals teaches that branch far more than it teaches the convolutions
 (docs/results/models.md).
 """
 
@@ -20,10 +20,17 @@ from rhonet.models.value_distribution import FittedScale, encode_values
 
 
 def encode(cube: Any, size: str, *, periodic: bool) -> Any:
-    """Features (B, 2·trunk) of a cube (B, n, n, n, channels); n divisible by 2 for each stage.
+    """Features (B, 2·trunk) of a cube: one half from convolutions, the other from the distribution of values.
 
-    Convolutions: each stage halves the grid by learned 2 x 2 x 2 patches, then applies its multi-scale blocks. The
-    other half of the features comes from the distribution of values.
+    Each stage of the convolutions halves the grid by learned 2 x 2 x 2 patches, then applies its multi-scale blocks.
+
+    Args:
+        cube: (B, n, n, n, channels).
+        size: name in `NETWORK_SIZES`.
+        periodic: the cube repeats at its borders.
+
+    Raises:
+        ValueError: n cannot be halved once per stage.
     """
     shape = NETWORK_SIZES[size]
     x = scaled = FittedScale(name="channel_scale")(cube)
@@ -43,7 +50,15 @@ def encode(cube: Any, size: str, *, periodic: bool) -> Any:
 
 
 def multi_scale_block(x: Any, channels: int, *, periodic: bool) -> Any:
-    """Residual block: receptive fields of 1, 3, 5 and a pooled 6 points, fused, then two attentions."""
+    """Residual block (B, n, n, n, channels): four receptive fields in parallel, fused, then weighted by attention.
+
+    The receptive fields have 1, 3 and 5 points per edge, and 6 points after pooling; the last is left out for odd n.
+
+    Args:
+        x: input, (B, n, n, n, channels).
+        channels: number of channels of input and output.
+        periodic: the cube repeats at its borders.
+    """
     width = channels // 2
     narrow = layers.Dense(width, activation="relu")(layers.RMSNormalization()(x))
     three = convolve(narrow, width, periodic=periodic)
@@ -58,12 +73,12 @@ def multi_scale_block(x: Any, channels: int, *, periodic: bool) -> Any:
 
 
 def channel_attention(x: Any, channels: int) -> Any:
-    """Weights (B, 1, 1, 1, C) in (0, 1) from the whole cube (squeeze and excitation, arXiv:1709.01507)."""
+    """Weights (B, 1, 1, 1, C) of the channels in (0, 1), by squeeze and excitation (arXiv:1709.01507)."""
     summary = layers.GlobalAveragePooling3D(keepdims=True)(x)
     summary = layers.Dense(max(channels // 4, 4), activation="relu")(summary)
     return layers.Dense(channels, activation="sigmoid")(summary)
 
 
 def spatial_attention(x: Any) -> Any:
-    """Weights (B, n, n, n, 1) in (0, 1), a learned map."""
+    """Weights (B, n, n, n, 1) of the points in (0, 1), each from the channels of its point."""
     return layers.Dense(1, activation="sigmoid")(x)

@@ -1,4 +1,4 @@
-"""The whole network: encoder, shared trunk, one head per property, physical units."""
+"""The whole network: an encoder, a shared trunk, one head per property, and the step to physical units."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ ENCODERS = {"msa3dcnn": msa3dcnn, "plain3dcnn": plain3dcnn, "values": value_dist
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """One network in the forms that are needed.
+    """One network as Keras models for training and for prediction, which share all weights.
 
-    standardized: {"cube": (B, n, n, n, channels), "lattice": (B, 3, 3) Å} -> (B, Z); trained, and averaged
-        over views.
-    physical: the same inputs -> {property: value in its unit or probability}; shares all weights.
-    units: the last step alone, (B, Z) and (B, 3, 3) -> {property: ...}.
+    Attributes:
+        standardized: model from {"cube": (B, n, n, n, channels), "lattice": (B, 3, 3) Å} to standardised outputs
+            (B, Z). It is the model that is trained, and its outputs are averaged over views.
+        physical: model from the same inputs to {property: values in its unit, or probabilities}.
+        units: the last step of `physical` alone, from outputs (B, Z) and lattices (B, 3, 3) Å.
     """
 
     standardized: keras.Model
@@ -33,9 +34,14 @@ class Network:
 
 
 def build_network(view: ViewConfig, model: ModelConfig, standardizer: Standardizer) -> Network:
-    """Fresh network for a view; its weights follow `keras.utils.set_random_seed`.
+    """Untrained network for a view; `keras.utils.set_random_seed` determines its weights.
 
-    Everything that a prediction needs beyond the weights (scales, transforms, units) is part of the graph.
+    The graph contains everything that a prediction needs: weights, scales, transforms and units.
+
+    Args:
+        view: size and channels of the cube, and its kind: whether it is periodic and whether the lattice is an input.
+        model: name and size of the encoder.
+        standardizer: the properties and the scales that they are learned on.
 
     Raises:
         ConfigError: the encoder cannot halve the view's grid as often as it must.

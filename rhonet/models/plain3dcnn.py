@@ -11,7 +11,13 @@ from rhonet.models.sizes import NETWORK_SIZES
 
 
 def encode(cube: Any, size: str, *, periodic: bool) -> Any:
-    """Features (B, trunk) of a cube (B, n, n, n, channels): convolution and pooling, three times."""
+    """Features (B, trunk) of a cube, by convolutions that alternate with pooling.
+
+    Args:
+        cube: (B, n, n, n, channels).
+        size: name in `NETWORK_SIZES`.
+        periodic: the cube repeats at its borders.
+    """
     x = cube
     first, *rest = NETWORK_SIZES[size].plain_channels
     x = convolve(x, first, periodic=periodic)

@@ -1,10 +1,10 @@
-"""The sizes that every network comes in: one table of all their widths."""
+"""The sizes of the networks: one table of all their widths."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Share of the features that a training step leaves out.
+# Share of the features that a training step drops.
 DROPOUT = 0.1
 
 
@@ -14,7 +14,7 @@ class NetworkSize:
 
     Attributes:
         trunk: features of the shared trunk.
-        stage_channels: channels of each stage of msa3dcnn, which halves the grid first.
+        stage_channels: channels of each stage of msa3dcnn; every stage first halves the grid.
         stage_blocks: multi-scale blocks of each of these stages.
         plain_channels: channels of each convolution of plain3dcnn.
     """
