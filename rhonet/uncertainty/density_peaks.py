@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from rhonet.uncertainty.training_peaks import WIDTHS
-from rhonet.views.plane_waves import as_written, inverse, phases, synthesise
+from rhonet.views.plane_waves import inverse, phases, synthesise, without_autograph
 from rhonet.views.render import Spectrum
 
 # The fingerprint's densities are on the scale asinh(ρ/ρ0): logarithmic above 0.1 e/Å³, finite for any field.
@@ -33,7 +33,7 @@ MOST_PEAKS = 128
 SAME = 0.02
 
 
-@as_written
+@without_autograph
 def find_peaks(waves: Spectrum) -> tf.Tensor:
     """Fingerprints of the distinct maxima of a density, strongest first, (peaks, widths), at least one.
 

@@ -1,5 +1,5 @@
-"""How a density of any grid becomes the network's cube: exact plane-wave sums in TensorFlow.
+"""Views: the network's cubes of fixed size, from densities on any grid, by exact plane-wave sums in TensorFlow.
 
-Imports core, formats and data. One implementation serves training, evaluation, prediction and the exported model.
-Start with render.py.
+May import core, formats and data. One implementation serves training, evaluation, prediction and the exported model.
+Start reading with render.py.
 """

@@ -1,11 +1,14 @@
-"""Channels of a view: functions of the density at a point, of the fields that they are made of.
+"""Channels of a view: functions of the density, its derivatives and the magnetization at each point.
 
-Densities enter as asinh(ρ/ρ0), which keeps the sign of the small negative values of pseudo-densities; magnetizations as
-(m0/ρ0) asinh(m/m0), nearly linear, as their integral is the moment; gradients as asinh(|∇ρ|·Å/ρ0), Laplacians as
-asinh(-∇²ρ·0.1 Å²/ρ0). Of a density blurred by a Gaussian of width σ, the derivatives are taken in units of σ instead
-(σ|∇ρ|, -σ²∇²ρ). The dimensionless derivatives of density functionals, s = |∇ρ| / (2 (3π²)^⅓ ρ^(4/3)) and
-q = ∇²ρ / (4 (3π²)^⅔ ρ^(5/3)), enter as asinh(s) and asinh(-q), with ρ no smaller than `view.density_threshold`. None of
-them turns with the crystal: they tell the network about directions without its having to learn rotations.
+- A density becomes asinh(ρ/ρ0), which keeps the sign of the small negative values of pseudo-densities.
+- A magnetization becomes (m0/ρ0) asinh(m/m0). This is nearly linear, since the integral of m is the moment.
+- A gradient becomes asinh(|∇ρ|·Å/ρ0), a Laplacian asinh(-∇²ρ·0.1 Å²/ρ0). Where the density is blurred by a Gaussian of
+  width σ, its derivatives are taken in units of σ instead: σ|∇ρ| and -σ²∇²ρ.
+- The dimensionless derivatives of density functionals, s = |∇ρ| / (2 (3π²)^⅓ ρ^(4/3)) and
+  q = ∇²ρ / (4 (3π²)^⅔ ρ^(5/3)), become asinh(s) and asinh(-q), with ρ no smaller than `view.density_threshold`.
+
+All channels are scalars that do not change when the crystal is rotated. So derivatives reach the network without its
+having to learn how vectors rotate.
 """
 
 from __future__ import annotations
@@ -17,11 +20,11 @@ import tensorflow as tf
 
 from rhonet.core.config import ViewConfig
 
-# A channel of the cube, and the fields that it is made of: a name and the blur of the density in Å.
+# A channel of the cube, or a field: its name, and the blur of the density in Å.
 Field = tuple[str, float]
 
-# What each channel is made of; the fields' numbers of components.
-MADE_OF = {
+# The fields that each channel is computed from.
+CHANNEL_FIELDS = {
     "density": ("density",),
     "gradient": ("slopes",),
     "laplacian": ("curvature",),
@@ -29,9 +32,10 @@ MADE_OF = {
     "reduced_laplacian": ("density", "curvature"),
     "magnetization": ("magnetization",),
 }
+# The number of components of each field. "slopes" is ∇ρ, "curvature" is -∇²ρ.
 COMPONENTS = {"density": 1, "slopes": 3, "curvature": 1, "magnetization": 1}
 
-# Brings -∇²ρ to the size of ρ, Å².
+# Å²; -∇²ρ times this area is about as large as ρ.
 LAPLACIAN_AREA = 0.1
 
 # 2 k_F = FERMI ρ^⅓.
@@ -39,8 +43,8 @@ FERMI = 2 * (3 * math.pi**2) ** (1 / 3)
 
 
 def fields_of(channels: Sequence[Field]) -> list[Field]:
-    """The fields that channels are made of, each once, the magnetization last."""
-    fields = dict.fromkeys((part, blur) for name, blur in channels for part in MADE_OF[name])
+    """The fields that channels are computed from, each once, the magnetization last."""
+    fields = dict.fromkeys((part, blur) for name, blur in channels for part in CHANNEL_FIELDS[name])
     return sorted(fields, key=lambda field: field[0] == "magnetization")
 
 
@@ -48,11 +52,12 @@ def field_waves(field: Field, coefficients: tf.Tensor, g: tf.Tensor) -> tf.Tenso
     """Plane waves of a field: ρ in e/Å³, ∇ρ in e/Å⁴, -∇²ρ in e/Å⁵ or the magnetization in µB/Å³.
 
     Args:
-        coefficients: of density and magnetization, (1 or 2, 2, G).
+        field: name of the field, and the blur of the density in Å.
+        coefficients: (2, 2, G) plane waves of density and magnetization, or (1, 2, G) without spin.
         g: wave vectors, (3, G), 1/Å.
 
     Returns:
-        (components, 2, G), for a magnetization that there is not (0, 2, G).
+        (components, 2, G); (0, 2, G) for the magnetization of a crystal without spin.
     """
     name, blur = field
     density, magnetization = coefficients[:1], coefficients[1:]
@@ -66,10 +71,16 @@ def field_waves(field: Field, coefficients: tf.Tensor, g: tf.Tensor) -> tf.Tenso
     return squared * density if name == "curvature" else density
 
 
-def show(channel: Field, fields: Mapping[Field, tf.Tensor], view: ViewConfig) -> tf.Tensor:
-    """The channel (n, n, n), dimensionless, of fields (components, n, n, n)."""
+def channel_values(channel: Field, fields: Mapping[Field, tf.Tensor], view: ViewConfig) -> tf.Tensor:
+    """Values of a channel at the points of a view, (n, n, n), dimensionless.
+
+    Args:
+        channel: name of the channel, and the blur of the density in Å.
+        fields: values (components, n, n, n) of all fields that the channel is computed from.
+        view: scales of density and magnetization, and the density threshold.
+    """
     (name, blur), scale, threshold = channel, view.density_scale, view.density_threshold
-    parts = [fields[part, blur] for part in MADE_OF[name]]
+    parts = [fields[part, blur] for part in CHANNEL_FIELDS[name]]
     if name == "gradient":
         return tf.asinh((blur or 1.0) * tf.norm(parts[0], axis=0) / scale)
     if name == "laplacian":
