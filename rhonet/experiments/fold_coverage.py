@@ -17,7 +17,7 @@ from rhonet.evaluation.bootstrap import Metric, metric_of, resamples_of, share_o
 from rhonet.evaluation.scores import ScoredProperty
 from rhonet.reports.wording import signed, three_decimals, with_interval
 from rhonet.uncertainty.calibration import PREDICTION_LEVEL, conformal_quantile, fit_conformal_widths, learned_errors
-from rhonet.uncertainty.difficulty import answer_columns
+from rhonet.uncertainty.difficulty import prediction_features
 from rhonet.uncertainty.temperature import fit_temperature, log_losses, logits_of
 
 RESAMPLES = 1000
@@ -94,7 +94,7 @@ def _judge(
     others = merge_predictions([fold for k, fold in enumerate(folds) if k != at])
     their_volumes = np.concatenate([one for k, one in enumerate(volumes) if k != at])
     widths, difficulty = fit_conformal_widths(others, their_volumes)
-    columns, own, equal = answer_columns(folds[at], volumes[at]), {}, {}
+    columns, own, equal = prediction_features(folds[at], volumes[at]), {}, {}
     for item in others.properties:
         factors = np.asarray(difficulty.factors(columns, [item.name])[:, 0], np.float64)
         own[item.name] = np.full(len(columns), widths[item.name].half_width * factors)

@@ -22,7 +22,7 @@ from rhonet.serving.model_card import CARD, SAVED_MODEL, read_card
 from rhonet.training.inference import standardized_outputs
 from rhonet.uncertainty.calibration import Calibration
 from rhonet.uncertainty.density_peaks import find_peaks
-from rhonet.uncertainty.difficulty import SURE
+from rhonet.uncertainty.difficulty import MAX_LOGIT
 from rhonet.uncertainty.novelty import distance, novelty
 from rhonet.uncertainty.training_peaks import TrainingPeaks
 from rhonet.views import render
@@ -223,9 +223,9 @@ def _columns(standardizer: Standardizer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _logits(item: Property, column: tf.Tensor) -> tf.Tensor:
-    """Logits (B, Z) of a class property as `rhonet.uncertainty.difficulty.answer_columns` gives them."""
+    """Logits (B, Z) of a class property as `rhonet.uncertainty.difficulty.prediction_features` gives them."""
     logits = column if item.kind == "binary" else tf.nn.log_softmax(column)
-    return tf.clip_by_value(logits, -SURE, SURE)
+    return tf.clip_by_value(logits, -MAX_LOGIT, MAX_LOGIT)
 
 
 def _bounded(standardizer: Standardizer, calibration: Calibration) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How far a prediction can be trusted: intervals, class probabilities, prediction sets, novelty.
+"""Uncertainty of predictions: prediction intervals, calibrated class probabilities, prediction sets and novelty.
 
-Imports the wings up to views. Start with calibration.py.
+May import the wings up to views. Start reading with calibration.py.
 """

@@ -1,12 +1,16 @@
-"""Prediction intervals and novelty: what crystals that a network has not seen say about its errors (no TensorFlow).
+"""Prediction intervals and the threshold of novelty, from the errors on a calibration set (no TensorFlow).
 
-Intervals are split-conformal (arXiv:2107.07511) on the learned scale: the half width is the ceil((n + 1) · 0.9)-th
-smallest of the n absolute errors on calibration crystals, each divided by how hard its crystal is
-(`difficulty.py`), times how hard the crystal at hand is. Where all are as hard, a further crystal drawn like them
-falls inside with at least 90 % probability, whatever the errors' distribution, as they had no part in the network: it
-was validated on them, which chooses nothing unless `train.patience` says so. Else that holds nearly, as each is divided
-by what the others' errors say about it. Of an ensemble, each crystal is judged by the one member that did not train on
-it. What intervals hold is measured (`rhonet.evaluate`, `rhonet.study coverage`).
+The calibration set consists of crystals that the network was not trained on. Intervals are split-conformal
+(arXiv:2107.07511) on the learned scale. Each absolute error on the calibration set is divided by the difficulty of its
+crystal (`difficulty.py`). The ceil((n + 1) · 0.9)-th smallest of these n ratios, times the difficulty of a new crystal,
+is the half width of the new crystal's interval.
+
+If the difficulty is the same for all crystals, the interval of a new crystal from the same distribution contains the
+true value with a probability of at least 90 %, for any distribution of the errors. This requires that the calibration
+set had no influence on the network. The validation split meets this: nothing is chosen by the validation loss, unless
+`train.patience` asks for early stopping. Otherwise it holds approximately: each error is divided by a difficulty fitted
+without it. In an ensemble, each crystal is predicted by the one network that was not trained on it. `rhonet.evaluate`
+and `rhonet.study coverage` measure the actual coverage.
 """
 
 from __future__ import annotations
@@ -20,22 +24,27 @@ import numpy as np
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.core.standardize import learned_scale
-from rhonet.uncertainty.difficulty import Difficulty, answer_columns, fit_difficulty
+from rhonet.uncertainty.difficulty import Difficulty, fit_difficulty, prediction_features
 
+# Level of prediction intervals and prediction sets.
 PREDICTION_LEVEL = 0.9
-# Where calibration curves have their points.
+# Levels of the points of a coverage curve.
 CURVE_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+# Share of the calibration crystals that have a novelty above 1.
 NOVEL_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class ConformalWidths:
-    """Errors of one property on its n calibration crystals.
+    """Half widths of the intervals, or prediction sets, of one property.
 
-    half_width: of the interval of the median crystal, on the learned scale of a regression property; for a class, what
-        its probability may miss to 1 and the class still belongs to the set. Infinite where n is too small for the
-        level.
-    half_widths: the same at each of `CURVE_LEVELS`; () where nobody kept them.
+    For a regression property, a half width is that of the crystal of median difficulty, on the learned scale. For a
+    class property, it is the largest distance of a class's probability from 1 at which the class is in the set.
+
+    Attributes:
+        n: number of labelled calibration crystals.
+        half_width: at `PREDICTION_LEVEL`; infinite if n is too small for the level.
+        half_widths: at each of `CURVE_LEVELS`; () if they were not stored.
     """
 
     n: int
@@ -43,7 +52,7 @@ class ConformalWidths:
     half_widths: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values without infinities; `from_dict` reads them back."""
+        """Values for JSON, without infinities; `from_dict` reads them back."""
         kept: dict[str, Any] = {"n": self.n}
         if math.isfinite(self.half_width):
             kept["half_width"] = self.half_width
@@ -54,7 +63,7 @@ class ConformalWidths:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ConformalWidths:
-        """Spread from what `to_dict` gave."""
+        """Half widths from the result of `to_dict`."""
         kept = values.get("half_widths")
         widths = () if kept is None else tuple(kept.get(f"{level:g}", math.inf) for level in CURVE_LEVELS)
         return cls(values["n"], values.get("half_width", math.inf), widths)
@@ -62,12 +71,15 @@ class ConformalWidths:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Half widths per property at a level, and what makes a density novel.
+    """What prediction intervals, prediction sets and novelty are computed from.
 
-    distance_scale: distance to the training crystals (`uncertainty.novelty`) that becomes a novelty of 1; 95 % of the
-        calibration crystals stay below. None under 19 crystals.
-    n: calibration crystals.
-    difficulty: how much wider or narrower than the median crystal's the interval of a crystal is.
+    Attributes:
+        level: of intervals and sets.
+        widths: half widths per property.
+        distance_scale: distance to the training crystals (`uncertainty.novelty`) at which the novelty is 1; 95 % of the
+            calibration crystals are nearer. None if there are too few calibration crystals.
+        n: number of calibration crystals.
+        difficulty: widths of the intervals of a crystal, relative to those of the median crystal.
     """
 
     level: float
@@ -77,26 +89,27 @@ class Calibration:
     difficulty: Difficulty = field(default_factory=Difficulty)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values without infinities; `from_dict` reads them back."""
+        """Values for JSON, without infinities; `from_dict` reads them back."""
         widths = {name: item.to_dict() for name, item in self.widths.items()}
         kept = {"level": self.level, "spreads": widths, "distance_scale": self.distance_scale, "n": self.n}
         return kept | ({"difficulty": self.difficulty.to_dict()} if self.difficulty.terms else {})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """Calibration from what `to_dict` gave."""
+        """Calibration from the result of `to_dict`."""
         widths = {name: ConformalWidths.from_dict(item) for name, item in values["spreads"].items()}
         difficulty = Difficulty.from_dict(values["difficulty"]) if "difficulty" in values else Difficulty()
         return cls(values["level"], widths, values.get("distance_scale"), values["n"], difficulty)
 
 
 def fit_calibration(predictions: Predictions, volumes: np.ndarray, distances: np.ndarray) -> Calibration:
-    """Calibration from crystals that the network, or the member that predicted them, has not trained on.
+    """Calibration from crystals that the network was not trained on.
 
     Args:
-        predictions: of n crystals.
+        predictions: predictions for the n calibration crystals. In an ensemble, each crystal is predicted by the
+            network that was not trained on it.
         volumes: (n,) cell volumes, Å³.
-        distances: (n,) to the training crystals (`rhonet.uncertainty.novelty`).
+        distances: (n,) distances to the training crystals (`rhonet.uncertainty.novelty`).
     """
     widths, difficulty = fit_conformal_widths(predictions, volumes)
     scale = conformal_quantile(distances, 1 - NOVEL_SHARE)
@@ -106,13 +119,19 @@ def fit_calibration(predictions: Predictions, volumes: np.ndarray, distances: np
 def fit_conformal_widths(
     predictions: Predictions, volumes: np.ndarray
 ) -> tuple[dict[str, ConformalWidths], Difficulty]:
-    """Spread of each property and how hard crystals are, from crystals that the network has not trained on."""
+    """Half widths per property, and the difficulty, from n crystals that the network was not trained on.
+
+    Args:
+        predictions: predictions for the n crystals.
+        volumes: (n,) cell volumes, Å³.
+    """
     errors = {item.name: learned_errors(item, predictions, volumes) for item in predictions.properties}
-    judged = {item.name: errors[item.name] for item in predictions.properties if not item.is_class}
-    difficulty, own = fit_difficulty(answer_columns(predictions, volumes), judged, predictions.units)
+    regression = {item.name: errors[item.name] for item in predictions.properties if not item.is_class}
+    features = prediction_features(predictions, volumes)
+    difficulty, difficulties = fit_difficulty(features, regression, predictions.units)
     widths = {}
     for name, values in errors.items():
-        ratios = values / own.get(name, 1.0)
+        ratios = values / difficulties.get(name, 1.0)
         ratios = ratios[~np.isnan(ratios)]
         curve = tuple(conformal_quantile(ratios, level) for level in CURVE_LEVELS)
         widths[name] = ConformalWidths(len(ratios), conformal_quantile(ratios, PREDICTION_LEVEL), curve)
@@ -120,25 +139,35 @@ def fit_conformal_widths(
 
 
 def calibration_errors(item: Property, labels: np.ndarray, values: np.ndarray, volumes: np.ndarray) -> np.ndarray:
-    """Absolute errors on the learned scale, or what the true class's probability misses to 1; labelled samples only.
+    """Errors of the labelled samples: absolute errors on the learned scale, or 1 minus the true class's probability.
 
     Args:
         item: the property.
         labels: (n,), NaN where missing.
-        values: (n,) in its unit, probability of class 1, or (n, classes) probabilities.
-        volumes: (n,) Å³.
+        values: predictions (n,) in the property's unit, or probabilities: (n,) of class 1, (n, classes) of a multiclass
+            property.
+        volumes: (n,) cell volumes, Å³.
+
+    Raises:
+        DataError: a label or prediction that is not above 0, for a property that is learned in its logarithm.
     """
     known = ~np.isnan(labels)
     if item.kind == "multiclass":
         return 1 - values[known, labels[known].astype(np.intp)]
     if item.kind == "binary":
         return np.where(labels[known] == 1, 1 - values[known], values[known])
-    truth, guess = (learned_scale(item, array[known], volumes[known]) for array in (labels, values))
-    return np.abs(truth - guess)
+    truth, predicted = (learned_scale(item, array[known], volumes[known]) for array in (labels, values))
+    return np.abs(truth - predicted)
 
 
 def learned_errors(item: Property, predictions: Predictions, volumes: np.ndarray) -> np.ndarray:
-    """What `calibration_errors` says about each sample, (n,); NaN without a label or where there is no logarithm."""
+    """Error of each sample as in `calibration_errors`, (n,); NaN without a label or where there is no logarithm.
+
+    Args:
+        item: the property.
+        predictions: predictions for n samples.
+        volumes: (n,) cell volumes, Å³.
+    """
     labels, values = predictions.labels[item.name], predictions.values[item.name]
     usable = ~np.isnan(labels)
     if item.transform == "log":
@@ -149,10 +178,15 @@ def learned_errors(item: Property, predictions: Predictions, volumes: np.ndarray
 
 
 def half_widths(item: Property, values: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Half widths (n,) of intervals, in the property's unit or of its logarithm; NaN where a number overflowed.
+    """Half widths (n,) of intervals, in the property's unit, or of its logarithm if it is learned in the logarithm.
+
+    A half width is NaN where a number overflowed. It is measured to the upper end, since the lower one may be cut off
+    at 0.
 
     Args:
-        values, upper: (n,) predictions and upper ends, in the property's unit; the lower ends may be cut at 0.
+        item: the property.
+        values: (n,) predictions, in the property's unit.
+        upper: (n,) upper ends of the intervals, in the property's unit.
     """
     values, upper = np.asarray(values, np.float64), np.asarray(upper, np.float64)
     if item.transform != "log":
@@ -162,6 +196,6 @@ def half_widths(item: Property, values: np.ndarray, upper: np.ndarray) -> np.nda
 
 
 def conformal_quantile(errors: np.ndarray, level: float) -> float:
-    """The ceil((n + 1) · level)-th smallest of n errors; infinite where there is none such."""
+    """The ceil((n + 1) · level)-th smallest of n errors; infinite if that rank is above n."""
     rank = math.ceil((len(errors) + 1) * level - 1e-9)
     return float(np.sort(errors)[rank - 1]) if rank <= len(errors) else math.inf

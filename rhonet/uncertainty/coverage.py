@@ -1,4 +1,4 @@
-"""How often intervals of any level hold the truth on other crystals than those they were fitted on."""
+"""Coverage of intervals of any level on crystals that are not in the calibration set."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from rhonet.uncertainty.calibration import Calibration, half_widths, learned_err
 
 @dataclass(frozen=True)
 class CoverageCurve:
-    """Share of one property's labelled samples within their intervals, or sets of classes, at each of `CURVE_LEVELS`.
+    """Coverage of one property's intervals, or prediction sets, at each of `CURVE_LEVELS`.
 
-    NaN where the half width is infinite. n: groups of the samples; n_calibration: samples that the half widths come
-    from, counted as groups, too, if they have as many relatives.
+    Attributes:
+        n: number of groups of the labelled samples.
+        n_calibration: number of groups of the calibration samples, if these groups are as large on average.
+        shares: share of the labelled samples inside, per level; NaN where the half width is infinite.
     """
 
     n: int
@@ -28,10 +30,11 @@ class CoverageCurve:
 def coverage_curves(
     calibration: Calibration, predictions: Predictions, volumes: np.ndarray
 ) -> dict[str, CoverageCurve]:
-    """Measured coverage per property that has half widths at all levels, and labels on the learned scale.
+    """Measured coverage per property that has stored half widths, and labels on the learned scale.
 
     Args:
-        predictions: of n samples.
+        calibration: half widths of the intervals.
+        predictions: predictions for n samples that are not in the calibration set, with their intervals.
         volumes: (n,) cell volumes, Å³.
     """
     curves = {}
@@ -40,9 +43,9 @@ def coverage_curves(
         errors = learned_errors(item, predictions, volumes)
         n_groups = len(np.unique(predictions.units[~np.isnan(errors)]))
         if widths is not None and widths.half_width > 0 and item.name in predictions.upper:
-            # As many times wider or narrower at all levels.
-            own = half_widths(item, predictions.values[item.name], predictions.upper[item.name])
-            errors = errors * widths.half_width / (own if item.intensive else own / volumes)
+            # The difficulty of a crystal scales its intervals at all levels by the same factor.
+            sample_widths = half_widths(item, predictions.values[item.name], predictions.upper[item.name])
+            errors = errors * widths.half_width / (sample_widths if item.intensive else sample_widths / volumes)
         errors = errors[~np.isnan(errors)]
         if widths is not None and widths.half_widths and len(errors):
             shares = [
@@ -54,9 +57,9 @@ def coverage_curves(
 
 
 def relative_errors(predictions: Predictions, volumes: np.ndarray) -> np.ndarray:
-    """Error of each sample on the learned scales, over that of all samples, averaged over its properties, (n,).
+    """Error of each sample relative to the mean error of all samples, averaged over the properties, (n,).
 
-    1 is an average sample; NaN where a sample has no label.
+    Errors are those on the learned scales. An average sample has 1; a sample without any label has NaN.
     """
     total, counts = np.zeros(len(predictions)), np.zeros(len(predictions))
     for item in predictions.properties:
@@ -69,9 +72,14 @@ def relative_errors(predictions: Predictions, volumes: np.ndarray) -> np.ndarray
 
 
 def expected_coverage(n: int, n_calibration: int, level: float) -> tuple[float, float]:
-    """Central 95 % of the coverage that n samples measure, where they are drawn like the calibration samples.
+    """Central 95 % range of the coverage of n samples from the same distribution as the calibration set.
 
-    Beta-binomial: chance in the n samples and in the half width (arXiv:2107.07511, section 3.2).
+    The coverage is beta-binomial: both the n samples and the half width are random (arXiv:2107.07511, section 3.2).
+
+    Args:
+        n: number of samples, or of their groups.
+        n_calibration: number of calibration samples, or of their groups.
+        level: nominal coverage.
     """
     rank = math.ceil((n_calibration + 1) * level - 1e-9)
     if rank > n_calibration:

@@ -1,9 +1,10 @@
-"""Peaks of a density: its maxima, each with a fingerprint of what surrounds it.
+"""Density peaks: the maxima of a density, each with a fingerprint of the density around it.
 
-Around an atom the density hardly knows the neighbours: oxygen has nearly the same peak in every oxide, as long as
-the same pseudopotential made it, and nearly no other element has. So a peak like none of those trained on gives away
-a new element, another pseudisation, a wrong unit or lattice, blur, noise and spikes. No network is involved: what
-it never learned to tell apart it would not find strange.
+The density near an atom hardly depends on the neighbouring atoms. With the same pseudopotential, oxygen has nearly the
+same peak in every oxide, and hardly any other element has a peak like it. So a peak that is unlike all peaks of the
+training crystals reveals a new element, another pseudopotential, a wrong unit or lattice, blur, noise or spikes. The
+fingerprints do not come from a network, which would map inputs that it never learned to distinguish to the same
+features.
 """
 
 from __future__ import annotations
@@ -17,32 +18,33 @@ from rhonet.uncertainty.training_peaks import WIDTHS
 from rhonet.views.plane_waves import inverse, phases, synthesise, without_autograph
 from rhonet.views.render import Spectrum
 
-# The fingerprint's densities are on the scale asinh(ρ/ρ0): logarithmic above 0.1 e/Å³, finite for any field.
+# ρ0 of the fingerprints' asinh(ρ/ρ0), e/Å³: logarithmic above, finite for any field.
 DENSITY_SCALE = 0.1
-# Maxima are those of the density smoothed so far, Å, which has one for an atom and none for a ripple.
+# Width of the Gaussian, Å, that smooths the density for the search: an atom keeps one maximum, a ripple none.
 SEARCH_WIDTH = 0.25
-# On a grid of at most this spacing, Å, among the five points along each axis.
+# Largest spacing of the search grid, Å.
 SEARCH_SPACING = 0.15
+# A maximum is the highest of the points up to this many steps away along each axis.
 REACH = 2
-# By which part of the largest value they rise above the points so far away. Where the density vanishes, float32 makes
-# ripples of up to 3e-6; the flattest maximum of the bundled crystals rises by 8e-4.
+# Least rise of a maximum above the points REACH steps away, as a share of the largest density. Where the density
+# vanishes, rounding in float32 makes ripples of up to 3e-6; real maxima rise by 8e-4 or more.
 LEAST_RISE = 1e-5
-# Of a larger cell the strongest count.
-MOST_PEAKS = 128
-# Symmetry repeats peaks; those that differ by less (2 % of a density) are one.
-SAME = 0.02
+# If a cell has more peaks, the strongest count.
+MAX_PEAKS = 128
+# Symmetry repeats peaks: fingerprints that differ by less (2 % of a density) are the same peak.
+SAME_PEAK = 0.02
 
 
 @without_autograph
 def find_peaks(waves: Spectrum) -> tf.Tensor:
-    """Fingerprints of the distinct maxima of a density, strongest first, (peaks, widths), at least one.
+    """Fingerprints of the distinct maxima of a density, strongest first, (peaks, widths); there is at least one.
 
-    A fingerprint holds asinh(ρ/ρ0) at the maximum, with ρ smoothed by Gaussians of `WIDTHS`. Both do not depend on
-    origin, orientation or choice of the cell. No gradient flows through them: which places are maxima does not
+    A fingerprint contains asinh(ρ/ρ0) at the maximum, with ρ smoothed by Gaussians of `WIDTHS`. Maxima and fingerprints
+    do not depend on origin, orientation or choice of the cell. They have no gradient, since the set of maxima does not
     change smoothly.
 
     Args:
-        waves: of any view; what it cannot see does not count.
+        waves: plane waves that any kind of view contains.
     """
     millers = tf.cast(waves.millers, tf.int32)
     reach = tf.reduce_max(tf.abs(millers), axis=0)
@@ -64,10 +66,11 @@ def _blur(g_squared: tf.Tensor, width: float) -> tf.Tensor:
 
 
 def _values_at(places: tf.Tensor, waves: tf.Tensor, axes: list[tf.Tensor]) -> tf.Tensor:
-    """Fields at fractional places (peaks, 3), float64: (peaks, fields).
+    """Values of fields at some points, (peaks, fields).
 
     Args:
-        waves: (fields, 2, P, Q, R).
+        places: fractional coordinates of the points, (peaks, 3), float64.
+        waves: plane waves of the fields, (fields, 2, P, Q, R).
         axes: their Miller indices along each axis, (P,), (Q,) and (R,).
     """
     fields, peaks = tf.shape(waves)[0], tf.shape(places)[0]
@@ -82,54 +85,59 @@ def _values_at(places: tf.Tensor, waves: tf.Tensor, axes: list[tf.Tensor]) -> tf
 
 
 def _maxima(waves: tf.Tensor, axes: list[tf.Tensor], lattice: tf.Tensor) -> tf.Tensor:
-    """Places of the maxima of the field of plane waves (2, P, Q, R), (peaks, 3) fractional float64, strongest first.
+    """Fractional coordinates of the maxima of a field, (peaks, 3) float64, strongest first.
 
-    Each is refined by the parabola through its neighbours along every axis: on the grid alone a sharp peak would seem
-    lower the farther it lies from a point.
+    A parabola through a maximum and its neighbours along each axis refines its position. On the grid alone, a sharp
+    peak would appear lower, the farther it is from a grid point.
+
+    Args:
+        waves: plane waves of the field, (2, P, Q, R).
+        axes: their Miller indices along each axis, (P,), (Q,) and (R,).
+        lattice: (3, 3), Å.
     """
     points = tf.cast(tf.math.ceil(tf.norm(lattice, axis=1) / SEARCH_SPACING), tf.int32)
     points = tf.maximum(points, [2 * axis[-1] + 1 for axis in axes])
     field = synthesise(waves[None], axes, points)[0]
     highest = field
     for axis in range(3):
-        at = tf.range(points[axis])[:, None] + np.arange(-REACH, REACH + 1)
-        highest = tf.reduce_max(tf.gather(highest, tf.math.floormod(at, points[axis]), axis=axis), axis=axis + 1)
-    found = tf.cast(tf.where(tf.equal(field, highest)), tf.int32)
-    found = tf.boolean_mask(found, _rises(field, found, points))
-    heights = tf.gather_nd(field, found)
-    heights, strongest = tf.math.top_k(heights, tf.minimum(tf.size(heights), MOST_PEAKS))
-    found = tf.gather(found, strongest)
+        near = tf.range(points[axis])[:, None] + np.arange(-REACH, REACH + 1)
+        highest = tf.reduce_max(tf.gather(highest, tf.math.floormod(near, points[axis]), axis=axis), axis=axis + 1)
+    peaks = tf.cast(tf.where(tf.equal(field, highest)), tf.int32)
+    peaks = tf.boolean_mask(peaks, _rises(field, peaks, points))
+    heights = tf.gather_nd(field, peaks)
+    heights, strongest = tf.math.top_k(heights, tf.minimum(tf.size(heights), MAX_PEAKS))
+    peaks = tf.gather(peaks, strongest)
     steps = []
-    for after, before in _along_axes(field, found, points, 1):
-        bend = tf.maximum(2 * heights - after - before, 0)
-        steps.append(tf.clip_by_value(0.5 * tf.math.divide_no_nan(after - before, bend), -0.5, 0.5))
-    return (tf.cast(found, tf.float64) + tf.cast(tf.stack(steps, axis=1), tf.float64)) / tf.cast(points, tf.float64)
+    for after, before in _along_axes(field, peaks, points, 1):
+        curvature = tf.maximum(2 * heights - after - before, 0)
+        steps.append(tf.clip_by_value(0.5 * tf.math.divide_no_nan(after - before, curvature), -0.5, 0.5))
+    return (tf.cast(peaks, tf.float64) + tf.cast(tf.stack(steps, axis=1), tf.float64)) / tf.cast(points, tf.float64)
 
 
-def _rises(field: tf.Tensor, found: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
-    """Which of the points found, (peaks, 3), are no rounding of the field (nx, ny, nz); its largest value never is."""
-    heights = tf.gather_nd(field, found)
-    around = tf.stack([value for pair in _along_axes(field, found, points, REACH) for value in pair])
+def _rises(field: tf.Tensor, peaks: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """Which of the grid points `peaks` (peaks, 3) rise clearly above their surroundings; the largest always does."""
+    heights = tf.gather_nd(field, peaks)
+    around = tf.stack([value for pair in _along_axes(field, peaks, points, REACH) for value in pair])
     rise = heights - tf.reduce_min(around, axis=0)
     is_largest = tf.equal(heights, tf.reduce_max(heights))
     return (rise > LEAST_RISE * tf.reduce_max(tf.abs(field))) | is_largest
 
 
 def _along_axes(
-    field: tf.Tensor, found: tf.Tensor, points: tf.Tensor, distance: int
+    field: tf.Tensor, peaks: tf.Tensor, points: tf.Tensor, distance: int
 ) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Values of a periodic field so many points after and before the points found, (peaks,) each, per axis."""
+    """Values of a periodic field `distance` steps after and before each peak, (peaks,) each, for every axis."""
     return [
         (
-            tf.gather_nd(field, tf.math.floormod(found + distance * step, points)),
-            tf.gather_nd(field, tf.math.floormod(found - distance * step, points)),
+            tf.gather_nd(field, tf.math.floormod(peaks + distance * step, points)),
+            tf.gather_nd(field, tf.math.floormod(peaks - distance * step, points)),
         )
         for step in tf.unstack(tf.eye(3, dtype=tf.int32))
     ]
 
 
 def _distinct(peaks: tf.Tensor) -> tf.Tensor:
-    """Those unlike all before them."""
-    apart = tf.reduce_max(tf.abs(peaks[:, None] - peaks[None]), axis=-1)
+    """The fingerprints that differ from all those before them."""
+    difference = tf.reduce_max(tf.abs(peaks[:, None] - peaks[None]), axis=-1)
     is_earlier = tf.range(tf.shape(peaks)[0])[None] < tf.range(tf.shape(peaks)[0])[:, None]
-    return tf.boolean_mask(peaks, ~tf.reduce_any(is_earlier & (apart < SAME), axis=1))
+    return tf.boolean_mask(peaks, ~tf.reduce_any(is_earlier & (difference < SAME_PEAK), axis=1))

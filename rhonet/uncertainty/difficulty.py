@@ -1,9 +1,9 @@
-"""How hard a crystal is for a model, from what the model answers about it (no TensorFlow).
+"""Difficulty of a crystal: the expected error of a model, from its predictions for the crystal (no TensorFlow).
 
-Errors are not alike: where a network sees a metal its band gap is hardly ever wrong, where it sees an insulator it may
-be wrong by an eV. The expected absolute error of a property is therefore fitted, on crystals that the network has not
-trained on, as the exponential of a linear function of all its answers and of their magnitudes; intervals are as much
-wider or narrower (locally weighted conformal prediction, arXiv:1604.04173, section 5.2).
+The size of errors varies: the band gap of a crystal that is predicted to be a metal is hardly ever wrong, that of an
+insulator may be wrong by an eV. So the expected absolute error of a property is fitted on crystals that the network was
+not trained on. It is the exponential of a linear function of features of the prediction and of their magnitudes. The
+widths of intervals are proportional to it (locally weighted conformal prediction, arXiv:1604.04173, section 5.2).
 """
 
 from __future__ import annotations
@@ -20,123 +20,131 @@ from rhonet.core.predictions import Predictions
 from rhonet.core.standardize import learned_scale
 from rhonet.uncertainty.temperature import logits_of
 
-# Fewer errors say too little about where they are large.
+# With fewer known errors, no difficulty is fitted.
 FEWEST = 100
 FOLDS = 5
-# Logits beyond are all the same: certain.
-SURE = 5.0
-# Standardised answers are bent to stay below.
-FARTHEST = 3.0
-# No crystal is expected to err more than that many times more or less than the mean.
-MOST = 30.0
-# Like so many crystals that say nothing; chosen on the folds of the bundled set.
+# Logits are cut off at ± this: beyond, all predictions count as equally certain.
+MAX_LOGIT = 5.0
+# Limit that standardised features approach smoothly.
+MAX_FEATURE = 3.0
+# The expected error of a crystal is at most this many times larger or smaller than the mean.
+MAX_FACTOR = 30.0
+# Strength of the quadratic penalty on the weights, in numbers of crystals; chosen by cross-validation.
 _PENALTY = 20.0
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Expected error of a crystal as a multiple of the median crystal's, per property.
+    """Expected error of a crystal relative to that of the median crystal, per property.
 
-    centers, spreads: (Z,) mean and standard deviation of each column of answers over the calibration crystals.
-    terms: per property the logarithm of the median crystal's, then the weights of the Z standardised columns and
-        those of their magnitudes; the properties that are not named are as hard for all crystals.
+    Attributes:
+        centers: (Z,) mean of each feature over the calibration crystals.
+        spreads: (Z,) standard deviation of each feature over the calibration crystals.
+        terms: per property 1 + 2 Z numbers: the logarithm of the median crystal's expected error, the weights of the Z
+            standardised features, and the weights of their magnitudes. For a property without an entry, all crystals
+            have the same difficulty.
     """
 
     centers: tuple[float, ...] = ()
     spreads: tuple[float, ...] = ()
     terms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
-    def factors(self, columns: Any, names: Sequence[str]) -> Any:
-        """Multiples (n, len(names)) of the median crystal's expected error; (1, len(names)) where all are as hard.
+    def factors(self, features: Any, names: Sequence[str]) -> Any:
+        """Expected errors as multiples of the median crystal's, (n, len(names)).
+
+        If all crystals have the same difficulty for all properties, the shape is (1, len(names)).
 
         Args:
-            columns: (n, Z) answers as `answer_columns` gives them, a NumPy array or a tensor.
-            names: of properties, in any order, also more than once.
+            features: (n, Z) features of the predictions (`prediction_features`), a NumPy array or a tensor.
+            names: names of properties, in any order; a name may occur several times.
         """
         if not self.terms:
             return np.ones((1, len(names)), np.float32)
         width = len(self.centers)
         table = np.array([self.terms.get(name, (0.0,) * (2 * width + 1)) for name in names], np.float32)
-        median, plain, magnitudes = table[:, 0], table[:, 1 : width + 1].T, table[:, width + 1 :].T
-        places, most = self._places(columns), math.log(MOST)
-        logs = places @ plain + abs(places) @ magnitudes
-        return math.e ** ((abs(logs + most) - abs(logs - most)) / 2 - median)
+        median, weights, magnitude_weights = table[:, 0], table[:, 1 : width + 1].T, table[:, width + 1 :].T
+        inputs, limit = self._standardize(features), math.log(MAX_FACTOR)
+        logs = inputs @ weights + abs(inputs) @ magnitude_weights
+        return math.e ** ((abs(logs + limit) - abs(logs - limit)) / 2 - median)
 
-    def _places(self, columns: Any) -> Any:
-        """Standardised columns, bent to stay within ±`FARTHEST`; by operators that arrays and tensors share."""
-        places = (columns - np.array(self.centers, np.float32)) / np.array(self.spreads, np.float32)
-        return places / (1 + abs(places) / FARTHEST)
+    def _standardize(self, features: Any) -> Any:
+        """Standardised features, compressed into ±`MAX_FEATURE`; uses only operators that arrays and tensors share."""
+        standardized = (features - np.array(self.centers, np.float32)) / np.array(self.spreads, np.float32)
+        return standardized / (1 + abs(standardized) / MAX_FEATURE)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; `from_dict` reads them back."""
+        """Values for JSON; `from_dict` reads them back."""
         terms = {name: list(numbers) for name, numbers in self.terms.items()}
         return {"centers": list(self.centers), "spreads": list(self.spreads), "terms": terms}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Difficulty:
-        """Difficulty from what `to_dict` gave."""
+        """Difficulty from the result of `to_dict`."""
         terms = {name: tuple(numbers) for name, numbers in values["terms"].items()}
         return cls(tuple(values["centers"]), tuple(values["spreads"]), terms)
 
 
-def answer_columns(predictions: Predictions, volumes: np.ndarray) -> np.ndarray:
-    """Answers (n, Z) float32: regression on the learned scale, of classes the logits, no surer than `SURE`.
+def prediction_features(predictions: Predictions, volumes: np.ndarray) -> np.ndarray:
+    """Features of predictions, (n, Z) float32: values on the learned scale, and logits cut off at ±`MAX_LOGIT`.
 
     Args:
-        volumes: (n,) Å³.
+        predictions: predictions for n crystals.
+        volumes: (n,) cell volumes, Å³.
     """
     columns = []
     for item in predictions.properties:
         values = predictions.values[item.name]
         if item.is_class:
-            columns.append(np.clip(logits_of(item, values), -SURE, SURE))
+            columns.append(np.clip(logits_of(item, values), -MAX_LOGIT, MAX_LOGIT))
         else:
             columns.append(learned_scale(item, values, volumes)[:, None])
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
 def fit_difficulty(
-    columns: np.ndarray, errors: Mapping[str, np.ndarray], units: np.ndarray
+    features: np.ndarray, errors: Mapping[str, np.ndarray], units: np.ndarray
 ) -> tuple[Difficulty, dict[str, np.ndarray]]:
-    """Difficulty from crystals that a network has not trained on, and that of each of them fitted without it.
+    """Difficulty from n crystals that a network was not trained on, and the difficulty of each, fitted without it.
 
-    A property is as hard for all crystals where under `FEWEST` errors are known, or where the fits do not clearly say
-    more about the errors of what they left out than the mean error does (by two standard errors).
+    The difficulty of a property is the same for all crystals if fewer than `FEWEST` errors are known. It is also the
+    same if the fitted difficulty does not predict the errors of crystals left out of the fit better than the mean error
+    does, by at least two standard errors.
 
     Args:
-        columns: (n, Z) answers.
+        features: (n, Z) features of the predictions.
         errors: per property (n,) absolute errors, NaN where unknown.
         units: (n,) number of the group of each crystal, from 0 on; groups are left out as a whole.
 
     Returns:
-        The second per property (n,).
+        The difficulty, and per property the cross-fitted difficulties of the n crystals, (n,).
     """
-    # Answers that differ by rounding only say nothing.
-    spreads, sizes = columns.std(axis=0), abs(columns).max(axis=0, initial=0)
+    # Features that differ by rounding only are constants.
+    spreads, sizes = features.std(axis=0), abs(features).max(axis=0, initial=0)
     spreads = np.where(spreads > 1e-5 * sizes, spreads, np.maximum(sizes, 1.0))
-    frame = Difficulty(tuple(columns.mean(axis=0).tolist()), tuple(spreads.tolist()))
+    scaling = Difficulty(tuple(features.mean(axis=0).tolist()), tuple(spreads.tolist()))
     folds = np.random.default_rng(0).permutation(units.max(initial=-1) + 1)[units] % FOLDS
-    terms, unseen = {}, {}
-    for name, own in errors.items():
-        unseen[name], known = np.ones(len(own)), ~np.isnan(own)
-        if known.sum() < FEWEST or len(np.unique(folds[known & (own > 0)])) < FOLDS:
+    terms, cross_fitted = {}, {}
+    for name, values in errors.items():
+        cross_fitted[name], known = np.ones(len(values)), ~np.isnan(values)
+        if known.sum() < FEWEST or len(np.unique(folds[known & (values > 0)])) < FOLDS:
             continue
-        crossed = np.ones(len(own))
+        expected = np.ones(len(values))
         for fold in range(FOLDS):
             others, left_out = known & (folds != fold), folds == fold
-            crossed[left_out] = _expected(frame, _fit(frame, columns[others], own[others]), columns[left_out])
-        gain = _surprise(own[known], np.ones(known.sum())) - _surprise(own[known], crossed[known])
+            weights = _fit(scaling, features[others], values[others])
+            expected[left_out] = _expected(scaling, weights, features[left_out])
+        gain = _log_loss(values[known], np.ones(known.sum())) - _log_loss(values[known], expected[known])
         if gain.mean() > 2 * gain.std() / math.sqrt(len(gain)):
-            weights = _fit(frame, columns[known], own[known])
-            median = float(np.median(_expected(frame, weights, columns[known])))
-            terms[name], unseen[name] = (math.log(median), *weights), crossed / median
-    return (replace(frame, terms=terms) if terms else Difficulty()), unseen
+            weights = _fit(scaling, features[known], values[known])
+            median = float(np.median(_expected(scaling, weights, features[known])))
+            terms[name], cross_fitted[name] = (math.log(median), *weights), expected / median
+    return (replace(scaling, terms=terms) if terms else Difficulty()), cross_fitted
 
 
-def _fit(frame: Difficulty, columns: np.ndarray, errors: np.ndarray) -> tuple[float, ...]:
-    """Weights (2 Z,) under which errors, spread exponentially around what is expected, are likeliest."""
-    places = frame._places(columns).astype(np.float64)
-    inputs = np.concatenate([places, abs(places)], axis=1)
+def _fit(scaling: Difficulty, features: np.ndarray, errors: np.ndarray) -> tuple[float, ...]:
+    """Weights (2 Z,) of largest likelihood, for errors distributed exponentially with the expected error as mean."""
+    standardized = scaling._standardize(features).astype(np.float64)
+    inputs = np.concatenate([standardized, abs(standardized)], axis=1)
     errors, penalty = errors / errors.mean(), _PENALTY / len(errors)
 
     def loss(numbers: np.ndarray) -> tuple[float, np.ndarray]:
@@ -146,16 +154,19 @@ def _fit(frame: Difficulty, columns: np.ndarray, errors: np.ndarray) -> tuple[fl
         value = logs.mean() + ratios.mean() + penalty * (numbers[1:] ** 2).sum()
         return float(value), np.concatenate([[(1 - ratios).mean()], slopes])
 
-    found = minimize(loss, np.zeros(inputs.shape[1] + 1), jac=True, method="L-BFGS-B")
-    return tuple(found.x[1:].tolist())
+    fit = minimize(loss, np.zeros(inputs.shape[1] + 1), jac=True, method="L-BFGS-B")
+    return tuple(fit.x[1:].tolist())
 
 
-def _expected(frame: Difficulty, weights: tuple[float, ...], columns: np.ndarray) -> np.ndarray:
-    """Expected errors (n,) up to a factor."""
-    return replace(frame, terms={"": (0.0, *weights)}).factors(columns, [""])[:, 0]
+def _expected(scaling: Difficulty, weights: tuple[float, ...], features: np.ndarray) -> np.ndarray:
+    """Expected errors (n,), up to a common factor."""
+    return replace(scaling, terms={"": (0.0, *weights)}).factors(features, [""])[:, 0]
 
 
-def _surprise(errors: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Minus the logarithm of how likely each error is (n,), spread exponentially around what is expected of it."""
+def _log_loss(errors: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Minus the log-likelihood of each error (n,), for an exponential distribution with the expected error as mean.
+
+    `expected` is first multiplied by the common factor that fits the errors best.
+    """
     ratios = errors / expected
     return np.log(expected * ratios.mean()) + ratios / ratios.mean()

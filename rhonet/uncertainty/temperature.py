@@ -18,7 +18,7 @@ from rhonet.core.standardize import Scale, Standardizer
 
 # Fewer labels say too little about how sure a network may be.
 FEWEST = 20
-HOTTEST = 10.0
+MAX_TEMPERATURE = 10.0
 
 
 def fit_temperature(item: Property, logits: np.ndarray, labels: np.ndarray) -> float:
@@ -36,7 +36,7 @@ def fit_temperature(item: Property, logits: np.ndarray, labels: np.ndarray) -> f
     def loss(log_temperature: float) -> float:
         return float(log_losses(item, logits[known] / math.exp(log_temperature), labels[known]).mean())
 
-    found = minimize_scalar(loss, bounds=(0.0, math.log(HOTTEST)), method="bounded")
+    found = minimize_scalar(loss, bounds=(0.0, math.log(MAX_TEMPERATURE)), method="bounded")
     return math.exp(found.x) if found.fun < loss(0.0) else 1.0
 
 

@@ -30,7 +30,7 @@ from rhonet.serving.exported_model import DensityModel, Predictor, ServedMember,
 from rhonet.training.ensemble import network_of_run
 from rhonet.training.inference import average_views, to_predictions
 from rhonet.uncertainty.calibration import Calibration, ConformalWidths
-from rhonet.uncertainty.difficulty import Difficulty, answer_columns
+from rhonet.uncertainty.difficulty import Difficulty, prediction_features
 from rhonet.views.pipeline import fixed_views
 from tests.crystals import run_code, smooth_density
 from tests.synthetic import chgcar_text, cube_text
@@ -304,7 +304,7 @@ def test_served_intervals_are_as_wide_as_the_crystal_is_hard():
         values = {item.name: np.asarray(outputs[item.name], np.float64)[None] for item in items}
         predictions = Predictions(items, ("a",), {item.name: np.array([np.nan]) for item in items}, values)
         volume = np.array([density.volume])
-        factors = difficulty.factors(answer_columns(predictions, volume), [item.name for item in items])[0]
+        factors = difficulty.factors(prediction_features(predictions, volume), [item.name for item in items])[0]
         assert factors[0] == 1
         assert outputs["bulk_modulus_upper"] / outputs["bulk_modulus"] == pytest.approx(np.exp(0.7), rel=1e-3)
         for item, factor in zip(items[1:3], factors[1:3], strict=True):

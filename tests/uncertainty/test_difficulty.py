@@ -13,7 +13,7 @@ from rhonet.core.predictions import Predictions
 from rhonet.experiments.fold_coverage import format_fold_coverage, measure_fold_coverage
 from rhonet.uncertainty.calibration import Calibration, fit_calibration, fit_conformal_widths
 from rhonet.uncertainty.coverage import coverage_curves
-from rhonet.uncertainty.difficulty import FEWEST, MOST, Difficulty, answer_columns, fit_difficulty
+from rhonet.uncertainty.difficulty import FEWEST, MAX_FACTOR, Difficulty, fit_difficulty, prediction_features
 from tests.evaluation.test_metrics import ALL, GAP, MODULUS, simulate
 
 
@@ -29,7 +29,7 @@ def test_where_errors_are_larger_intervals_are_wider_and_hold_as_much():
     volumes = np.ones(2000)
     widths, difficulty = fit_conformal_widths(uneven(2000), volumes)
     new = uneven(2000, seed=1)
-    factors = difficulty.factors(answer_columns(new, volumes), ["gap"])[:, 0]
+    factors = difficulty.factors(prediction_features(new, volumes), ["gap"])[:, 0]
     assert np.median(factors) == pytest.approx(1, rel=0.1)
     inside = np.abs(new.labels["gap"] - new.values["gap"]) <= widths["gap"].half_width * factors
     order = np.argsort(new.values["modulus"])
@@ -41,7 +41,7 @@ def test_where_errors_are_larger_intervals_are_wider_and_hold_as_much():
 def test_what_answers_do_not_tell_is_as_hard_for_all():
     _, difficulty = fit_conformal_widths(simulate(1000), np.ones(1000))
     names = [item.name for item in ALL if not item.is_class]
-    factors = difficulty.factors(answer_columns(simulate(1000, seed=1), np.ones(1000)), names)
+    factors = difficulty.factors(prediction_features(simulate(1000, seed=1), np.ones(1000)), names)
     np.testing.assert_allclose(factors, 1.0, atol=0.3)
 
 
@@ -50,7 +50,7 @@ def test_few_errors_and_few_groups_say_nothing(predictions):
     volumes = np.ones(len(predictions))
     _, difficulty = fit_conformal_widths(predictions, volumes)
     assert difficulty == Difficulty()
-    assert (difficulty.factors(answer_columns(predictions, volumes), ["gap", "modulus"]) == 1).all()
+    assert (difficulty.factors(prediction_features(predictions, volumes), ["gap", "modulus"]) == 1).all()
 
 
 def test_errors_that_are_all_zero_are_no_reason_to_fail():
@@ -63,7 +63,7 @@ def test_errors_that_are_all_zero_are_no_reason_to_fail():
 
 def test_no_crystal_has_a_part_in_what_is_said_about_it():
     predictions = dataclasses.replace(uneven(400), groups=tuple(f"{at // 4}" for at in range(400)))
-    columns = answer_columns(predictions, np.ones(400))
+    columns = prediction_features(predictions, np.ones(400))
     errors = np.abs(predictions.labels["gap"] - predictions.values["gap"])
     _, before = fit_difficulty(columns, {"gap": errors}, predictions.units)
     changed = np.where(predictions.units == 7, 3 * errors, errors)
@@ -79,7 +79,7 @@ def test_strange_answers_give_no_boundless_interval():
     _, difficulty = fit_conformal_widths(uneven(1000), np.ones(1000))
     for size in (1e3, 1e9, 1e30):
         factors = difficulty.factors(np.full((1, len(difficulty.centers)), size, np.float32), ["gap", "modulus"])
-        assert ((factors > MOST**-2) & (factors < MOST**2)).all()
+        assert ((factors > MAX_FACTOR**-2) & (factors < MAX_FACTOR**2)).all()
 
 
 def test_it_survives_json():
@@ -93,7 +93,7 @@ def test_curves_count_each_label_against_its_own_interval():
     calibration = fit_calibration(uneven(2000), np.ones(2000), np.ones(2000))
     new = uneven(2000, seed=1)
     widths = calibration.widths["gap"]
-    widths = widths.half_width * calibration.difficulty.factors(answer_columns(new, np.ones(2000)), ["gap"])[:, 0]
+    widths = widths.half_width * calibration.difficulty.factors(prediction_features(new, np.ones(2000)), ["gap"])[:, 0]
     with_intervals = dataclasses.replace(
         new, lower={"gap": new.values["gap"] - widths}, upper={"gap": new.values["gap"] + widths}
     )

@@ -12,7 +12,7 @@ from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.core.standardize import Scale, Standardizer
 from rhonet.experiments.fold_coverage import format_fold_probabilities, measure_fold_probabilities
-from rhonet.uncertainty.temperature import FEWEST, HOTTEST, fit_temperature, log_losses, logits_of, temper
+from rhonet.uncertainty.temperature import FEWEST, MAX_TEMPERATURE, fit_temperature, log_losses, logits_of, temper
 from tests.evaluation.test_metrics import GAP, single
 
 METAL = Property("metal", kind="binary")
@@ -49,7 +49,9 @@ def test_no_network_is_made_surer_and_few_labels_say_nothing(item):
 def test_network_that_knows_nothing_is_toned_down_as_far_as_it_goes():
     rng = np.random.default_rng(0)
     wrong = 30 * rng.normal(size=(200, 1))
-    assert fit_temperature(METAL, wrong, rng.integers(0, 2, 200).astype(float)) == pytest.approx(HOTTEST, rel=1e-3)
+    assert fit_temperature(METAL, wrong, rng.integers(0, 2, 200).astype(float)) == pytest.approx(
+        MAX_TEMPERATURE, rel=1e-3
+    )
 
 
 def test_log_losses_are_those_of_the_probabilities():
