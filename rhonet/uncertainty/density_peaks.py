@@ -44,7 +44,7 @@ def find_peaks(waves: Spectrum) -> tf.Tensor:
     change smoothly.
 
     Args:
-        waves: plane waves that any kind of view contains.
+        waves: plane waves of the density, from a view of any kind.
     """
     millers = tf.cast(waves.millers, tf.int32)
     reach = tf.reduce_max(tf.abs(millers), axis=0)

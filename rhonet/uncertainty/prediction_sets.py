@@ -1,4 +1,4 @@
-"""Prediction sets: the classes of a crystal that a calibrated model does not rule out (no TensorFlow)."""
+"""Prediction sets: the classes that a calibrated model does not exclude for a crystal (no TensorFlow)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rhonet.uncertainty.calibration import Calibration
 
 
 def prediction_sets(item: Property, values: np.ndarray, half_width: float) -> np.ndarray:
-    """Which classes belong to the prediction set of each sample, (n, classes) bool; the most probable one always does.
+    """Prediction set of each sample, (n, classes) bool: which classes it contains; the most probable one always.
 
     Args:
         item: a class property.
-        values: (n,) probabilities of class 1, or (n, classes).
-        half_width: what a class's probability may miss to 1.
+        values: probabilities: (n,) of class 1 for a binary property, else (n, classes).
+        half_width: largest distance of a class's probability from 1 at which the class is in the set.
     """
-    chances = np.stack([1 - values, values], axis=1) if item.kind == "binary" else values
-    return (1 - chances <= half_width) | (chances == chances.max(axis=1, keepdims=True))
+    probabilities = np.stack([1 - values, values], axis=1) if item.kind == "binary" else values
+    return (1 - probabilities <= half_width) | (probabilities == probabilities.max(axis=1, keepdims=True))
 
 
 def with_sets(predictions: Predictions, calibration: Calibration | None) -> Predictions:
-    """The predictions with prediction sets of the class properties, where the calibration gives some."""
+    """The predictions, with prediction sets for the class properties that have a finite half width."""
     widths = {} if calibration is None else calibration.widths
     sets = {
         item.name: prediction_sets(item, predictions.values[item.name], widths[item.name].half_width)

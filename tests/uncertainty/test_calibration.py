@@ -1,4 +1,4 @@
-"""Error bars that cover what they promise, and a novelty that few unseen crystals exceed."""
+"""Prediction intervals with the promised coverage, and a novelty above 1 for few crystals like the training set."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_quantile_is_the_next_error_above_the_level():
 
 
 @pytest.mark.parametrize("n", [19, 99])
-def test_interval_covers_a_further_sample_as_often_as_promised(n):
+def test_interval_contains_a_new_sample_with_the_probability_of_its_level(n):
     rng = np.random.default_rng(0)
     covered = [
         abs(error[-1]) <= conformal_quantile(np.abs(error[:-1]), 0.9) for error in rng.normal(size=(4000, n + 1))
@@ -51,7 +51,7 @@ def test_errors_are_on_the_learned_scale():
     np.testing.assert_allclose(calibration_errors(system, classes, probabilities, volumes), [0.3, 0.4])
 
 
-def test_calibration_knows_where_labels_are_too_few_and_survives_json():
+def test_half_widths_are_infinite_where_labels_are_too_few_and_survive_json():
     predictions = simulate(30, missing=0.8)
     distances = np.random.default_rng(1).random(30)
     calibration = fit_calibration(predictions, np.ones(30), distances)
@@ -62,7 +62,7 @@ def test_calibration_knows_where_labels_are_too_few_and_survives_json():
     assert Calibration.from_dict(calibration.to_dict()) == calibration
 
 
-def test_under_nineteen_crystals_nothing_can_be_called_novel():
+def test_fewer_than_nineteen_crystals_give_no_scale_of_novelty():
     distances = np.random.default_rng(6).random(19)
     assert fit_calibration(simulate(19), np.ones(19), distances).distance_scale is not None
     calibration = fit_calibration(simulate(18), np.ones(18), distances[:18])
@@ -70,7 +70,7 @@ def test_under_nineteen_crystals_nothing_can_be_called_novel():
     assert Calibration.from_dict(calibration.to_dict()) == calibration
 
 
-def test_five_percent_of_what_was_seen_before_are_novel():
+def test_five_percent_of_the_calibration_crystals_are_novel():
     distances = np.random.default_rng(2).lognormal(size=400)
     calibration = fit_calibration(simulate(400), np.ones(400), distances)
     assert calibration.distance_scale is not None

@@ -31,13 +31,13 @@ def test_worse_predictions_than_those_calibrated_on_are_covered_less():
     assert all(share < level for share, level in zip(curve.shares, CURVE_LEVELS, strict=True))
 
 
-def test_levels_that_the_calibration_crystals_were_too_few_for_have_no_coverage():
+def test_levels_with_too_few_calibration_crystals_have_no_coverage():
     shares = coverage_curves(fitted(10), simulate(50, seed=1), np.ones(50))["gap"].shares
     assert math.isnan(shares[-1])
     assert not np.isnan(shares[:-1]).any()
 
 
-def test_what_cannot_be_judged_has_no_curve():
+def test_property_without_labels_or_half_widths_has_no_curve():
     calibration = fitted(30)
     no_labels = single(GAP, [np.nan, np.nan], [1.0, 2.0])
     assert coverage_curves(calibration, no_labels, np.ones(2)) == {}
@@ -48,7 +48,7 @@ def test_what_cannot_be_judged_has_no_curve():
     assert coverage_curves(without, unknown, np.ones(2)) == {}
 
 
-def test_prediction_without_a_logarithm_has_no_interval_to_lie_in():
+def test_prediction_without_a_logarithm_does_not_count():
     moduli = single(MODULUS, [1.0, 2.0, 3.0], [0.0, 2.0, 3.0])
     moduli = dataclasses.replace(moduli, lower={"modulus": np.zeros(3)}, upper={"modulus": np.array([0.0, 4.0, 6.0])})
     assert coverage_curves(fitted(30), moduli, np.ones(3))["modulus"].n == 2

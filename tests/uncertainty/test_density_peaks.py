@@ -13,7 +13,7 @@ from rhonet.uncertainty.training_peaks import WIDTHS
 from rhonet.views import render
 from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED, density_of
 
-# Without a filter of its own, so that a Gaussian stays what it is.
+# Without a low-pass filter, which would change the Gaussians.
 VIEW = ViewConfig(size=8, softness=0.0)
 ATOMS = ((0.1, 0.2, 0.3), (0.613, 0.721, 0.809))
 STRENGTHS = (8.0, 3.0)
@@ -42,17 +42,17 @@ def peaks_of(density: ChargeDensity, view: ViewConfig = VIEW) -> np.ndarray:
 
 @pytest.mark.parametrize("lattice", [CUBIC * 1.2, SKEWED * 1.2, LEFT_HANDED * 1.2])
 def test_fingerprint_of_an_atom_is_its_peak_at_every_width(lattice):
-    found = np.sinh(peaks_of(atoms_in(lattice, scale=24))) * 0.1
-    assert len(found) == 2
-    for peak, strength in zip(found, STRENGTHS, strict=True):
+    fingerprints = np.sinh(peaks_of(atoms_in(lattice, scale=24))) * 0.1
+    assert len(fingerprints) == 2
+    for fingerprint, strength in zip(fingerprints, STRENGTHS, strict=True):
         variances = WIDTH**2 + np.array(WIDTHS) ** 2
         peak = strength / (2 * np.pi * variances) ** 1.5
-        # The tail of the other atom and its images adds to the widest; the place is found to 0.01 Å.
-        np.testing.assert_allclose(peak[:2], peak[:2], rtol=0.02)
-        assert (peak > 0.98 * peak).all()
+        # The tails of the other atom and of periodic images add to the widest; positions are found to 0.01 Å.
+        np.testing.assert_allclose(fingerprint[:2], peak[:2], rtol=0.02)
+        assert (fingerprint > 0.98 * peak).all()
 
 
-def test_sites_do_not_depend_on_origin_and_choice_of_the_cell():
+def test_peaks_do_not_depend_on_origin_and_choice_of_the_cell():
     first = peaks_of(atoms_in(SKEWED))
     assert len(first) == 2
     np.testing.assert_allclose(peaks_of(atoms_in(SKEWED, shift=0.037)), first, atol=0.02)
@@ -60,22 +60,22 @@ def test_sites_do_not_depend_on_origin_and_choice_of_the_cell():
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.02, 0.23, 0.31, 0.44])
-def test_rounding_where_the_density_vanishes_makes_no_site(shift):
+def test_rounding_where_the_density_vanishes_makes_no_peak(shift):
     assert len(peaks_of(atoms_in(CUBIC * 2, scale=32, shift=shift))) == 2
 
 
-def test_strongest_site_comes_first():
+def test_strongest_peak_comes_first():
     peaks = peaks_of(atoms_in(CUBIC))
     assert peaks[0, 0] > peaks[1, 0]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (4, 4, 4), (3, 1, 8)])
-def test_density_without_structure_has_one_site(shape):
+def test_constant_density_has_one_peak(shape):
     peaks = peaks_of(density_of(np.full(shape, 0.2), lattice=SKEWED))
     np.testing.assert_allclose(peaks, np.full((1, len(WIDTHS)), np.arcsinh(2.0)), rtol=1e-5)
 
 
-def test_sites_of_noise_are_finite_and_limited():
+def test_peaks_of_noise_are_finite_and_limited_in_number():
     noise = density_of(np.random.default_rng(0).normal(size=(40, 40, 40)) + 1, lattice=CUBIC * 2.5)
     peaks = peaks_of(noise)
     assert np.isfinite(peaks).all()
@@ -83,5 +83,5 @@ def test_sites_of_noise_are_finite_and_limited():
 
 
 @pytest.mark.parametrize("kind", ["cell", "paper"])
-def test_sites_are_found_in_what_any_view_sees(kind):
+def test_peaks_are_found_in_the_plane_waves_of_every_kind_of_view(kind):
     assert len(peaks_of(atoms_in(CUBIC), ViewConfig(kind=kind, size=16))) == 2

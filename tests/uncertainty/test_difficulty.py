@@ -25,7 +25,7 @@ def uneven(n: int, *, seed: int = 0) -> Predictions:
     return dataclasses.replace(plain, labels={**plain.labels, "gap": gap})
 
 
-def test_where_errors_are_larger_intervals_are_wider_and_hold_as_much():
+def test_intervals_are_wider_where_errors_are_larger_with_equal_coverage():
     volumes = np.ones(2000)
     widths, difficulty = fit_conformal_widths(uneven(2000), volumes)
     new = uneven(2000, seed=1)
@@ -38,7 +38,7 @@ def test_where_errors_are_larger_intervals_are_wider_and_hold_as_much():
     assert factors[order[-500:]].mean() > 4 * factors[order[:500]].mean()
 
 
-def test_what_answers_do_not_tell_is_as_hard_for_all():
+def test_difficulty_is_constant_where_predictions_do_not_tell_it():
     _, difficulty = fit_conformal_widths(simulate(1000), np.ones(1000))
     names = [item.name for item in ALL if not item.is_class]
     factors = difficulty.factors(prediction_features(simulate(1000, seed=1), np.ones(1000)), names)
@@ -46,14 +46,14 @@ def test_what_answers_do_not_tell_is_as_hard_for_all():
 
 
 @pytest.mark.parametrize("predictions", [uneven(FEWEST - 1), dataclasses.replace(uneven(300), groups=("a",) * 300)])
-def test_few_errors_and_few_groups_say_nothing(predictions):
+def test_few_errors_or_one_group_give_a_constant_difficulty(predictions):
     volumes = np.ones(len(predictions))
     _, difficulty = fit_conformal_widths(predictions, volumes)
     assert difficulty == Difficulty()
     assert (difficulty.factors(prediction_features(predictions, volumes), ["gap", "modulus"]) == 1).all()
 
 
-def test_errors_that_are_all_zero_are_no_reason_to_fail():
+def test_errors_that_are_all_zero_give_a_constant_difficulty():
     plain = uneven(300)
     exact = dataclasses.replace(plain, labels={**plain.labels, "gap": plain.values["gap"]})
     widths, difficulty = fit_conformal_widths(exact, np.ones(300))
@@ -61,28 +61,28 @@ def test_errors_that_are_all_zero_are_no_reason_to_fail():
     assert "gap" not in difficulty.terms
 
 
-def test_no_crystal_has_a_part_in_what_is_said_about_it():
-    predictions = dataclasses.replace(uneven(400), groups=tuple(f"{at // 4}" for at in range(400)))
-    columns = prediction_features(predictions, np.ones(400))
+def test_difficulty_of_a_crystal_is_fitted_without_its_group():
+    predictions = dataclasses.replace(uneven(400), groups=tuple(f"{number // 4}" for number in range(400)))
+    features = prediction_features(predictions, np.ones(400))
     errors = np.abs(predictions.labels["gap"] - predictions.values["gap"])
-    _, before = fit_difficulty(columns, {"gap": errors}, predictions.units)
+    _, before = fit_difficulty(features, {"gap": errors}, predictions.units)
     changed = np.where(predictions.units == 7, 3 * errors, errors)
-    _, after = fit_difficulty(columns, {"gap": changed}, predictions.units)
+    _, after = fit_difficulty(features, {"gap": changed}, predictions.units)
     ratios = after["gap"] / before["gap"]
-    own = predictions.units == 7
-    # But for the median crystal, that is, which is another one.
-    assert np.ptp(ratios[own]) < 1e-6
+    in_group = predictions.units == 7
+    # Only the difficulty of the median crystal changes for this group, by one common factor.
+    assert np.ptp(ratios[in_group]) < 1e-6
     assert np.ptp(ratios) > 1e-3
 
 
-def test_strange_answers_give_no_boundless_interval():
+def test_extreme_predictions_give_a_bounded_difficulty():
     _, difficulty = fit_conformal_widths(uneven(1000), np.ones(1000))
     for size in (1e3, 1e9, 1e30):
         factors = difficulty.factors(np.full((1, len(difficulty.centers)), size, np.float32), ["gap", "modulus"])
         assert ((factors > MAX_FACTOR**-2) & (factors < MAX_FACTOR**2)).all()
 
 
-def test_it_survives_json():
+def test_calibration_with_difficulty_survives_json():
     predictions = uneven(300)
     calibration = fit_calibration(predictions, np.ones(300), np.random.default_rng(0).random(300))
     assert "gap" in calibration.difficulty.terms
@@ -103,11 +103,11 @@ def test_curves_count_each_label_against_its_own_interval():
     assert curve.shares[4] == pytest.approx(0.5, abs=0.06)
 
 
-def test_folds_tell_what_uneven_widths_are_worth():
-    folds = [uneven(500, seed=at) for at in range(3)]
-    folds = [dataclasses.replace(fold, ids=tuple(f"{at}-{name}" for name in fold.ids)) for at, fold in enumerate(folds)]
-    found = measure_fold_coverage(folds, {name: 1.0 for fold in folds for name in fold.ids})
-    by_name = {one.item.name: one for one in found}
+def test_interval_score_over_folds_shows_the_gain_of_uneven_widths():
+    folds = [uneven(500, seed=seed) for seed in range(3)]
+    folds = [dataclasses.replace(fold, ids=tuple(f"{k}-{name}" for name in fold.ids)) for k, fold in enumerate(folds)]
+    coverages = measure_fold_coverage(folds, {name: 1.0 for fold in folds for name in fold.ids})
+    by_name = {coverage.item.name: coverage for coverage in coverages}
     gap, modulus = by_name[GAP.name], by_name[MODULUS.name]
     assert gap.score is not None
     assert modulus.score is not None
@@ -115,5 +115,5 @@ def test_folds_tell_what_uneven_widths_are_worth():
     assert modulus.score.value == pytest.approx(1, abs=0.03)
     assert gap.half_widths[2] > 3 * gap.half_widths[0]
     assert abs(gap.coverage.value - 0.9) < 4 * math.sqrt(2 * 0.09 / 1500)
-    row = next(line for line in format_fold_coverage(found).splitlines() if line.startswith("| gap "))
+    row = next(line for line in format_fold_coverage(coverages).splitlines() if line.startswith("| gap "))
     assert f"| ± {float(f'{gap.half_widths[1]:.2g}'):g} [" in row

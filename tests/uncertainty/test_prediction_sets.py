@@ -10,7 +10,7 @@ from rhonet.uncertainty.prediction_sets import prediction_sets, with_sets
 from tests.evaluation.test_metrics import simulate
 
 
-def test_sets_hold_every_class_that_is_likely_enough_and_never_none():
+def test_sets_contain_every_probable_class_and_are_never_empty():
     probabilities = np.array([[0.5, 0.3, 0.2], [0.9, 0.1, 0.0], [0.4, 0.35, 0.25]])
     system = Property("system", kind="multiclass", classes=3)
     expected = [[True, True, False], [True, False, False], [True, True, False]]
@@ -24,7 +24,7 @@ def test_sets_hold_every_class_that_is_likely_enough_and_never_none():
     ]
 
 
-def test_sets_are_given_where_the_calibration_knows_a_width():
+def test_properties_with_a_finite_half_width_get_sets():
     predictions = simulate(5)
     widths = {
         "metal": ConformalWidths(30, 0.6),

@@ -1,4 +1,4 @@
-"""Class probabilities that say how often they are right."""
+"""Temperatures that calibrate class probabilities."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PHASE = Property("phase", kind="multiclass", classes=3)
 
 
 def overconfident(item: Property, n: int, *, factor: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (n, Z), `factor` times those that the labels (n,) were drawn by."""
+    """Logits (n, Z) and labels (n,); the labels were drawn with the logits divided by `factor`."""
     rng = np.random.default_rng(seed)
     honest = rng.normal(0, 1.5, (n, item.size))
     chances = expit(honest[:, 0]) if item.kind == "binary" else softmax(honest, axis=1)
     if item.kind == "binary":
         return factor * honest, (rng.uniform(size=n) < chances).astype(float)
-    return factor * honest, np.array([float(rng.choice(3, p=one)) for one in chances])
+    return factor * honest, np.array([float(rng.choice(3, p=row)) for row in chances])
 
 
 @pytest.mark.parametrize("item", [METAL, PHASE], ids=lambda item: item.name)
-def test_temperature_is_how_much_too_sure_the_logits_are(item):
+def test_temperature_is_the_factor_by_which_logits_are_overconfident(item):
     assert fit_temperature(item, *overconfident(item, 20000, factor=3.0)) == pytest.approx(3.0, rel=0.06)
     logits, labels = overconfident(item, 2000, factor=3.0, seed=1)
     labels[::2] = np.nan
@@ -38,7 +38,7 @@ def test_temperature_is_how_much_too_sure_the_logits_are(item):
 
 
 @pytest.mark.parametrize("item", [METAL, PHASE], ids=lambda item: item.name)
-def test_no_network_is_made_surer_and_few_labels_say_nothing(item):
+def test_temperature_is_one_for_underconfident_networks_and_for_few_labels(item):
     assert fit_temperature(item, *overconfident(item, 2000, factor=0.3)) == 1.0
     logits, labels = overconfident(item, FEWEST, factor=5.0)
     assert fit_temperature(item, logits, labels) > 1
@@ -46,12 +46,11 @@ def test_no_network_is_made_surer_and_few_labels_say_nothing(item):
     assert fit_temperature(item, logits, labels) == 1.0
 
 
-def test_network_that_knows_nothing_is_toned_down_as_far_as_it_goes():
+def test_network_that_knows_nothing_gets_the_largest_temperature():
     rng = np.random.default_rng(0)
     wrong = 30 * rng.normal(size=(200, 1))
-    assert fit_temperature(METAL, wrong, rng.integers(0, 2, 200).astype(float)) == pytest.approx(
-        MAX_TEMPERATURE, rel=1e-3
-    )
+    labels = rng.integers(0, 2, 200).astype(float)
+    assert fit_temperature(METAL, wrong, labels) == pytest.approx(MAX_TEMPERATURE, rel=1e-3)
 
 
 def test_log_losses_are_those_of_the_probabilities():
@@ -71,13 +70,13 @@ def test_logits_give_their_probabilities_back():
     np.testing.assert_allclose(softmax(logits_of(PHASE, many), axis=1), many, atol=3e-7)
 
 
-def test_only_classes_are_tempered():
+def test_only_class_properties_are_temperature_scaled():
     gap = Scale(1.0, 2.0)
     metal, labels = overconfident(METAL, 500, factor=2.0)
     phase, phases = overconfident(PHASE, 500, factor=4.0)
-    answers = np.concatenate([phase, np.zeros((500, 1)), metal], axis=1)
+    outputs = np.concatenate([phase, np.zeros((500, 1)), metal], axis=1)
     before = Standardizer((PHASE, GAP, METAL), (Scale(0, 0.9), gap, Scale(0, 1)))
-    after = temper(before, answers, np.stack([phases, np.zeros(500), labels], axis=1))
+    after = temper(before, outputs, np.stack([phases, np.zeros(500), labels], axis=1))
     assert after.properties == before.properties
     assert after.scales[1] == gap
     assert after.scales[0] == Scale(0, 1 / fit_temperature(PHASE, phase, phases))
@@ -101,7 +100,7 @@ def test_each_fold_takes_the_temperature_of_the_others():
     assert alike.gain.lower > 0
     text = format_fold_probabilities([alike])
     assert f"| metal | {alike.before:.3f} | {alike.after:.3f} | +{alike.gain.value:.3f} [" in text
-    # Of two folds the sure one is not mended by the honest one, which loses by the sure one's temperature.
+    # The overconfident fold gets the temperature 1 of the other one, which gets a temperature that it does not need.
     (crossed,) = measure_fold_probabilities(folds_of([3.0, 1.0]))
     assert crossed.gain.value < 0
 

@@ -12,11 +12,11 @@ N_ELEMENTS = 8
 
 
 def crystals_of(elements: np.ndarray, n: int, *, seed: int = 0) -> list[np.ndarray]:
-    """Crystals of two peaks, fingerprints of elements that vary most where elements differ least."""
+    """Crystals with two peaks each: fingerprints of two elements with noise, largest for the largest width."""
     rng = np.random.default_rng(seed)
     deviations = np.array([0.01, 0.02, 0.05, 0.2])
     chosen = [rng.choice(len(elements), 2, replace=False) for _ in range(n)]
-    return [elements[one] + deviations * rng.normal(size=(2, len(WIDTHS))) for one in chosen]
+    return [elements[pair] + deviations * rng.normal(size=(2, len(WIDTHS))) for pair in chosen]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def elements() -> np.ndarray:
     return np.random.default_rng(1).normal(4, 1, (N_ELEMENTS + 1, len(WIDTHS)))
 
 
-def test_a_direction_counts_the_more_the_less_an_element_varies_in_it(elements):
+def test_directions_in_which_elements_vary_less_count_more(elements):
     training_peaks = TrainingPeaks.fit(crystals_of(elements[:-1], 100))
     steps = [elements[:1] + 0.5 * direction for direction in np.eye(len(WIDTHS))]
     distances = distances_of(training_peaks, steps)
@@ -34,28 +34,28 @@ def test_a_direction_counts_the_more_the_less_an_element_varies_in_it(elements):
 def test_known_elements_are_near_and_a_new_one_is_far(elements):
     training_peaks = TrainingPeaks.fit(crystals_of(elements[:-1], 100))
     seen = distances_of(training_peaks, crystals_of(elements[:-1], 100, seed=2))
-    mixed = [np.stack([elements[-1], one[0]]) for one in crystals_of(elements[:-1], 20, seed=3)]
+    mixed = [np.stack([elements[-1], crystal[0]]) for crystal in crystals_of(elements[:-1], 20, seed=3)]
     assert distances_of(training_peaks, mixed).min() > 2 * np.quantile(seen, 0.95)
 
 
-def test_one_strange_site_counts_and_many_count_more(elements):
+def test_one_unusual_peak_counts_and_many_count_more(elements):
     training_peaks = TrainingPeaks.fit(crystals_of(elements[:-1], 100))
     known = elements[:4].copy()
-    one, all_of_them = known.copy(), known + 3
-    one[0] += 3
-    at_home, partly, wholly = distances_of(training_peaks, [known, one, all_of_them])
-    assert at_home < partly < wholly
+    one_shifted, all_shifted = known.copy(), known + 3
+    one_shifted[0] += 3
+    near, farther, farthest = distances_of(training_peaks, [known, one_shifted, all_shifted])
+    assert near < farther < farthest
 
 
 @pytest.mark.parametrize("peaks", [[np.ones((1, 4))], [np.ones((3, 4))], [np.ones((1, 4)), np.ones((1, 4))]])
-def test_crystals_without_relatives_still_make_a_space(peaks):
+def test_crystals_without_similar_peaks_still_make_a_space(peaks):
     training_peaks = TrainingPeaks.fit(peaks)
     assert np.isfinite(training_peaks.whitening).all()
-    there, away = distances_of(training_peaks, [np.ones((1, 4)), np.zeros((1, 4))])
-    assert there == 0 < away
+    same, different = distances_of(training_peaks, [np.ones((1, 4)), np.zeros((1, 4))])
+    assert same == 0 < different
 
 
-def test_surroundings_come_back_as_they_were_saved(elements, tmp_path):
+def test_training_peaks_come_back_as_they_were_saved(elements, tmp_path):
     saved = TrainingPeaks.fit(crystals_of(elements, 20))
     saved.save(tmp_path / "training_peaks.npz")
     loaded = TrainingPeaks.load(tmp_path / "training_peaks.npz")
