@@ -1,4 +1,5 @@
-"""How good predictions are: scores, and their intervals by resampling groups.
+"""Evaluation of predictions: scores with bootstrap intervals, and the baselines that networks are compared with.
 
-Imports the wings up to uncertainty. Start with metrics.py (a whole evaluation) and scores.py (one property).
+May import the wings up to uncertainty. Start reading with metrics.py (a whole evaluation), then scores.py (one
+property).
 """

@@ -1,4 +1,4 @@
-"""How good predictions are: scores per property and their averages, with bootstrap intervals."""
+"""Evaluation of a set of predictions: scores per property and their averages, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ from rhonet.core.predictions import NOVEL, Predictions
 from rhonet.core.properties import Property
 from rhonet.evaluation.bootstrap import CONFIDENCE_LEVEL, Metric, metric_of, resamples_of, share_of
 from rhonet.evaluation.scores import ScoredProperty
-from rhonet.uncertainty.calibration import PREDICTION_LEVEL as PREDICTION_LEVEL
+from rhonet.uncertainty.calibration import PREDICTION_LEVEL
 
-# Fewer groups than this have too few different resamples for an interval.
+# With fewer groups there are too few different resamples for an interval.
 FEWEST_GROUPS = 5
 
 
 @dataclass(frozen=True)
 class NonZeroMetrics:
-    """Scores of a regression property, over its n samples whose label is not zero; as in `RegressionMetrics`.
+    """Scores of a regression property over the samples whose label is not zero, as in `RegressionMetrics`.
 
-    above: smallest size of a label that counts, in the property's unit: `labelled.ZERO` of the largest.
+    Attributes:
+        n: number of these samples.
+        above: size that labels exceed, in the property's unit; it is the share `scores.ZERO` of the largest label.
+        r2: R² of the values.
+        mae: mean absolute error, in the property's unit.
+        rmse: root mean square error, in the property's unit.
+        mae_over_mad: MAE relative to the mean absolute deviation of the labels.
     """
 
     n: int
@@ -39,14 +45,19 @@ class NonZeroMetrics:
 
 @dataclass(frozen=True)
 class RegressionMetrics:
-    """Scores of one regression property, over its n labelled samples.
+    """Scores of one regression property over its labelled samples.
 
-    r2: of the values in their unit.
-    r2_log: of the logarithms, for a property that is learned in log; None for any other.
-    mae, rmse: in the property's unit.
-    mae_over_mad: MAE relative to the labels' mean absolute deviation from their mean; 1 is no better than the mean.
-    where_not_zero: scores without the labels that are zero, where many are (`labelled.FEWEST_ZEROS`): band
-        gaps, moments.
+    Attributes:
+        target: the property.
+        n: number of labelled samples.
+        r2: R² of the values in the property's unit.
+        r2_log: R² of the logarithms, for a property that is learned in its logarithm; None for any other.
+        mae: mean absolute error, in the property's unit.
+        rmse: root mean square error, in the property's unit.
+        mae_over_mad: MAE relative to the mean absolute deviation of the labels from their mean. A value of 1 is no
+            better than predicting the mean.
+        where_not_zero: scores without the labels that are zero; None unless many are (`scores.FEWEST_ZEROS`), such as
+            those of band gaps or magnetic moments.
     """
 
     target: Property
@@ -66,12 +77,16 @@ class RegressionMetrics:
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """Scores of one binary or multiclass property, over its n labelled samples.
+    """Scores of one binary or multiclass property over its labelled samples.
 
-    counts: labelled samples per class.
-    auc: area under the ROC curve; multiclass: mean of one-versus-rest over the classes that occur.
-    balanced_accuracy: mean recall over the classes that occur; binary: at probability 0.5, multiclass: of the
-        most probable class.
+    Attributes:
+        target: the property.
+        n: number of labelled samples.
+        counts: number of labelled samples per class.
+        auc: area under the ROC curve; for a multiclass property the mean of one-versus-rest over the classes that
+            occur.
+        balanced_accuracy: mean recall over the classes that occur. The predicted class is 1 from a probability of
+            0.5 on for a binary property, and the most probable class for a multiclass one.
     """
 
     target: Property
@@ -82,13 +97,19 @@ class ClassMetrics:
 
     @property
     def n_positive(self) -> int:
-        """Samples of class 1 of a binary property."""
+        """Number of samples of class 1 of a binary property."""
         return self.counts[1]
 
 
 @dataclass(frozen=True)
 class NonZeroCoverage:
-    """Prediction intervals over the n samples whose label is not zero; as in `IntervalMetrics`."""
+    """Prediction intervals of the samples whose label is not zero, as in `IntervalMetrics`.
+
+    Attributes:
+        n: number of these samples.
+        coverage: share of their labels inside the interval.
+        median_width: from end to end, in the property's unit.
+    """
 
     n: int
     coverage: Metric
@@ -97,11 +118,15 @@ class NonZeroCoverage:
 
 @dataclass(frozen=True)
 class IntervalMetrics:
-    """Prediction intervals of one regression property, over its n samples that have a label and an interval.
+    """Prediction intervals of one regression property, over its samples with a label and an interval.
 
-    coverage: share of the labels inside. median_width: from end to end, in the property's unit; NaN without samples.
-    where_not_zero: the same of the labels that are not zero, as in `RegressionMetrics`: intervals that hold all zeros
-        may miss most others.
+    Attributes:
+        target: the property.
+        n: number of these samples.
+        coverage: share of the labels inside the interval.
+        median_width: from end to end, in the property's unit; NaN without samples.
+        where_not_zero: the same for the labels that are not zero, where `RegressionMetrics` scores them separately.
+            Intervals that contain all labels of zero may miss most others.
     """
 
     target: Property
@@ -113,9 +138,13 @@ class IntervalMetrics:
 
 @dataclass(frozen=True)
 class SetMetrics:
-    """Prediction sets of one class property, over its n samples that have a label and a set.
+    """Prediction sets of one class property, over its samples with a label and a set.
 
-    coverage: share of the labels inside. mean_size: classes in a set; NaN without samples.
+    Attributes:
+        target: the property.
+        n: number of these samples.
+        coverage: share of the labels inside the set.
+        mean_size: mean number of classes in a set; NaN without samples.
     """
 
     target: Property
@@ -126,7 +155,13 @@ class SetMetrics:
 
 @dataclass(frozen=True)
 class Average:
-    """Means over the regression properties named (R² on the learned scales), with intervals from joint resampling."""
+    """Mean scores over regression properties, with intervals from resamples that all properties share.
+
+    Attributes:
+        properties: names of the properties.
+        r2: mean R² on the learned scales.
+        mae_over_mad: mean ratio of MAE and MAD.
+    """
 
     properties: tuple[str, ...]
     r2: Metric
@@ -135,12 +170,20 @@ class Average:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All scores of one predictor on one set of n samples of n_groups groups.
+    """All scores of one predictor on one set of samples.
 
-    averages: "all" and "without_volume_like" regression properties whose R² and MAE/MAD are defined and rest on enough.
-    intervals: one entry per property that was predicted with an interval.
-    sets: one entry per property that was predicted with a set of classes.
-    novel: share of the samples with a novelty above 1; None where the predictor does not say.
+    Attributes:
+        n: number of samples.
+        n_groups: number of their groups.
+        regression: one entry per regression property.
+        classes: one entry per class property.
+        averages: means over "all" and over the "without_volume_like" regression properties. A property with fewer
+            labels than `scores.FEWEST_LABELS`, or without R² or MAE/MAD, is left out of averages.
+        resamples: number of bootstrap resamples.
+        seed: of the resampling.
+        intervals: one entry per property that was predicted with an interval.
+        novel: share of the samples with a novelty above 1; None where the predictor does not give a novelty.
+        sets: one entry per property that was predicted with a prediction set.
     """
 
     n: int
@@ -155,7 +198,7 @@ class Evaluation:
     sets: tuple[SetMetrics, ...] = ()
 
     def to_dict(self) -> dict[str, typing.Any]:
-        """Plain nested values, ready for JSON: scores by property name, NaN as None."""
+        """Nested values for JSON: scores by property name, with None for NaN."""
         tree = {
             "n": self.n,
             "groups": self.n_groups,
@@ -181,13 +224,15 @@ class Evaluation:
 
 
 def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
-    """Score predictions against their labels; samples without a label do not count for that property.
+    """Scores of predictions against their labels; a sample counts for the properties that it has a label of.
 
-    Intervals come from resampling groups of samples, the same draws for all properties, in the order of the names:
-    two predictors on the same samples meet the same resamples. Nothing undefined raises: it is NaN with a reason.
+    Intervals come from a bootstrap over groups of samples. All properties share the resamples. So do all predictors for
+    the same samples, as samples are sorted by their ids first. An undefined score is NaN with a reason.
 
     Args:
-        resamples: bootstrap resamples; 0 for none, and intervals that are NaN.
+        predictions: predictions and labels of n samples.
+        resamples: number of bootstrap resamples; with 0, intervals are NaN.
+        seed: of the resampling.
     """
     predictions = predictions.sorted_by_id()
     tasks = [ScoredProperty.of(item, predictions) for item in predictions.properties]
@@ -227,15 +272,24 @@ def evaluate(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) 
 
 
 def averaged_properties(predictions: Predictions) -> tuple[str, ...]:
-    """Regression properties with enough labels for averages over properties, of enough groups if there are as many."""
+    """Names of the regression properties that count in averages: those with enough labels, from enough groups.
+
+    If the samples have fewer groups than `FEWEST_GROUPS`, the labels must come from all of them.
+    """
     tasks = [ScoredProperty.of(item, predictions) for item in predictions.properties]
     return tuple(task.target.name for task in _enough_labelled(tasks, len(np.unique(predictions.units))))
 
 
 def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """R² on the learned scale, or AUC, of each property: the samples' own, then of `evaluate`'s resamples, (1 + b,).
+    """R² on the learned scale, or AUC, per property: of the samples, then of the b resamples of `evaluate`, (1 + b,).
 
-    Resamples are NaN for a property whose labels are of too few groups, and b is 0 where all samples are.
+    The scores of resamples are NaN for a property whose labels come from fewer than `FEWEST_GROUPS` groups. If all
+    samples do, b is 0.
+
+    Args:
+        predictions: predictions and labels of n samples.
+        resamples: number of bootstrap resamples.
+        seed: of the resampling.
     """
     predictions = predictions.sorted_by_id()
     tasks = [ScoredProperty.of(item, predictions) for item in predictions.properties]
@@ -248,7 +302,7 @@ def property_scores(predictions: Predictions, *, resamples: int, seed: int = 0) 
 
 
 def _enough_labelled(tasks: Sequence[ScoredProperty], n_groups: int) -> list[ScoredProperty]:
-    """Those that count in averages over properties of samples of so many groups."""
+    """The properties that count in averages, for samples of `n_groups` groups."""
     fewest = min(FEWEST_GROUPS, n_groups)
     return [task for task in tasks if task.counts_in_averages and task.n_groups >= fewest]
 
@@ -256,25 +310,25 @@ def _enough_labelled(tasks: Sequence[ScoredProperty], n_groups: int) -> list[Sco
 def _draw(
     tasks: Sequence[ScoredProperty], predictions: Predictions, resamples: int, seed: int
 ) -> dict[ScoredProperty, dict[str, np.ndarray]]:
-    """Every score of each task: that of the samples themselves, then those of the resamples, (1 + b,)."""
+    """Every score of each property: that of the samples, then those of the resamples, (1 + b,)."""
     units = predictions.units
     resamples = resamples if len(np.unique(units)) >= FEWEST_GROUPS else 0
     weightings = itertools.chain([np.ones((1, len(predictions)))], resamples_of(units, resamples, seed))
     blocks = [[task.score(weights) for task in tasks] for weights in weightings]
     return {
-        task: {name: np.concatenate([block[at][name] for block in blocks]) for name in task.names}
-        for at, task in enumerate(tasks)
+        task: {name: np.concatenate([block[column][name] for block in blocks]) for name in task.names}
+        for column, task in enumerate(tasks)
     }
 
 
 def _metrics_of(task: ScoredProperty, scores: dict[str, np.ndarray]) -> dict[str, typing.Any]:
-    """Metrics by name; without intervals where the samples are of too few groups."""
-    wanted = slice(None) if task.n_groups >= FEWEST_GROUPS else slice(1)
-    return {name: metric_of(scores[name][wanted], task.reason(name)) for name in task.names}
+    """Metrics by name; without intervals if the samples come from too few groups."""
+    used = slice(None) if task.n_groups >= FEWEST_GROUPS else slice(1)
+    return {name: metric_of(scores[name][used], task.reason(name)) for name in task.names}
 
 
 def _score_intervals(predictions: Predictions, parts: Mapping[str, ScoredProperty]) -> tuple[IntervalMetrics, ...]:
-    """Of each property that has intervals; `parts` are the labels that are not zero, where they are scored alone."""
+    """Metrics of each property with intervals; `parts` has the samples whose label is not zero, by property."""
     scored = []
     for item in predictions.properties:
         if item.name not in predictions.lower:
@@ -287,8 +341,8 @@ def _score_intervals(predictions: Predictions, parts: Mapping[str, ScoredPropert
 
 
 def _coverage(predictions: Predictions, name: str, rows: np.ndarray) -> tuple[int, Metric, float]:
-    """How many of those samples have an interval, the share of labels inside, and the median width."""
-    label, lower, upper = (of[name][rows] for of in (predictions.labels, predictions.lower, predictions.upper))
+    """Number of the samples `rows` that have an interval, share of their labels inside, and median width."""
+    label, lower, upper = (arrays[name][rows] for arrays in (predictions.labels, predictions.lower, predictions.upper))
     bounded = ~np.isnan(lower + upper)
     inside = ((lower <= label) & (label <= upper))[bounded]
     coverage = share_of(inside, "no labels", predictions.units[rows][bounded])
@@ -300,21 +354,21 @@ def _score_sets(predictions: Predictions) -> tuple[SetMetrics, ...]:
     for item in predictions.properties:
         if item.name not in predictions.sets:
             continue
-        labels, members = predictions.labels[item.name], predictions.sets[item.name]
+        labels, is_in_set = predictions.labels[item.name], predictions.sets[item.name]
         rows = np.flatnonzero(~np.isnan(labels))
-        inside = members[rows, labels[rows].astype(np.intp)]
-        size = float(members[rows].sum(axis=1).mean()) if len(rows) else math.nan
+        inside = is_in_set[rows, labels[rows].astype(np.intp)]
+        size = float(is_in_set[rows].sum(axis=1).mean()) if len(rows) else math.nan
         scored.append(SetMetrics(item, len(rows), share_of(inside, "no labels", predictions.units[rows]), size))
     return tuple(scored)
 
 
 def _average(rows: Sequence[tuple[Property, np.ndarray, np.ndarray]]) -> Average:
-    """Mean over properties, each with its R² on the learned scale and its MAE/MAD, (1 + b,)."""
-    members = [(item, r2, ratio) for item, r2, ratio in rows if not np.isnan([r2[0], ratio[0]]).any()]
-    if not members:
-        none = Metric(math.nan, reason="no property has both scores and enough labels")
-        return Average((), none, none)
-    properties, r2s, ratios = zip(*members, strict=True)
+    """Mean over properties; each row is a property, its R² on the learned scale and its MAE/MAD, (1 + b,) each."""
+    defined = [(item, r2, ratio) for item, r2, ratio in rows if not np.isnan([r2[0], ratio[0]]).any()]
+    if not defined:
+        undefined = Metric(math.nan, reason="no property has both scores and enough labels")
+        return Average((), undefined, undefined)
+    properties, r2s, ratios = zip(*defined, strict=True)
     return Average(
         tuple(item.name for item in properties),
         metric_of(np.mean(r2s, axis=0), ""),
@@ -323,9 +377,9 @@ def _average(rows: Sequence[tuple[Property, np.ndarray, np.ndarray]]) -> Average
 
 
 def _property_dict(item: RegressionMetrics | ClassMetrics | IntervalMetrics | SetMetrics) -> dict[str, typing.Any]:
-    """Scores of one property with what a reader of the file needs to know about it."""
-    about = item.target
-    head = {"unit": about.unit, "kind": about.kind, "transform": about.transform, "volume_like": about.volume_like}
+    """Scores of one property, with its unit, kind and transform."""
+    target = item.target
+    head = {"unit": target.unit, "kind": target.kind, "transform": target.transform, "volume_like": target.volume_like}
     fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item) if field.name != "target"}
     plain = {
         name: plain_values(

@@ -1,7 +1,7 @@
-"""Scores of weighted samples, for many weightings at once.
+"""Scores of one property, for many weightings of its samples at once.
 
-Every scoring function takes weights (b, n), one row per weighting: ones score the sample itself, counts of draws a
-bootstrap resample. It returns (b,) scores, NaN where a score is not defined.
+Every scoring function takes weights (b, n), one row per weighting. Weights of 1 give the score of the samples, and the
+numbers of draws give the score of a bootstrap resample. The result is (b,) scores, NaN where a score is undefined.
 """
 
 from __future__ import annotations
@@ -14,25 +14,37 @@ import numpy as np
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 
-# Labels that differ by less than this share of the largest one count as equal: their variance is rounding noise.
+# Labels count as equal if they deviate less than this share of the largest one: their variance is rounding noise.
 _EQUAL = 1e-12
-# So do those that vary less than this share of what all samples vary: a resample of metals, and one gap of 1e-5 eV.
+# They also count as equal if they deviate less than this share of the deviation of all samples. An example is a
+# resample that consists of metals and one band gap of 1e-5 eV.
 _FLAT = 1e-3
+# Labels up to this share of the largest one count as zero: codes give band gaps of 1e-5 eV where levels touch.
+ZERO = 1e-3
+# If at least this share of the labels is zero, a property is also scored on its other labels.
+FEWEST_ZEROS = 0.2
+# A property with fewer labels (that are not zero, where many are) is left out of averages.
+FEWEST_LABELS = 5
 
 
-def regression_scores(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """R², MAE, RMSE and MAE/MAD of `guess` (n,) against `truth` (n,), both finite; (b,) each.
+def regression_scores(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """R², MAE, RMSE and MAE/MAD by name, (b,) each.
 
-    MAD is the mean absolute deviation of the weighted truth from its mean. R² and MAE/MAD are NaN where the
-    truths of positive weight are as good as equal, everything is where no weight is positive.
+    MAD is the mean absolute deviation of the weighted labels from their mean. R² and MAE/MAD are NaN where the labels
+    of positive weight are practically equal. All scores are NaN where no weight is positive.
+
+    Args:
+        truth: (n,) labels, finite.
+        predicted: (n,) predictions, finite.
+        weights: (b, n).
     """
     total = _positive(weights.sum(axis=1))
-    error = np.abs(guess - truth)
+    error = np.abs(predicted - truth)
     mae = weights @ error / total
     mse = weights @ error**2 / total
     deviation = np.abs(truth - (weights @ truth / total)[:, None])
     mad = np.einsum("bn,bn->b", weights, deviation) / total
-    # The square in place: with 1000 resamples of 1000 samples, the time goes into memory traffic.
+    # The square is taken in place: for many resamples, the memory bandwidth limits the speed.
     variance = np.einsum("bn,bn->b", weights, np.square(deviation, out=deviation)) / total
     varies = mad > max(_EQUAL * np.abs(truth).max(), _FLAT * np.abs(truth - truth.mean()).mean())
     return {
@@ -44,13 +56,14 @@ def regression_scores(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray)
 
 
 def auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve, (b,): how often a positive scores above a negative, ties counting half.
+    """Area under the ROC curve, (b,): the probability that a positive has a higher score than a negative sample.
 
-    NaN where a class has no weight.
+    Equal scores count half. The area is NaN where the positives or the negatives have no weight.
 
     Args:
         positive: (n,) bool.
         score: (n,) finite, higher for positives.
+        weights: (b, n).
     """
     order = np.argsort(score, kind="stable")
     ties = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
@@ -65,56 +78,52 @@ def auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndar
 def macro_auc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean one-versus-rest AUC over the classes that occur in `labels`, (b,).
 
-    NaN where one of those classes has no weight, or all of it.
+    It is NaN where one of these classes has no weight, or the whole weight.
 
     Args:
         labels: (n,) class numbers.
         probabilities: (n, classes).
+        weights: (b, n).
     """
-    areas = [auc(labels == at, probabilities[:, int(at)], weights) for at in np.unique(labels)]
+    areas = [auc(labels == number, probabilities[:, int(number)], weights) for number in np.unique(labels)]
     return np.mean(areas, axis=0)
 
 
-def balanced_accuracy(labels: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean recall over the classes that occur in `labels`, (b,).
 
-    NaN where one of those classes has no weight, or where only one class occurs.
+    It is NaN where one of these classes has no weight, or if only one class occurs.
 
     Args:
         labels: (n,) class numbers.
-        guess: (n,) predicted class numbers.
+        predicted: (n,) predicted class numbers.
+        weights: (b, n).
     """
     classes = np.unique(labels)
     if len(classes) < 2:
         return np.full(len(weights), np.nan)
-    hit = labels == guess
-    recalls = [weights @ (hit & (labels == at)) / _positive(weights @ (labels == at)) for at in classes]
+    hit = labels == predicted
+    recalls = [weights @ (hit & (labels == number)) / _positive(weights @ (labels == number)) for number in classes]
     return np.mean(recalls, axis=0)
 
 
 def _positive(total: np.ndarray) -> np.ndarray:
-    """The denominators, with NaN in the place of zeros."""
+    """Denominators, with NaN in the place of zeros."""
     return np.where(total > 0, total, np.nan)
-
-
-# Labels up to this share of the largest one count as zero: codes leave gaps of 1e-5 eV where levels touch.
-ZERO = 1e-3
-
-
-# From this share of zeros on, a property is scored on its other labels as well.
-FEWEST_ZEROS = 0.2
-
-
-# Labels, or labels that are not zero: a property with fewer hangs on them and does not count in averages.
-ENOUGH = 5
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredProperty:
-    """One property's labelled samples: `rows` of all samples, `labels` and `values` there.
+    """The n labelled samples of one property, ready to be scored.
 
-    above: size that the labels have at least, where those that are zero are left out.
-    units: number of the group of each sample, as `Predictions.units`.
+    Attributes:
+        target: the property.
+        rows: (n,) their numbers among all samples.
+        labels: (n,) in the property's unit, or class numbers.
+        values: (n,) predictions in the property's unit, or probabilities: (n,) of class 1, (n, classes) of a multiclass
+            property.
+        units: (n,) number of the group of each sample, as in `Predictions.units`.
+        above: size that all labels exceed, in the property's unit, where labels of zero are left out; else NaN.
     """
 
     target: Property
@@ -126,13 +135,17 @@ class ScoredProperty:
 
     @classmethod
     def of(cls, item: Property, predictions: Predictions) -> ScoredProperty:
+        """The labelled samples of one property of some predictions."""
         labels = np.asarray(predictions.labels[item.name], dtype=np.float64)
         values = np.asarray(predictions.values[item.name], dtype=np.float64)
         rows = np.flatnonzero(~np.isnan(labels))
         return cls(item, rows, labels[rows], values[rows], predictions.units[rows])
 
     def where_not_zero(self) -> ScoredProperty | None:
-        """The samples whose label is not zero; None where too few labels are zero for them to matter."""
+        """The samples whose label is not zero; None if the share of zeros is below `FEWEST_ZEROS`.
+
+        It is also None for a class property, a property that is learned in its logarithm, and one without labels.
+        """
         if self.target.is_class or self.target.transform == "log" or not self.n:
             return None
         sizes = np.abs(self.labels)
@@ -150,18 +163,21 @@ class ScoredProperty:
 
     @property
     def n_groups(self) -> int:
-        """Groups that the samples are of."""
+        """Number of groups of the samples."""
         return len(np.unique(self.units))
 
     @property
     def counts_in_averages(self) -> bool:
-        """Is this a regression property with enough labels, that are not zero where many are?"""
+        """Whether this is a regression property with at least `FEWEST_LABELS` labels.
+
+        Labels of zero do not count where they are left out by `where_not_zero`.
+        """
         part = self.where_not_zero()
-        return not self.target.is_class and (self if part is None else part).n >= ENOUGH
+        return not self.target.is_class and (self if part is None else part).n >= FEWEST_LABELS
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Scores of this kind of property."""
+        """Names of the scores of this kind of property."""
         if self.target.is_class:
             return "auc", "balanced_accuracy"
         logarithm = ("r2_log",) if self.target.transform == "log" else ()
@@ -169,16 +185,17 @@ class ScoredProperty:
 
     @property
     def main_name(self) -> str:
-        """The score that one looks at first: R² on the learned scale, or AUC."""
+        """Name of the main score: R² on the learned scale, or AUC."""
         if self.target.is_class:
             return "auc"
         return "r2_log" if self.target.transform == "log" else "r2"
 
     def class_counts(self) -> tuple[int, ...]:
-        return tuple(int(np.count_nonzero(self.labels == at)) for at in range(self.target.classes or 2))
+        """Number of samples of each class of a class property."""
+        return tuple(int(np.count_nonzero(self.labels == number)) for number in range(self.target.classes or 2))
 
     def score(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Every score under weights (b, all samples), (b,) each."""
+        """Every score by name, (b,) each, for weights (b, number of all samples)."""
         if self._undefined():
             return {name: np.full(len(weights), np.nan) for name in self.names}
         if self.n < weights.shape[1]:
@@ -211,15 +228,16 @@ class ScoredProperty:
         return "all labels are equal"
 
     def _undefined(self) -> str:
-        """Why no score is defined at all, or ""."""
+        """Why all scores are undefined; "" if some may be defined."""
         if self.n < 2:
-            none = "no labels" if math.isnan(self.above) else "all labels are zero"
-            return none if self.n == 0 else "one label only"
+            if self.n == 1:
+                return "one label only"
+            return "no labels" if math.isnan(self.above) else "all labels are zero"
         wrong = np.count_nonzero(~np.isfinite(self.values.reshape(self.n, -1)).all(axis=1))
         return f"{wrong} of {self.n} predictions are not finite" if wrong else ""
 
     def _not_positive(self) -> str:
-        """Why there is no logarithm, or ""."""
+        """Why labels or predictions have no logarithm; "" if they have."""
         for what, values in (("labels", self.labels), ("predictions", self.values)):
             count = np.count_nonzero(values <= 0)
             if count:

@@ -1,4 +1,4 @@
-"""What a network must beat: forests on composition, boosting on density histograms, an autoencoder.
+"""Baselines that a network must beat: forests on the composition, boosting on density histograms, an autoencoder.
 
-Imports core, data, views and evaluation. Start with on_records.py.
+May import core, data, models, views and evaluation. Start reading with on_records.py.
 """

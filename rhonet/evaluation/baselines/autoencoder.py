@@ -1,9 +1,10 @@
-"""Latent vectors of densities by an unsupervised 3D autoencoder: the baseline in the manner of Kumar et al.
+"""Latent vectors of densities from an unsupervised 3D autoencoder: a baseline after Kumar et al.
 
-Kumar et al. (arXiv:2605.07227, doi:10.1021/acs.jcim.6c00235) squeeze the charge density on the fractional grid of the
-cell through a convolutional autoencoder and give its latent code to gradient boosting, one model per property; the
-code knows nothing of the lattice. Ours is small enough for hundreds of crystals and one core, and kinder in one way:
-it sees every crystal from several origins, and what it says of a crystal hardly depends on the choice of origin.
+Kumar et al. (arXiv:2605.07227, doi:10.1021/acs.jcim.6c00235) train a convolutional autoencoder on charge densities on
+the fractional grid of the cell. Its latent code is the input of gradient boosting, with one model per property; it
+contains no information on the lattice. The autoencoder here is small enough for hundreds of crystals and one core. It
+differs in one respect that improves it: it is given every crystal from several origins, so that the latent vector of a
+crystal hardly depends on the choice of origin.
 """
 
 from __future__ import annotations
@@ -36,16 +37,19 @@ _LEARNING_RATE = 2e-3
 def latent_vectors(
     builder: Any, index: Index, rows: np.ndarray, *, data: DataConfig, seed: int = 0, steps: int = STEPS
 ) -> np.ndarray:
-    """Latent vectors of records, (n, 2·LATENT): mean and deviation of the code over ORIGINS origins.
+    """Latent vectors of records, (n, 2·LATENT): mean and standard deviation of the code over ORIGINS origins.
 
-    The autoencoder learns from the training split alone, without labels. 600 steps take about a minute on one core,
-    however many records there are: it learns from as many of them as it can show once.
+    The autoencoder learns from the training split alone, without labels. If the training split has more records than
+    the steps show once, it learns from a random choice of them. So the time does not depend on the number of records:
+    600 steps take about a minute on one core.
 
     Args:
-        builder: built data set; `index` is its index, `data` how it was read.
+        builder: a built data set.
+        index: its index.
         rows: record numbers, ascending.
-        seed: of weights and order, and of the choice among more records than can be shown.
-        steps: at least that many, up to whole epochs.
+        data: settings that the data set was built with.
+        seed: of the weights, of the order of the cubes and of the choice of training records.
+        steps: training steps, rounded up to whole epochs.
     """
     started = time.monotonic()
     tf.config.experimental.enable_op_determinism()
@@ -57,8 +61,8 @@ def latent_vectors(
         views=ORIGINS,
         finest=max(data.spacing, ViewConfig.finest),
     )
-    shown = np.random.default_rng(seed).permutation(index.rows("train"))[: max(1, steps * _BATCH // ORIGINS)]
-    cubes = np.concatenate([batch.numpy() for batch in _cubes(builder, np.sort(shown), view)])
+    chosen = np.random.default_rng(seed).permutation(index.rows("train"))[: max(1, steps * _BATCH // ORIGINS)]
+    cubes = np.concatenate([batch.numpy() for batch in _cubes(builder, np.sort(chosen), view)])
     epochs = math.ceil(steps / math.ceil(len(cubes) / _BATCH))
     keras.utils.set_random_seed(seed)
     encoder, autoencoder = build_autoencoder(float(cubes.mean()), float(cubes.std()))
@@ -78,12 +82,13 @@ def latent_vectors(
 
 
 def build_autoencoder(mean: float, deviation: float) -> tuple[keras.Model, keras.Model]:
-    """Encoder (B, SIZE, SIZE, SIZE, 1) -> (B, LATENT), and the autoencoder back to the cube, which shares it.
+    """Encoder from cubes (B, SIZE, SIZE, SIZE, 1) to codes (B, LATENT), and the autoencoder that contains it.
 
     Args:
-        mean: of all cubes; `deviation` likewise, which may be 0.
+        mean: of the values of all training cubes.
+        deviation: their standard deviation, which may be 0.
     """
-    # At full resolution, and with strides, convolutions would take most of the time: patches of 2x2x2 points instead.
+    # Patches of 2x2x2 points take little time. Convolutions at full resolution, or with strides, would take most of it.
     cube = keras.Input((SIZE, SIZE, SIZE, 1), name="cube")
     scale = deviation or 1.0
     x: Any = Patches3D(2)(layers.Rescaling(1 / scale, -mean / scale)(cube))
@@ -105,5 +110,5 @@ def _convolve(x: Any, channels: int, *, activation: str | None = "relu") -> Any:
 
 
 def _cubes(builder: Any, rows: np.ndarray, view: ViewConfig) -> tf.data.Dataset:
-    """Views of the records in a row, batched: (B, SIZE, SIZE, SIZE, 1)."""
+    """Batches (B, SIZE, SIZE, SIZE, 1) of the views of all records, one record after the other."""
     return fixed_views(builder, rows, view, batch_size=_BATCH).map(lambda _, inputs: inputs["cube"])

@@ -1,7 +1,7 @@
-"""Features of a composition in the manner of Magpie, for the baseline that descriptors set; never a model input.
+"""Features of a composition after Magpie, for a baseline without densities. Networks never see them.
 
-Magpie (Ward et al., doi:10.1038/npjcompumats.2016.28) describes a compound by statistics of its elements' tabulated
-properties. The tables here are those of pymatgen, and ASE's covalent radii.
+Magpie (Ward et al., doi:10.1038/npjcompumats.2016.28) describes a compound by statistics of tabulated properties of its
+elements. The tables used here are those of pymatgen, and the covalent radii of ASE.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ N_FEATURES = _N_PROPERTIES * _N_STATISTICS + len(_NORMS) + 1 + len(_SUBSHELLS) +
 
 
 def composition_features(formula: str) -> np.ndarray:
-    """Features of a chemical formula, (N_FEATURES,); the same for multiples of it.
+    """Features of a chemical formula, (N_FEATURES,); multiples of a formula have the same features.
 
-    For each property of the elements: mean and mean deviation, weighted by atomic fraction, smallest and largest
-    value and range. The properties: atomic number, Mendeleev number, mass, group, row, electronegativity, melting
-    point, molar volume, ionization energy, electron affinity, covalent radius, and the electrons and holes of the
-    s, p, d, f subshells outside of the noble-gas core with their sums. Further: norms of the fractions, number of
-    elements, shares of s, p, d, f among the valence electrons, largest and mean ionic character of a pair.
+    There are five statistics of each property of the elements: mean and mean deviation, both weighted by atomic
+    fraction, smallest value, largest value and range. The properties are atomic number, Mendeleev number, mass, group,
+    row, electronegativity, melting point, molar volume, ionization energy, electron affinity, covalent radius, and the
+    electrons and holes of the s, p, d, f subshells outside of the noble-gas core, with their sums. Further features are
+    norms of the fractions, the number of elements, the shares of s, p, d, f among the valence electrons, and the
+    largest and mean ionic character of a pair of elements.
 
     Args:
         formula: such as "Fe2O3".
 
     Returns:
-        NaN throughout where the formula is empty, or names what is no element up to lawrencium.
+        The features. All are NaN if the formula is empty or contains a symbol that is no element up to lawrencium.
     """
     counts = Formula(formula).count() if formula else {}
     numbers = [Element(symbol).Z if Element.is_valid_symbol(symbol) else 0 for symbol in counts]
@@ -60,21 +61,21 @@ def composition_features(formula: str) -> np.ndarray:
     rows = element_table()[numbers]
     means = fractions @ rows
     deviations = fractions @ np.abs(rows - means)
-    least, most = rows.min(axis=0), rows.max(axis=0)
+    smallest, largest = rows.min(axis=0), rows.max(axis=0)
     norms = [float((fractions**power).sum() ** (1 / power)) for power in _NORMS]
-    # Electrons of s, p, d, f and their sum, as averaged over the atoms.
+    # Numbers of s, p, d and f electrons and their sum, averaged over the atoms.
     *electrons, valence = means[len(_TABULATED) + 1 :][: len(_SUBSHELLS) + 1]
     electronegativity = rows[:, _TABULATED.index("X")]
     ionic = 1 - np.exp(-0.25 * np.subtract.outer(electronegativity, electronegativity) ** 2)
     further = [*norms, len(numbers), *(np.array(electrons) / valence), ionic.max(), fractions @ ionic @ fractions]
-    return np.concatenate([means, deviations, least, most, most - least, further])
+    return np.concatenate([means, deviations, smallest, largest, largest - smallest, further])
 
 
 @functools.cache
 def element_table() -> np.ndarray:
-    """Properties of the elements, (104, P): row Z for atomic number Z; what no table knows is the median of the rest.
+    """Properties of the elements, (104, P), with row Z for atomic number Z and row 0 NaN.
 
-    Row 0 is no element: NaN.
+    A value that is not tabulated is replaced by the median of the other elements.
     """
     rows = np.full((_LARGEST_Z + 1, _N_PROPERTIES), np.nan)
     for number in range(1, _LARGEST_Z + 1):
@@ -86,18 +87,18 @@ def element_table() -> np.ndarray:
 def _element_properties(number: int) -> list[float]:
     element = Element.from_Z(number)
     with warnings.catch_warnings():
-        # Light noble gases have no electronegativity, heavy elements no molar volume: pymatgen says so each time.
+        # pymatgen warns about each missing value, such as the electronegativity of light noble gases.
         warnings.simplefilter("ignore")
-        found = [getattr(element, name) for name in _TABULATED]
+        values = [getattr(element, name) for name in _TABULATED]
     electrons = _valence_electrons(element)
-    # A subshell that holds no electron counts no holes: empty d states of sodium say nothing about it.
+    # An empty subshell has no holes: the empty d states of sodium, for instance, do not matter.
     holes = [_SUBSHELLS[kind] - count if count else 0 for kind, count in electrons.items()]
-    tabulated = [math.nan if value is None else float(value) for value in found]
+    tabulated = [math.nan if value is None else float(value) for value in values]
     return [*tabulated, covalent_radii[number], *electrons.values(), sum(electrons.values()), *holes, sum(holes)]
 
 
 def _valence_electrons(element: Element) -> dict[str, int]:
-    """Electrons per kind of subshell outside of the core of the last lighter noble gas."""
+    """Number of electrons per kind of subshell, outside of the core of the preceding noble gas."""
     core = max((number for number in _NOBLE_GASES if number < element.Z), default=0)
     inside = {(n, kind) for n, kind, _ in Element.from_Z(core).full_electronic_structure} if core else set()
     electrons = dict.fromkeys(_SUBSHELLS, 0)

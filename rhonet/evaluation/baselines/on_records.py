@@ -1,4 +1,4 @@
-"""The baselines on a built data set: features of its records, then answers for one of its splits."""
+"""Predictions of the baselines for one split of a built data set, from features of its records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rhonet.evaluation.baselines.trees import (
 
 log = logging.getLogger(__name__)
 
-# Features of a record's density, magnetization and formula (reduced, "" where the species are not known).
+# Features from the density and the reduced formula of a record. The formula is "" if the species are not known.
 _FEATURES: dict[str, Callable[[ChargeDensity, str], np.ndarray]] = {
     GRID_GB: lambda density, formula: grid_features(density),
     HISTOGRAM_GB: lambda density, formula: density_features(density.values, density.magnetization),
@@ -38,23 +38,28 @@ _FEATURES: dict[str, Callable[[ChargeDensity, str], np.ndarray]] = {
 def predict_baselines(
     builder: Any, index: Index, *, data: DataConfig, split: str, names: Sequence[str], seed: int = 0
 ) -> dict[str, Predictions]:
-    """Answers of baselines for one split, fitted on the training split, by name.
+    """Predictions of baselines for one split, by name of the baseline. The baselines are fitted on the training split.
 
     Args:
-        builder: built data set; `index` is its index, `data` how it was read.
+        builder: a built data set.
+        index: its index.
+        data: settings that the data set was built with.
         split: "train", "validation" or "test".
         names: of `rhonet.evaluation.baselines.trees.BASELINES`, in the order of the result.
-        seed: of trees, and of the autoencoder's weights and order.
+        seed: of the trees and of the autoencoder.
+
+    Raises:
+        DataError: a training label that is not above 0, for a property that is learned in its logarithm.
     """
     rows = {name: index.rows(name) for name in ("train", split)}
     features = {name: _features(builder, rows[name], names) for name in rows}
     if COMPOSITION_RF in names:
-        nameless = sum(int(np.isnan(part[COMPOSITION_RF]).any(axis=1).sum()) for part in features.values())
-        if nameless:
+        unnamed = sum(int(np.isnan(part[COMPOSITION_RF]).any(axis=1).sum()) for part in features.values())
+        if unnamed:
             log.warning(
-                "%d densities name no elements: for them %s gives the dummy's answer, and it learns nothing from them; "
+                "%d densities name no elements: %s does not learn from them and predicts the dummy's value for them; "
                 "add a column formula to properties.csv",
-                nameless,
+                unnamed,
                 COMPOSITION_RF,
             )
     if AUTOENCODER_GB in names:
@@ -65,19 +70,19 @@ def predict_baselines(
         for name, part in features.items():
             part[AUTOENCODER_GB] = latent[np.searchsorted(both, rows[name])]
     train, scored = (_samples(index, rows[name], features[name]) for name in ("train", split))
-    answers = fit_predict_baselines(index.properties, train, test=scored, seed=seed)
-    return {name: answers[name] for name in names}
+    predictions = fit_predict_baselines(index.properties, train, test=scored, seed=seed)
+    return {name: predictions[name] for name in names}
 
 
 def _features(builder: Any, rows: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Features of the given records that need no fit, (n, F) by baseline."""
-    wanted = {name: _FEATURES[name] for name in names if name in _FEATURES}
-    found: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-    for record in records_at(builder, rows) if wanted else ():
+    """Features of records that need no fit, (n, F) per baseline."""
+    functions = {name: _FEATURES[name] for name in names if name in _FEATURES}
+    features: dict[str, list[np.ndarray]] = {name: [] for name in functions}
+    for record in records_at(builder, rows) if functions else ():
         density, formula = decode_record(record), record["formula"].decode()
-        for name, describe in wanted.items():
-            found[name].append(describe(density, formula))
-    return {name: np.stack(features) for name, features in found.items()}
+        for name, compute in functions.items():
+            features[name].append(compute(density, formula))
+    return {name: np.stack(vectors) for name, vectors in features.items()}
 
 
 def _samples(index: Index, rows: np.ndarray, features: dict[str, np.ndarray]) -> Samples:

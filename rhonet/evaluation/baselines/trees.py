@@ -1,4 +1,4 @@
-"""What a network has to beat on the same split: a dummy, and trees on simple features of density or composition."""
+"""Baselines on simple features: a dummy, and trees on features of the density, its grid or the composition."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ HISTOGRAM_GB = "histogram_gb"
 COMPOSITION_RF = "composition_rf"
 AUTOENCODER_GB = "autoencoder_gb"
 BASELINES = (DUMMY, GRID_GB, HISTOGRAM_GB, COMPOSITION_RF, AUTOENCODER_GB)
-"""The training median; gradient boosting on shape and scale of the stored grid (what is trivial), on the histogram of
-the density, and on the latent vector of an autoencoder; a random forest on the composition."""
+"""The dummy predicts the training median. The others are gradient boosting on shape and scale of the stored grid, on
+the histogram of the density and on the latent vector of an autoencoder, and a random forest on the composition."""
 
 QUICK_BASELINES = (DUMMY, HISTOGRAM_GB, COMPOSITION_RF)
-"""Those that take seconds, and stand in every report."""
+"""The baselines that take seconds only; every report contains them."""
 
-# Bins and quantiles of asinh(ρ/ρ0). The bins reach from -0.12 to 55 e/Å³: what lies beyond counts to the outermost.
+# Bins and quantiles of asinh(ρ/ρ0), ρ0 in e/Å³. The bins reach from -0.12 to 55 e/Å³; densities beyond count to the
+# outermost bins.
 _DENSITY_SCALE = 0.1
 _BIN_CENTRES = np.linspace(-1.0, 7.0, 33)
 _QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
@@ -43,15 +44,21 @@ N_GRID_FEATURES = 13
 
 @dataclass(frozen=True)
 class _Trees:
-    """Two estimators of scikit-learn and the settings of both."""
+    """Estimators of scikit-learn for regression and for classes, with common settings.
+
+    Attributes:
+        regressor: class of the estimator for regression properties.
+        classifier: class of the estimator for class properties.
+        settings: keyword arguments of both.
+    """
 
     regressor: type
     classifier: type
     settings: dict[str, typing.Any]
 
 
-# Chosen by cross-validation (5 folds of chemical systems) inside the training split of the bundled set: on such
-# small sets small leaves are what helps (mean R² 0.63; with leaves of 5 samples 0.62, of 8 0.49).
+# Chosen by cross-validation (5 folds of chemical systems) inside the training split of the bundled set. On such small
+# sets, small leaves are better.
 _BOOSTING = _Trees(
     HistGradientBoostingRegressor,
     HistGradientBoostingClassifier,
@@ -66,20 +73,20 @@ _BOOSTING = _Trees(
 )
 _FOREST = _Trees(RandomForestRegressor, RandomForestClassifier, {"n_estimators": 200, "max_features": 0.3})
 
-# Fewer labels than this cannot be split into leaves; the dummy's answer is given instead.
+# With fewer labels, which cannot be split into leaves, the prediction is that of the dummy.
 _LEAST_LABELS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """One split of a data set, as the baselines see it.
+    """The n samples of one split of a data set, with the inputs of the baselines.
 
-    Args:
+    Attributes:
         ids: one unique id per sample.
-        volumes: (n,) cell volumes, Å³; used for properties that grow with the cell, and for nothing else.
-        labels: per property (n,), in its unit, NaN = missing.
-        features: per baseline (n, F), what it sees; a sample with a NaN in its row is unknown to that baseline.
-        groups: of which group each sample is (rhonet.core.predictions).
+        volumes: (n,) cell volumes, Å³; used only for properties that grow with the cell.
+        labels: per property (n,), in its unit or class numbers, NaN where missing.
+        features: per baseline (n, F). A baseline does not know a sample with a NaN in its features.
+        groups: name of the group of each sample, as in `rhonet.core.predictions.Predictions`.
 
     Raises:
         ValueError: arrays of different lengths, or volumes that are not above 0.
@@ -105,10 +112,11 @@ class Samples:
 
 
 def density_features(values: np.ndarray, magnetization: np.ndarray | None = None) -> np.ndarray:
-    """Statistics of a density that know neither lattice nor positions nor composition, (N_DENSITY_FEATURES,).
+    """Statistics of a density without lattice, positions or composition, (N_DENSITY_FEATURES,).
 
-    The shares of volume per bin of asinh(ρ/0.1) (each point counts to its two nearest bins, linearly), quantiles
-    of the same, the mean of ρ in e/Å³, and the mean, mean magnitude and largest magnitude of the magnetization.
+    The features are the shares of the volume per bin of asinh(ρ/0.1), its quantiles, the mean of ρ in e/Å³, and the
+    mean, mean magnitude and largest magnitude of the magnetization. Each point is divided linearly between its two
+    nearest bins.
 
     Args:
         values: ρ, (nx, ny, nz), e/Å³; may be negative.
@@ -130,10 +138,10 @@ def density_features(values: np.ndarray, magnetization: np.ndarray | None = None
 
 
 def grid_features(density: ChargeDensity) -> np.ndarray:
-    """Shape and scale of a stored grid, (N_GRID_FEATURES,), and nothing of how the electrons are spread on it.
+    """Shape and scale of a stored grid, without the distribution of the electrons on it, (N_GRID_FEATURES,).
 
-    Grid points along a, b, c, edge lengths (Å), cosines of the angles, volume (Å³), number of electrons, electrons per
-    Å³, and Å³ per grid point.
+    The features are grid points along a, b, c, edge lengths (Å), cosines of the angles, volume (Å³), number of
+    electrons, electrons per Å³, and Å³ per grid point.
     """
     edges = np.linalg.norm(density.lattice, axis=1)
     unit = density.lattice / edges[:, None]
@@ -146,22 +154,33 @@ def grid_features(density: ChargeDensity) -> np.ndarray:
 def fit_predict_baselines(
     properties: Sequence[Property], train: Samples, *, test: Samples, seed: int = 0
 ) -> dict[str, Predictions]:
-    """Baselines fitted on one split, predicting another: the dummy, and one per table of features, by name.
+    """Predictions of baselines for one split, fitted on another: the dummy, and one baseline per table of features.
 
-    The dummy says the training median (the constant of least MAE), or the training share of each class. The trees
-    (a random forest for the composition, gradient boosting otherwise) see their features only. All learn what the
-    network learns (`learned_scale`). With under 10 training labels, or a single class, the trees give the dummy's
-    answer, and so they do for a sample that is unknown to them; without any label, the answer is NaN.
+    The dummy predicts the training median, which is the constant with the lowest MAE, or the training share of each
+    class. The others are trees that have only their features as input: a random forest on the composition, gradient
+    boosting on all other features. All learn on the scale of the networks (`learned_scale`). The trees predict the same
+    as the dummy if there are fewer than 10 training labels or a single class, and for a sample that they do not know.
+    Without any training label, predictions are NaN.
 
-    Every property is learned on its own, from the training samples that have it, in the order of their ids: order
-    and further properties do not matter. Labels of `test` only pass through to the result.
+    Every property is learned separately, from the training samples with a label of it, in the order of their ids. So
+    neither the order of the samples nor other properties have an influence.
+
+    Args:
+        properties: what is predicted.
+        train: samples that the baselines are fitted on.
+        test: samples to predict; their labels have no influence and are copied to the result.
+        seed: of the trees.
+
+    Returns:
+        Predictions by name of the baseline.
 
     Raises:
-        ValueError: a training label that is not above 0 for a property learned in its logarithm.
+        DataError: a training label that is not above 0, for a property that is learned in its logarithm.
+        ValueError: an infinite label of `test`.
     """
     order = np.argsort(np.array(train.ids))
     predicted: dict[str, dict[str, np.ndarray]] = {name: {} for name in (DUMMY, *train.features)}
-    # One thread: the trees are too small to share, and answers must not depend on the number of cores.
+    # One thread: the trees are too small for several, and predictions must not depend on the number of cores.
     with threadpool_limits(limits=1):
         for item in properties:
             rows = order[~np.isnan(train.labels[item.name][order])]
@@ -169,13 +188,14 @@ def fit_predict_baselines(
             if not item.is_class:
                 targets = learned_scale(item, targets, train.volumes[rows])
             dummy = _dummy(item, targets, len(test.ids))
-            answers = {DUMMY: dummy}
+            learned = {DUMMY: dummy}
             for name, table in train.features.items():
                 trees = _FOREST if name == COMPOSITION_RF else _BOOSTING
-                sought = test.features[name]
-                answers[name] = _fit_predict(item, trees, table[rows], targets, test=sought, dummy=dummy, seed=seed)
-            for name, answer in answers.items():
-                predicted[name][item.name] = _physical_scale(item, answer, test.volumes)
+                learned[name] = _fit_predict(
+                    item, trees, table[rows], targets, test=test.features[name], dummy=dummy, seed=seed
+                )
+            for name, values in learned.items():
+                predicted[name][item.name] = _physical_scale(item, values, test.volumes)
     labels = {item.name: test.labels[item.name] for item in properties}
     return {
         name: Predictions(tuple(properties), test.ids, labels, values, groups=test.groups)
@@ -184,7 +204,7 @@ def fit_predict_baselines(
 
 
 def _dummy(item: Property, targets: np.ndarray, n: int) -> np.ndarray:
-    """One answer for n samples, on the learned scale: the median (n,) or the share of each class (n, classes)."""
+    """The same prediction for n samples, on the learned scale: the median (n,) or the class shares (n, classes)."""
     if not item.is_class:
         return np.full(n, np.median(targets) if len(targets) else np.nan)
     counts = np.bincount(targets.astype(np.intp), minlength=item.classes or 2)
@@ -201,26 +221,26 @@ def _fit_predict(
     dummy: np.ndarray,
     seed: int,
 ) -> np.ndarray:
-    """Answers of the trees for `test` (m, F), shaped and scaled as those of the dummy; its own where they have none."""
-    known, sought = (~np.isnan(table).any(axis=1) for table in (features, test))
-    features, targets, answer = features[known], targets[known], dummy.copy()
+    """Predictions of the trees for `test` (m, F), on the learned scale; those of the dummy where they have none."""
+    known, predictable = (~np.isnan(table).any(axis=1) for table in (features, test))
+    features, targets, values = features[known], targets[known], dummy.copy()
     one_class = item.is_class and len(np.unique(targets)) < 2
-    if len(targets) < _LEAST_LABELS or one_class or not sought.any():
-        return answer
+    if len(targets) < _LEAST_LABELS or one_class or not predictable.any():
+        return values
     if item.is_class:
         fitted = trees.classifier(**trees.settings, random_state=seed).fit(features, targets)
-        answer[sought] = 0
-        answer[np.ix_(sought, fitted.classes_.astype(np.intp))] = fitted.predict_proba(test[sought])
+        values[predictable] = 0
+        values[np.ix_(predictable, fitted.classes_.astype(np.intp))] = fitted.predict_proba(test[predictable])
     else:
         fitted = trees.regressor(**trees.settings, random_state=seed).fit(features, targets)
-        answer[sought] = fitted.predict(test[sought])
-    return answer
+        values[predictable] = fitted.predict(test[predictable])
+    return values
 
 
-def _physical_scale(item: Property, answer: np.ndarray, volumes: np.ndarray) -> np.ndarray:
+def _physical_scale(item: Property, learned: np.ndarray, volumes: np.ndarray) -> np.ndarray:
     """Values in the property's unit, the inverse of `learned_scale`; for a binary property those of class 1."""
     if item.is_class:
-        return answer if item.kind == "multiclass" else answer[:, 1]
-    values = np.exp(answer) if item.transform == "log" else answer
+        return learned if item.kind == "multiclass" else learned[:, 1]
+    values = np.exp(learned) if item.transform == "log" else learned
     values = np.maximum(values, 0.0) if item.nonnegative else values
     return values if item.intensive else values * volumes
