@@ -40,12 +40,12 @@ def simulate(n: int, *, seed: int = 0, noise: float = 0.5, missing: float = 0.0)
             values[item.name] = raw / raw.sum(axis=1, keepdims=True)
             labels[item.name] = np.where(rng.random(n) < 0.5, values[item.name].argmax(axis=1), rng.integers(0, 3, n))
         labels[item.name] = np.where(rng.random(n) < missing, np.nan, labels[item.name])
-    return Predictions(ALL, tuple(f"crystal-{at:05d}" for at in range(n)), labels, values)
+    return Predictions(ALL, tuple(f"crystal-{number:05d}" for number in range(n)), labels, values)
 
 
 def single(item: Property, labels: object, values: object) -> Predictions:
     labels = np.array(labels, dtype=float)
-    ids = tuple(f"crystal-{at}" for at in range(len(labels)))
+    ids = tuple(f"crystal-{number}" for number in range(len(labels)))
     return Predictions((item,), ids, {item.name: labels}, {item.name: np.array(values, dtype=float)})
 
 
@@ -85,7 +85,7 @@ def test_the_auc_is_the_mann_whitney_statistic():
     assert metal.n_positive == positive.sum()
 
 
-def test_what_was_predicted_for_a_missing_label_does_not_matter():
+def test_predictions_for_missing_labels_do_not_matter():
     predictions = simulate(60, missing=0.3)
     nonsense = {}
     for item in ALL:
@@ -111,7 +111,7 @@ def test_the_order_of_the_samples_does_not_matter():
     order = np.random.default_rng(1).permutation(60)
     shuffled = Predictions(
         ALL,
-        tuple(predictions.ids[at] for at in order),
+        tuple(predictions.ids[row] for row in order),
         {name: labels[order] for name, labels in predictions.labels.items()},
         {name: values[order] for name, values in predictions.values.items()},
     )
@@ -121,9 +121,9 @@ def test_the_order_of_the_samples_does_not_matter():
 def test_the_same_seed_gives_the_same_intervals_and_another_seed_others():
     predictions = simulate(40)
     assert evaluate(predictions, seed=1).to_dict() == evaluate(predictions, seed=1).to_dict()
-    one, other = evaluate(predictions, seed=1), evaluate(predictions, seed=2)
-    assert one.regression[0].r2.value == other.regression[0].r2.value
-    assert one.regression[0].r2.lower != other.regression[0].r2.lower
+    first, second = evaluate(predictions, seed=1), evaluate(predictions, seed=2)
+    assert first.regression[0].r2.value == second.regression[0].r2.value
+    assert first.regression[0].r2.lower != second.regression[0].r2.lower
 
 
 def test_a_property_scores_the_same_alone_and_among_others():
@@ -139,9 +139,10 @@ def test_resampling_in_blocks_changes_nothing(monkeypatch):
     predictions = simulate(30)
     whole = evaluate(predictions, resamples=100)
     monkeypatch.setattr("rhonet.evaluation.bootstrap._BLOCK", 7 * 30)
-    for one, other in zip(all_metrics(whole), all_metrics(evaluate(predictions, resamples=100)), strict=True):
+    in_blocks = evaluate(predictions, resamples=100)
+    for expected, metric in zip(all_metrics(whole), all_metrics(in_blocks), strict=True):
         # Sums over a block of another size are rounded differently.
-        assert (one.lower, one.upper) == pytest.approx((other.lower, other.upper), rel=1e-12)
+        assert (metric.lower, metric.upper) == pytest.approx((expected.lower, expected.upper), rel=1e-12)
 
 
 def test_intervals_cover_the_true_scores_nominally():
@@ -161,7 +162,7 @@ def test_intervals_cover_the_true_scores_nominally():
         assert 0.90 <= hits / repeats <= 0.99, name
 
 
-def test_the_average_counts_every_property_once_and_knows_the_volume_like_ones():
+def test_averages_count_every_property_once_with_and_without_volume_like_ones():
     evaluation = evaluate(simulate(50))
     everything, rest = evaluation.averages["all"], evaluation.averages["without_volume_like"]
     assert everything.properties == ("modulus", "volume", "gap")
@@ -171,7 +172,7 @@ def test_the_average_counts_every_property_once_and_knows_the_volume_like_ones()
     assert rest.r2.value == pytest.approx(np.mean([scored[name] for name in rest.properties]))
 
 
-def test_the_interval_of_an_average_knows_that_properties_share_their_samples():
+def test_properties_of_an_average_share_their_resamples():
     # The same labels and predictions twice: the mean of two equal scores has the interval of one.
     predictions = simulate(50)
     twin = dataclasses.replace(GAP, name="twin")
@@ -182,8 +183,8 @@ def test_the_interval_of_an_average_knows_that_properties_share_their_samples():
         {name: predictions.values["gap"] for name in ("gap", "twin")},
     )
     evaluation = evaluate(double)
-    mean, one = evaluation.averages["all"].r2, evaluation.regression[0].r2
-    assert (mean.lower, mean.upper) == (one.lower, one.upper)
+    mean, gap = evaluation.averages["all"].r2, evaluation.regression[0].r2
+    assert (mean.lower, mean.upper) == (gap.lower, gap.upper)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def test_degenerate_resamples_are_left_out_and_counted():
     assert (metal.auc.lower, metal.auc.upper) == (1, 1)
 
 
-def test_an_interval_that_would_rest_on_a_minority_of_resamples_is_not_given():
+def test_score_that_is_undefined_in_most_resamples_has_no_interval():
     # Two singleton classes of three: both are drawn in fewer than half of the resamples.
     labels = [0, 1] + [2] * 10
     system = evaluate(single(SYSTEM, labels, np.full((12, 3), 1 / 3))).classes[0]
@@ -253,8 +254,8 @@ def test_the_dict_is_json_with_null_for_what_is_undefined():
     assert sum(tree["classes"]["system"]["counts"]) == 20
 
 
-def test_a_thousand_samples_take_well_under_a_second():
-    names = [dataclasses.replace(MODULUS, name=f"modulus_{at}") for at in range(10)]
+def test_a_thousand_samples_take_under_two_seconds():
+    names = [dataclasses.replace(MODULUS, name=f"modulus_{number}") for number in range(10)]
     predictions = simulate(1000)
     wide = Predictions(
         tuple(names),
@@ -264,7 +265,7 @@ def test_a_thousand_samples_take_well_under_a_second():
     )
     start = time.process_time()
     evaluate(wide)
-    # 0.25 s on one AVX-512 core; processor time, so that neighbours on the machine do not count.
+    # 0.25 s on one AVX-512 core; processor time, so that other processes do not count.
     assert time.process_time() - start < 1.5
 
 
@@ -322,7 +323,7 @@ def test_tiny_labels_are_zeros_and_negative_ones_are_not():
         (METAL, [0, 0, 1], None),
     ],
 )
-def test_few_zeros_and_what_can_have_none_are_left_alone(item, labels, n):
+def test_few_zeros_and_properties_without_zeros_are_not_scored_apart(item, labels, n):
     evaluation = evaluate(single(item, labels, np.full(len(labels), 0.5)), resamples=5)
     part = getattr((*evaluation.regression, *evaluation.classes)[0], "where_not_zero", None)
     assert (None if part is None else part.n) == n
@@ -345,27 +346,27 @@ def with_intervals(predictions: Predictions, half_width: float) -> Predictions:
     return dataclasses.replace(predictions, lower=lower, upper=upper, novelty=novelty)
 
 
-def test_relatives_count_as_one_in_intervals():
+def test_intervals_are_those_of_the_number_of_groups():
     """Fifty samples of each of eight groups err alike: the interval is that of eight, not of four hundred."""
     rng, covered = np.random.default_rng(0), {True: 0, False: 0}
-    groups = tuple(f"group-{at}" for at in range(8) for _ in range(50))
-    ids = tuple(f"{at:03d}" for at in range(400))
+    groups = tuple(f"group-{number}" for number in range(8) for _ in range(50))
+    ids = tuple(f"{number:03d}" for number in range(400))
     for _ in range(100):
         labels = rng.normal(size=400)
         errors = np.repeat(rng.normal(size=8), 50)
         for grouped in covered:
-            found = evaluate(
+            evaluation = evaluate(
                 Predictions((GAP,), ids, {"gap": labels}, {"gap": labels + errors}, groups=groups if grouped else ()),
                 resamples=200,
             )
-            (gap,) = found.regression
+            (gap,) = evaluation.regression
             covered[grouped] += gap.mae.lower <= math.sqrt(2 / math.pi) <= gap.mae.upper
     assert covered[False] < 40
     assert covered[True] > 75
 
 
-def test_coverage_of_relatives_has_the_interval_of_their_number():
-    inside, ids = {"gap": np.zeros(40)}, tuple(f"{at:02d}" for at in range(40))
+def test_interval_of_the_coverage_is_that_of_the_number_of_groups():
+    inside, ids = {"gap": np.zeros(40)}, tuple(f"{number:02d}" for number in range(40))
     lower, upper = {"gap": np.full(40, -1.0)}, {"gap": np.full(40, 1.0)}
     alone, grouped = (
         evaluate(Predictions((GAP,), ids, inside, inside, lower=lower, upper=upper, groups=groups))
@@ -392,7 +393,7 @@ def test_coverage_is_the_share_of_known_labels_inside():
     assert tree["novel"]["share"]["value"] == 0.5
 
 
-def test_intervals_that_hold_everything_are_not_certain_to():
+def test_coverage_of_one_has_an_interval():
     (gap,) = evaluate(with_intervals(single(GAP, np.arange(20.0), np.arange(20.0)), 1.0), resamples=0).intervals
     assert gap.coverage.value == gap.coverage.upper == 1
     assert gap.coverage.lower == pytest.approx(0.839, abs=1e-3)
@@ -408,42 +409,46 @@ def test_intervals_without_labels_have_no_coverage():
 
 def test_sets_of_classes_cover_and_have_a_size():
     predictions = single(SYSTEM, [0, 1, 2, np.nan], np.full((4, 3), 1 / 3))
-    members = np.array([[1, 0, 0], [1, 0, 1], [1, 1, 1], [0, 0, 1]], bool)
-    evaluation = evaluate(dataclasses.replace(predictions, sets={"system": members}), resamples=0)
+    is_in_set = np.array([[1, 0, 0], [1, 0, 1], [1, 1, 1], [0, 0, 1]], bool)
+    evaluation = evaluate(dataclasses.replace(predictions, sets={"system": is_in_set}), resamples=0)
     (system,) = evaluation.sets
     assert (system.target, system.n) == (SYSTEM, 3)
     assert system.coverage.value == pytest.approx(2 / 3)
     assert system.mean_size == 2
     stored = evaluation.to_dict()["prediction_intervals"]["properties"]["system"]
     assert (stored["mean_size"], stored["n"]) == (2, 3)
-    none = dataclasses.replace(single(SYSTEM, [np.nan], np.full((1, 3), 1 / 3)), sets={"system": members[:1]})
+    none = dataclasses.replace(single(SYSTEM, [np.nan], np.full((1, 3), 1 / 3)), sets={"system": is_in_set[:1]})
     assert evaluate(none, resamples=0).sets[0].coverage.reason == "no labels"
 
 
-def test_a_predictor_without_intervals_is_scored_as_before():
+def test_a_predictor_without_intervals_has_no_scores_of_intervals():
     evaluation = evaluate(simulate(20), resamples=0)
     assert evaluation.intervals == ()
     assert evaluation.novel is None
     assert not {"prediction_intervals", "novel"} & set(evaluation.to_dict())
 
 
-def test_property_that_is_zero_but_for_a_few_does_not_count_in_averages():
+def test_property_with_few_labels_above_zero_is_left_out_of_averages():
     n = 40
     labels = {"gap": np.linspace(0, 1, n), "moment": np.zeros(n)}
     for few in (4, 5):
         labels["moment"] = np.where(np.arange(n) < few, 2.0, 0.0)
         values = {"gap": labels["gap"] + 0.1, "moment": labels["moment"] + 0.5}
         items = (GAP, Property("moment", unit="µB"))
-        found = evaluate(Predictions(items, tuple(f"{at:02d}" for at in range(n)), labels, values), resamples=10)
-        assert found.averages["all"].properties == (("gap",) if few == 4 else ("gap", "moment"))
-        assert math.isfinite(found.regression[1].r2.value)
+        evaluation = evaluate(
+            Predictions(items, tuple(f"{number:02d}" for number in range(n)), labels, values), resamples=10
+        )
+        assert evaluation.averages["all"].properties == (("gap",) if few == 4 else ("gap", "moment"))
+        assert math.isfinite(evaluation.regression[1].r2.value)
 
 
-def test_few_labels_do_not_count_in_averages_either():
+def test_property_with_few_labels_is_left_out_of_averages():
     n = 40
     labels = {"gap": np.linspace(0, 1, n), "hardness": np.where(np.arange(n) < 4, np.arange(n) + 1.0, np.nan)}
     values = {"gap": labels["gap"] + 0.1, "hardness": np.full(n, 2.0)}
-    predictions = Predictions((GAP, Property("hardness")), tuple(f"{at:02d}" for at in range(n)), labels, values)
+    predictions = Predictions(
+        (GAP, Property("hardness")), tuple(f"{number:02d}" for number in range(n)), labels, values
+    )
     assert evaluate(predictions, resamples=10).averages["all"].properties == ("gap",)
     assert averaged_properties(predictions) == ("gap",)
 
@@ -453,11 +458,11 @@ def test_too_few_groups_give_no_interval(n_groups):
     n = 60
     labels = np.random.default_rng(0).normal(size=n)
     values = labels + np.random.default_rng(1).normal(size=n)
-    groups = tuple(f"group {at % n_groups}" for at in range(n))
-    ids = tuple(f"{at:02d}" for at in range(n))
-    found = evaluate(Predictions((GAP,), ids, {"gap": labels}, {"gap": values}, groups=groups), resamples=100)
-    assert found.n_groups == n_groups
-    for metric in (found.regression[0].r2, found.regression[0].mae, found.averages["all"].r2):
+    groups = tuple(f"group {number % n_groups}" for number in range(n))
+    ids = tuple(f"{number:02d}" for number in range(n))
+    evaluation = evaluate(Predictions((GAP,), ids, {"gap": labels}, {"gap": values}, groups=groups), resamples=100)
+    assert evaluation.n_groups == n_groups
+    for metric in (evaluation.regression[0].r2, evaluation.regression[0].mae, evaluation.averages["all"].r2):
         assert math.isfinite(metric.value)
         assert math.isfinite(metric.lower) == (n_groups == 5)
 
@@ -468,8 +473,8 @@ def test_property_labelled_in_one_group_has_no_interval_beside_others_that_have(
     items = (GAP, Property("hardness"))
     labels = {"gap": truth, "hardness": np.where(np.arange(n) < 20, truth, np.nan)}
     values = dict.fromkeys(labels, truth + np.random.default_rng(1).normal(size=n))
-    groups = tuple(f"group {0 if at < 20 else at % 7}" for at in range(n))
-    ids = tuple(f"{at:02d}" for at in range(n))
+    groups = tuple(f"group {0 if number < 20 else number % 7}" for number in range(n))
+    ids = tuple(f"{number:02d}" for number in range(n))
     gap, hardness = evaluate(Predictions(items, ids, labels, values, groups=groups), resamples=100).regression
     assert math.isfinite(gap.r2.lower)
     assert math.isfinite(hardness.r2.value)
@@ -479,7 +484,7 @@ def test_property_labelled_in_one_group_has_no_interval_beside_others_that_have(
     assert math.isfinite(scores["hardness"][0])
     assert np.isnan(scores["hardness"][1:]).all()
     assert np.isfinite(scores["gap"]).all()
-    assert averaged_properties(predictions) == ("gap",), "else averages would have no interval, either"
+    assert averaged_properties(predictions) == ("gap",), "an average over both would have no interval"
 
 
 def test_coverage_is_measured_where_labels_are_not_zero_too():

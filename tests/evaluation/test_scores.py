@@ -23,32 +23,32 @@ def test_the_mean_scores_zero_and_the_truth_one():
 
 def test_regression_scores_agree_with_scikit_learn_for_any_weights():
     rng = np.random.default_rng(1)
-    truth, guess = rng.normal(size=60), rng.normal(size=60)
+    truth, predicted = rng.normal(size=60), rng.normal(size=60)
     weights = rng.integers(0, 4, (5, 60)).astype(float)
-    scores = regression_scores(truth, guess, weights)
+    scores = regression_scores(truth, predicted, weights)
     for row, weight in enumerate(weights):
-        mae = reference.mean_absolute_error(truth, guess, sample_weight=weight)
+        mae = reference.mean_absolute_error(truth, predicted, sample_weight=weight)
         mad = reference.mean_absolute_error(truth, np.full(60, np.average(truth, weights=weight)), sample_weight=weight)
-        assert scores["r2"][row] == pytest.approx(reference.r2_score(truth, guess, sample_weight=weight))
+        assert scores["r2"][row] == pytest.approx(reference.r2_score(truth, predicted, sample_weight=weight))
         assert scores["mae"][row] == pytest.approx(mae)
         assert scores["mae_over_mad"][row] == pytest.approx(mae / mad)
         assert scores["rmse"][row] ** 2 == pytest.approx(
-            reference.mean_squared_error(truth, guess, sample_weight=weight)
+            reference.mean_squared_error(truth, predicted, sample_weight=weight)
         )
 
 
 def test_counts_as_weights_are_repeated_samples():
     rng = np.random.default_rng(2)
-    truth, guess = rng.normal(size=60), rng.normal(size=60)
+    truth, predicted = rng.normal(size=60), rng.normal(size=60)
     counts = rng.integers(0, 3, 60)
-    weighted = regression_scores(truth, guess, counts[None].astype(float))
-    repeated = regression_scores(np.repeat(truth, counts), np.repeat(guess, counts), np.ones((1, counts.sum())))
+    weighted = regression_scores(truth, predicted, counts[None].astype(float))
+    repeated = regression_scores(np.repeat(truth, counts), np.repeat(predicted, counts), np.ones((1, counts.sum())))
     for name, score in weighted.items():
         np.testing.assert_allclose(score, repeated[name], rtol=CLOSE)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1783.023538, 1e9])
-def test_r2_is_undefined_where_all_truths_are_equal_and_never_a_rounding_ghost(value):
+def test_r2_is_undefined_for_equal_labels_in_spite_of_rounding(value):
     scores = regression_scores(np.full(60, value), np.arange(60.0), np.full((1, 60), 3.0))
     assert np.isnan(scores["r2"][0])
     assert np.isnan(scores["mae_over_mad"][0])
@@ -84,11 +84,11 @@ def test_class_scores_agree_with_scikit_learn():
     rng = np.random.default_rng(6)
     labels, raw = rng.integers(0, 3, 60), rng.random((60, 3))
     probabilities = raw / raw.sum(axis=1, keepdims=True)
-    guess = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     expected = reference.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
     np.testing.assert_allclose(macro_auc(labels, probabilities, ONES), expected, rtol=CLOSE)
-    expected = reference.balanced_accuracy_score(labels, guess)
-    np.testing.assert_allclose(balanced_accuracy(labels, guess, ONES), expected, rtol=CLOSE)
+    expected = reference.balanced_accuracy_score(labels, predicted)
+    np.testing.assert_allclose(balanced_accuracy(labels, predicted, ONES), expected, rtol=CLOSE)
 
 
 def test_class_scores_are_undefined_without_all_classes_of_the_sample():
@@ -96,6 +96,6 @@ def test_class_scores_are_undefined_without_all_classes_of_the_sample():
     weights = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 0.0]])
     assert np.isnan(macro_auc(labels, probabilities, weights)).tolist() == [False, True]
     assert np.isnan(balanced_accuracy(labels, labels, weights)).tolist() == [False, True]
-    one = np.zeros(3)
-    assert np.isnan(macro_auc(one, probabilities, weights)).all()
-    assert np.isnan(balanced_accuracy(one, one, weights)).all()
+    one_class = np.zeros(3)
+    assert np.isnan(macro_auc(one_class, probabilities, weights)).all()
+    assert np.isnan(balanced_accuracy(one_class, one_class, weights)).all()

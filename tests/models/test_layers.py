@@ -52,7 +52,7 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 )
 def test_layer_comes_back_from_its_configuration(layer, inputs):
     expected = layer(*inputs)
-    # As a saved model does: through JSON, then the weights.
+    # As in a saved model: the configuration through JSON, then the weights.
     copy = keras.layers.deserialize(json.loads(json.dumps(keras.layers.serialize(layer))))
     copy(*inputs)
     copy.set_weights(layer.get_weights())
@@ -60,8 +60,8 @@ def test_layer_comes_back_from_its_configuration(layer, inputs):
     assert copy.get_config() == layer.get_config()
     keras.tree.map_structure(np.testing.assert_array_equal, copy(*inputs), expected)
     shapes = [np.shape(item) if not isinstance(item, list) else [part.shape for part in item] for item in inputs]
-    found = keras.tree.map_structure(lambda array: tuple(array.shape), expected)
-    assert layer.compute_output_shape(*shapes) == found
+    output_shapes = keras.tree.map_structure(lambda array: tuple(array.shape), expected)
+    assert layer.compute_output_shape(*shapes) == output_shapes
 
 
 def test_periodic_padding_is_that_of_numpy():
@@ -71,7 +71,7 @@ def test_periodic_padding_is_that_of_numpy():
         np.testing.assert_array_equal(PeriodicPadding3D(width)(cube), padded)
 
 
-def test_convolution_of_a_periodically_padded_cube_moves_with_it():
+def test_convolution_with_periodic_padding_commutes_with_shifts():
     cube, shift = noise(1, 6, 6, 6, 2), (1, -2, 3)
     convolve = keras.Sequential([PeriodicPadding3D(1), keras.layers.Conv3D(4, 3)])
     moved = np.roll(cube, shift, axis=(1, 2, 3))
@@ -88,7 +88,7 @@ def test_patches_are_neighbours_put_side_by_side():
         Patches3D(2)(noise(1, 5, 5, 5, 1))
 
 
-def test_attention_pooling_is_an_average_that_sees_no_positions():
+def test_attention_pooling_is_an_average_that_ignores_positions():
     pool, cube = AttentionPooling3D(heads=2), noise(1, 4, 4, 4, 3)
     pooled = np.asarray(pool(cube)).reshape(2, 3)
     assert (pooled <= cube.max(axis=(0, 1, 2, 3))).all()
@@ -97,11 +97,11 @@ def test_attention_pooling_is_an_average_that_sees_no_positions():
     np.testing.assert_allclose(pool(np.ones_like(cube)), np.ones((1, 6)), atol=1e-5)
 
 
-def test_volume_is_positive_for_either_hand():
+def test_volume_is_positive_for_left_handed_lattices_too():
     np.testing.assert_allclose(cell_volume(LATTICES), np.abs(np.linalg.det(LATTICES)), rtol=1e-6)
 
 
-def test_lattice_features_do_not_see_how_the_cell_is_turned():
+def test_lattice_features_do_not_change_when_the_cell_is_rotated():
     turn = np.linalg.qr(noise(3, 3))[0]
     features = LatticeFeatures()
     np.testing.assert_allclose(features(LATTICES @ turn), features(LATTICES), atol=1e-5)
@@ -115,11 +115,11 @@ def test_lattice_features_keep_float32_in_mixed_precision():
     assert PhysicalUnits(STANDARDIZER.to_dict(), dtype="mixed_bfloat16").compute_dtype == "float32"
 
 
-def test_what_is_never_negative_is_not_predicted_negative():
+def test_nonnegative_properties_are_not_predicted_negative():
     properties = tuple(dataclasses.replace(item, nonnegative=item.name in ("gap", "moment")) for item in PROPERTIES)
-    z, layers = noise(3, 7), [STANDARDIZER, dataclasses.replace(STANDARDIZER, properties=properties)]
+    z, standardizers = noise(3, 7), [STANDARDIZER, dataclasses.replace(STANDARDIZER, properties=properties)]
     z[:, [0, 2]] = [[-3, -3], [-0.6, -0.6], [1, 1]]
-    free, bounded = (PhysicalUnits(one.to_dict())(z, LATTICES) for one in layers)
+    free, bounded = (PhysicalUnits(standardizer.to_dict())(z, LATTICES) for standardizer in standardizers)
     for name in ("gap", "moment"):
         assert np.asarray(free[name])[0] < 0
         np.testing.assert_array_equal(bounded[name], np.maximum(free[name], 0), err_msg=name)
@@ -144,7 +144,7 @@ def test_physical_units_are_those_computed_by_hand():
         np.testing.assert_allclose(values[name], value, rtol=1e-5, err_msg=name)
 
 
-def test_class_probabilities_take_their_temperature():
+def test_logits_of_classes_are_divided_by_their_temperature():
     z, cold = noise(3, 7), PhysicalUnits(STANDARDIZER.to_dict())
     scales = (*STANDARDIZER.scales[:3], Scale(0.0, 0.5), Scale(0.0, 0.25))
     warm = PhysicalUnits(dataclasses.replace(STANDARDIZER, scales=scales).to_dict())(z, LATTICES)
@@ -154,7 +154,7 @@ def test_class_probabilities_take_their_temperature():
             np.testing.assert_allclose(warm[name], value, rtol=1e-6, err_msg=name)
 
 
-def test_physical_units_undo_the_standardizer():
+def test_physical_units_are_the_inverse_of_the_standardizer():
     rng = np.random.default_rng(1)
     labels = np.stack([rng.normal(size=3), rng.uniform(1, 300, 3), rng.normal(size=3)], axis=1)
     volumes = np.abs(np.linalg.det(LATTICES.astype(float)))

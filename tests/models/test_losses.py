@@ -27,7 +27,7 @@ def gradient_of(targets: list[list[float]], outputs: np.ndarray) -> np.ndarray:
     return np.asarray(tape.gradient(losses, watched))
 
 
-def test_each_kind_has_the_loss_that_it_should():
+def test_losses_are_huber_and_cross_entropy():
     outputs = np.random.default_rng(0).normal(size=(3, 5))
     targets = [[0.3, 1, 2], [outputs[1, 0] + 0.5, 0, 0], [outputs[2, 0] - 7, 1, 1]]
     losses, mask = losses_of(targets, outputs)
@@ -42,7 +42,7 @@ def test_each_kind_has_the_loss_that_it_should():
         assert losses[row, 2] == pytest.approx(-np.log(chances[int(targets[row][2])]), rel=1e-5)
 
 
-def test_missing_labels_cost_nothing():
+def test_missing_labels_have_no_loss():
     nan = float("nan")
     losses, mask = losses_of([[nan, 1, nan], [0.5, nan, 2]], np.random.default_rng(0).normal(size=(2, 5)))
     assert mask.tolist() == [[0, 1, 0], [1, 0, 1]]
@@ -50,7 +50,7 @@ def test_missing_labels_cost_nothing():
     assert np.isfinite(losses).all()
 
 
-def test_missing_labels_never_reach_the_gradient():
+def test_missing_labels_have_no_gradient():
     nan = float("nan")
     targets = [[nan, nan, nan], [0.5, nan, 2]]
     gradient = gradient_of(targets, np.random.default_rng(0).normal(size=(2, 5)))
@@ -58,6 +58,6 @@ def test_missing_labels_never_reach_the_gradient():
     assert np.isfinite(gradient).all()
 
 
-def test_one_wild_label_pulls_no_harder_than_a_bad_one():
+def test_gradient_of_a_regression_outlier_is_bounded():
     gradient = gradient_of([[3.0, 0, 0], [1e6, 0, 0]], np.zeros((2, 5)))
     np.testing.assert_allclose(gradient[:, 0], -HUBER_DELTA)

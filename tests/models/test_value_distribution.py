@@ -1,4 +1,4 @@
-"""What is read from the distribution of values, against plain numpy."""
+"""Layers that describe the distribution of values, compared with NumPy."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CHANNELS = len(VIEW.fields)
 
 
 def cubes_of(n: int = 6, *, channels: int = 3, seed: int = 0) -> np.ndarray:
-    """Cubes whose channels have other means and widths, (n, 8, 8, 8, channels)."""
+    """Cubes whose channels have different means and widths, (n, 8, 8, 8, channels)."""
     rng = np.random.default_rng(seed)
-    at = np.arange(channels)
-    return (rng.normal(size=(n, 8, 8, 8, channels)) * (1 + at) + 2 * at).astype(np.float32)
+    channel = np.arange(channels)
+    return (rng.normal(size=(n, 8, 8, 8, channels)) * (1 + channel) + 2 * channel).astype(np.float32)
 
 
 def network_of(name: str) -> keras.Model:
@@ -51,25 +51,25 @@ def test_layer_comes_back_from_its_configuration(layer):
     assert not copy.trainable_variables
 
 
-def test_distribution_is_that_of_numpy():
+def test_distribution_agrees_with_numpy():
     cubes, layer = cubes_of(), ValueDistribution3D()
     layer(cubes)
     layer.fit(cubes)
-    at = np.quantile(cubes.reshape(-1, 3).astype(np.float64), QUANTILE_LEVELS, axis=0)
+    thresholds = np.quantile(cubes.reshape(-1, 3).astype(np.float64), QUANTILE_LEVELS, axis=0)
     points = cubes.reshape(len(cubes), -1, 3).astype(np.float64)
-    excess = np.maximum(points[:, None] - at[:, None], 0).mean(axis=2)
-    shares = (excess[:, :-1] - excess[:, 1:]) / np.diff(at, axis=0)
+    excess = np.maximum(points[:, None] - thresholds[:, None], 0).mean(axis=2)
+    shares = (excess[:, :-1] - excess[:, 1:]) / np.diff(thresholds, axis=0)
     extremes = [points.mean(axis=1)[:, None], points.max(axis=1)[:, None], points.min(axis=1)[:, None]]
     expected = np.concatenate([shares, excess, *extremes], axis=1).reshape(len(cubes), -1)
     # Shares are differences of means of 512 float32 numbers.
     np.testing.assert_allclose(layer(cubes), expected, atol=2e-5)
     # A softened share lies between the shares above either threshold.
-    above = (points[:, None] > at[:, None]).mean(axis=2)
+    above = (points[:, None] > thresholds[:, None]).mean(axis=2)
     assert (shares <= above[:, :-1] + 1e-9).all()
     assert (shares >= above[:, 1:] - 1e-9).all()
 
 
-def test_distribution_does_not_see_where_values_lie():
+def test_distribution_does_not_depend_on_positions():
     cubes, layer = cubes_of(2), ValueDistribution3D()
     shuffled = np.random.default_rng(1).permutation(cubes.reshape(2, -1, 3), axis=1).reshape(cubes.shape)
     # Shares divide rounding errors of float32 means by the step between two thresholds.
@@ -88,7 +88,7 @@ def test_every_point_has_a_finite_derivative():
     assert (gradient != 0).all()
 
 
-def test_thresholds_of_a_channel_that_is_mostly_zero_stay_apart():
+def test_thresholds_of_a_channel_that_is_mostly_zero_differ():
     cubes, layer = np.zeros((2, 8, 8, 8, 1), np.float32), ValueDistribution3D()
     cubes[0, 0, 0, :2] = 5
     layer(cubes)
@@ -116,7 +116,7 @@ def test_fitted_layers_keep_float32_in_mixed_precision():
 
 
 @pytest.mark.parametrize("name", ["msa3dcnn", "values"])
-def test_fitting_describes_the_cubes_and_touches_nothing_that_is_learned(name):
+def test_fitting_sets_the_fitted_layers_and_no_trainable_weight(name):
     network, cubes = network_of(name), cubes_of(channels=CHANNELS)
     learned = [np.array(variable) for variable in network.trainable_variables]
     fit_to_cubes(network, cubes)
@@ -130,7 +130,7 @@ def test_fitting_describes_the_cubes_and_touches_nothing_that_is_learned(name):
     np.testing.assert_allclose(values.get_weights()[0], expected, atol=1e-4)
     described = np.asarray(network.get_layer("value_scale")(values(scaled)))
     np.testing.assert_allclose(described.mean(axis=0), 0, atol=1e-3)
-    # What all cubes share is not blown up.
+    # Numbers that are equal for all cubes are not divided by their tiny deviation.
     assert described.std(axis=0).max() < 1.001
     again = [np.array(weight) for weight in network.get_weights()]
     fit_to_cubes(network, cubes)
@@ -138,7 +138,7 @@ def test_fitting_describes_the_cubes_and_touches_nothing_that_is_learned(name):
         np.testing.assert_array_equal(weight, before)
 
 
-def test_network_without_such_layers_is_left_as_it_is():
+def test_network_without_fitted_layers_does_not_change():
     network = network_of("plain3dcnn")
     before = network.get_weights()
     fit_to_cubes(network, cubes_of(channels=CHANNELS))
@@ -146,7 +146,7 @@ def test_network_without_such_layers_is_left_as_it_is():
         np.testing.assert_array_equal(weight, old)
 
 
-def test_network_without_convolutions_sees_no_places():
+def test_network_without_convolutions_does_not_depend_on_positions():
     network, cubes = network_of("values"), cubes_of(channels=CHANNELS)
     fit_to_cubes(network, cubes)
     points = cubes.reshape(len(cubes), -1, CHANNELS)

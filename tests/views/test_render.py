@@ -1,4 +1,4 @@
-"""Views against their definition: a sum over plane waves, written down once more in numpy and float64."""
+"""Views compared with their definition: a sum over plane waves, in NumPy and float64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.synthetic import CUBIC, LEFT_HANDED, SKEWED, density_of, spin_of
 # Largest error over all cubes below, relative to the largest value of the channel: 4e-7, from float32.
 CLOSE = 2e-6
 
-# Those that are bounded where a density passes through zero, as white noise does.
+# Channels that are bounded where a density passes through zero, as white noise does.
 PLAIN = ("density", "gradient", "laplacian", "magnetization")
 
 LATTICES = {"cubic": CUBIC, "skewed": SKEWED, "left-handed": LEFT_HANDED}
@@ -56,7 +56,7 @@ def cube_of(density: ChargeDensity, view: ViewConfig, rotation: np.ndarray, orig
 
 
 def reference_cube(density: ChargeDensity, view: ViewConfig, rotation: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """The definition: filtered coefficients of all plane waves, each summed at each point by its exponential."""
+    """The definition: the sum over all plane waves, filtered, of coefficient times exponential at each point."""
     shape = np.array(density.shape)
     millers = np.stack(np.meshgrid(*[np.arange(-(n // 2), n - n // 2) for n in shape], indexing="ij"), -1).reshape(
         -1, 3
@@ -149,12 +149,12 @@ def test_view_is_the_sum_over_plane_waves(kind, shape, lattice):
     ids=str,
 )
 @pytest.mark.parametrize("kind", VIEW_KINDS)
-def test_settings_mean_what_they_say(kind, changes):
+def test_every_setting_of_a_view_has_its_defined_effect(kind, changes):
     density, view, frame = noise((9, 10, 16)), view_of(kind, **changes), random_frame(1)
     assert relative_error(cube_of(density, view, *frame), reference_cube(density, view, *frame), view) < CLOSE
 
 
-def test_channels_come_in_the_order_that_is_asked_for():
+def test_channels_have_the_order_of_the_setting():
     density, frame = noise((6, 7, 8)), random_frame()
     whole = cube_of(density, view_of("cartesian"), *frame)
     some = cube_of(density, view_of("cartesian", channels=("magnetization", "density"), blurs=()), *frame)
@@ -163,7 +163,7 @@ def test_channels_come_in_the_order_that_is_asked_for():
     assert cube_of(density, view_of("cell", channels=("gradient",), blurs=()), *frame).shape == (8, 8, 8, 1)
 
 
-def test_blurred_density_is_shown_after_all_channels_and_the_magnetization_only_once():
+def test_channels_of_blurred_densities_come_last_and_the_magnetization_only_once():
     view = view_of("cartesian", channels=("magnetization", "density", "gradient"), blurs=(0.6, 0.2))
     assert view.fields == (
         ("magnetization", 0.0),
@@ -176,7 +176,9 @@ def test_blurred_density_is_shown_after_all_channels_and_the_magnetization_only_
     )
     density, frame = noise((9, 10, 11)), random_frame()
     cube = cube_of(density, view, *frame)
-    spread = {blur: np.sinh(cube[..., at]).std() for at, (name, blur) in enumerate(view.fields) if name == "density"}
+    spread = {
+        blur: np.sinh(cube[..., channel]).std() for channel, (name, blur) in enumerate(view.fields) if name == "density"
+    }
     assert spread[0.6] < spread[0.2] < spread[0.0]
 
 
@@ -244,7 +246,7 @@ def test_a_density_is_the_same_on_every_grid_that_holds_it(kind):
 
 @pytest.mark.parametrize("lattice", LATTICES.values(), ids=LATTICES)
 @pytest.mark.parametrize("kind", VIEW_KINDS)
-def test_stored_grid_shows_what_the_native_grid_shows(kind, lattice):
+def test_views_of_stored_and_native_grid_are_equal(kind, lattice):
     # White noise up to waves far shorter than a record of 0.25 Å holds; no smoothing hides the difference.
     native = noise((40, 36, 45), lattice=lattice)
     stored = storage_grid(native, 0.25)
@@ -281,7 +283,7 @@ def test_cell_view_moves_with_the_origin():
 
 
 @pytest.mark.parametrize("lattice", LATTICES.values(), ids=LATTICES)
-def test_primitive_cell_and_supercell_look_equal(lattice):
+def test_views_of_primitive_cell_and_supercell_are_equal(lattice):
     density, view, (rotation, origin) = noise((6, 7, 8), lattice=lattice), view_of("cartesian"), random_frame()
     supercell = ChargeDensity(
         np.tile(density.values, (2, 2, 2)), 2 * lattice, magnetization=np.tile(spin_of(density), (2, 2, 2))
@@ -302,7 +304,7 @@ def test_turning_or_mirroring_crystal_and_frame_together_changes_nothing(lattice
         np.testing.assert_allclose(cube_of(turned, view, rotation @ turn, origin), cube, atol=1e-5)
 
 
-def test_left_handed_description_of_a_crystal_looks_like_the_right_handed_one():
+def test_views_of_left_and_right_handed_descriptions_are_equal():
     density, view, (rotation, origin) = noise((6, 9, 8)), view_of("cartesian"), random_frame()
     swapped = ChargeDensity(
         density.values.transpose(1, 0, 2), SKEWED[[1, 0, 2]], magnetization=spin_of(density).transpose(1, 0, 2)
@@ -322,7 +324,7 @@ def test_up_and_down_are_a_convention():
 
 
 def test_up_and_down_are_a_convention_in_antiferromagnets_too():
-    """Sublattices that differ, but whose moments cancel: all spins turned around are the same crystal."""
+    """The sublattices differ, but their moments cancel; reversing all spins gives the same crystal."""
     density, frame, view = noise((6, 7, 8)), random_frame(), view_of("cartesian", channels=("magnetization",))
     spin = spin_of(density) ** 3
     spin -= spin.mean()
@@ -334,8 +336,8 @@ def test_up_and_down_are_a_convention_in_antiferromagnets_too():
 
 
 @pytest.mark.parametrize("residue", [-1e-5, 0.0, 1e-5])
-def test_noise_of_an_antiferromagnet_does_not_choose_its_direction(residue):
-    """Two sublattices that are alike but for their direction, and what a self-consistent calculation leaves over."""
+def test_residual_moment_of_an_antiferromagnet_does_not_decide_its_direction(residue):
+    """Two sublattices that differ only in direction, with the residual moment of a self-consistent calculation."""
     density = noise((6, 8, 8))
     spin = spin_of(density) - np.roll(spin_of(density), 4, axis=1)
     assert is_turned_by_convention(0.0, spin + residue) == is_turned_by_convention(0.0, -spin - residue)
@@ -362,30 +364,30 @@ def test_number_of_waves_at_once_does_not_matter(chunk, monkeypatch):
     np.testing.assert_allclose(cube_of(density, view, *frame), expected, atol=1e-5)
 
 
-def test_random_frames_follow_their_seed_and_turn_everywhere():
+def test_random_frames_follow_their_seed_and_are_uniform():
     def frame(number: int) -> Frame:
         return render.random_frame(tf.constant([3, 2 * number], tf.int64), "rotations")
 
     np.testing.assert_array_equal(frame(5).rotation, frame(5).rotation)
     drawn = [frame(number) for number in range(200)]
-    rotations = np.stack([one.rotation.numpy() for one in drawn])
+    rotations = np.stack([drawn_frame.rotation.numpy() for drawn_frame in drawn])
     np.testing.assert_allclose(
         rotations @ rotations.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (200, 3, 3)), atol=1e-12
     )
     # Of 200 uniform rotations: means of numbers with standard deviation 1/√3, share of mirrored ones near one half.
     assert np.abs(rotations.mean(axis=0)).max() < 4 / np.sqrt(3 * 200)
     assert 0.35 < (np.linalg.det(rotations) < 0).mean() < 0.65
-    origins = np.stack([one.origin.numpy() for one in drawn])
+    origins = np.stack([drawn_frame.origin.numpy() for drawn_frame in drawn])
     assert origins.min() >= 0
     assert origins.max() < 1
     np.testing.assert_allclose(origins.mean(axis=0), 0.5, atol=4 / np.sqrt(12 * 200))
 
 
-def test_cubic_motion_draws_the_48_symmetries_of_the_cube_alike():
-    def frame(at: int) -> Frame:
-        return render.random_frame(tf.constant([3, 2 * at], tf.int64), "cubic")
+def test_cubic_motion_draws_the_48_symmetries_of_the_cube_equally_often():
+    def frame(number: int) -> Frame:
+        return render.random_frame(tf.constant([3, 2 * number], tf.int64), "cubic")
 
-    drawn = [frame(at).rotation.numpy() for at in range(960)]
+    drawn = [frame(number).rotation.numpy() for number in range(960)]
     for rotation in drawn:
         np.testing.assert_array_equal(np.sort(np.abs(rotation), axis=1), [[0, 0, 1]] * 3)
         np.testing.assert_array_equal(rotation @ rotation.T, np.eye(3))
@@ -397,8 +399,8 @@ def test_cubic_motion_draws_the_48_symmetries_of_the_cube_alike():
 
 
 @pytest.mark.parametrize("motion", MOTIONS)
-def test_predictions_look_as_training_did(motion):
-    drawn = [render.random_frame(tf.constant([3, 2 * at], tf.int64), motion).rotation.numpy() for at in range(6)]
+def test_frames_of_predictions_are_of_the_same_kind_as_in_training(motion):
+    drawn = [render.random_frame(tf.constant([3, 2 * k], tf.int64), motion).rotation.numpy() for k in range(6)]
     fixed = render.fixed_frames(view_of("cartesian", motion=motion, views=6)).rotation.numpy()
     for rotations in (np.stack(drawn), fixed):
         are_permutations = np.isin(np.abs(rotations), (0, 1)).all()

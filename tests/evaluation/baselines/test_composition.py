@@ -17,17 +17,17 @@ def test_a_multiple_of_a_formula_and_another_order_are_the_same_composition():
 def test_statistics_are_weighted_by_atomic_fraction():
     features = composition_features("NaCl3")
     n = element_table().shape[1]
-    mean, deviation, least, most, span = features[: 5 * n].reshape(5, n)[:, 0]
+    mean, deviation, smallest, largest, span = features[: 5 * n].reshape(5, n)[:, 0]
     # Atomic numbers 11 and 17: the mean is 15.5, the deviations 4.5 and 1.5.
-    assert (mean, deviation, least, most, span) == (15.5, 0.25 * 4.5 + 0.75 * 1.5, 11, 17, 6)
+    assert (mean, deviation, smallest, largest, span) == (15.5, 0.25 * 4.5 + 0.75 * 1.5, 11, 17, 6)
 
 
 def test_an_element_is_its_row_of_the_table():
     table, features = element_table(), composition_features("Si")
     n = table.shape[1]
-    mean, deviation, least, most, span = features[: 5 * n].reshape(5, n)
-    for same in (mean, least, most):
-        np.testing.assert_array_equal(same, table[14])
+    mean, deviation, smallest, largest, span = features[: 5 * n].reshape(5, n)
+    for statistic in (mean, smallest, largest):
+        np.testing.assert_array_equal(statistic, table[14])
     assert not deviation.any()
     assert not span.any()
     # One element: all norms are 1, the valence electrons are two of s and two of p, and nothing is ionic.
@@ -57,7 +57,7 @@ def test_the_table_has_no_gap_and_known_values():
     assert np.isnan(table[0]).all()
     # Iron: group 8, row 4, Pauling electronegativity 1.83, melting point 1811 K.
     assert table[26, [3, 4, 5, 6]].tolist() == [8, 4, 1.83, 1811]
-    # Helium has no electronegativity: it gets a middling one.
+    # Helium has no electronegativity: it gets the median.
     assert 1 < table[2, 5] < 2
 
 
@@ -66,7 +66,7 @@ def test_rock_salt_is_more_ionic_than_galena():
 
 
 @pytest.mark.parametrize("formula", ["", "X", "X2O"])
-def test_what_names_no_elements_has_no_features(formula):
-    found = composition_features(formula)
-    assert found.shape == (N_FEATURES,)
-    assert np.isnan(found).all()
+def test_formula_without_elements_has_no_features(formula):
+    features = composition_features(formula)
+    assert features.shape == (N_FEATURES,)
+    assert np.isnan(features).all()

@@ -35,15 +35,17 @@ def simulate(n: int, *, seed: int = 0) -> Samples:
     """Samples whose labels follow from two of the ten features; class 3 of `system` never occurs."""
     rng = np.random.default_rng(seed)
     features, volumes = rng.random((n, 10)), rng.uniform(10, 100, n)
-    one, two = features[:, 0], features[:, 1]
+    first, second = features[:, 0], features[:, 1]
     labels = {
-        "modulus": np.exp(3 + 2 * one),
-        "gap": 5 * two,
-        "moment": one * volumes,
-        "metal": (one + two > 1.2).astype(float),
-        "system": np.floor(3 * one),
+        "modulus": np.exp(3 + 2 * first),
+        "gap": 5 * second,
+        "moment": first * volumes,
+        "metal": (first + second > 1.2).astype(float),
+        "system": np.floor(3 * first),
     }
-    return Samples(tuple(f"{seed}-{at:04d}" for at in range(n)), volumes, labels, dict.fromkeys(TREES, features))
+    return Samples(
+        tuple(f"{seed}-{number:04d}" for number in range(n)), volumes, labels, dict.fromkeys(TREES, features)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def test_the_histogram_holds_the_whole_volume_once():
     assert (histogram >= 0).all()
 
 
-def test_features_know_neither_positions_nor_the_choice_of_cell():
+def test_density_features_do_not_depend_on_positions_or_the_choice_of_cell():
     values, spin = random_density(), random_density(seed=1) - 0.3
     expected = density_features(values, spin)
     assert expected.shape == (N_DENSITY_FEATURES,)
@@ -114,13 +116,13 @@ def test_features_of_half_precision_are_those_of_its_values():
 def test_grid_features_are_shape_and_scale_only():
     lattice = np.array([[3.0, 0, 0], [0, 4, 0], [0, 2, 2 * np.sqrt(3)]])
     density = density_of(random_density(), lattice=lattice, n_electrons=10.0)
-    found = grid_features(density)
+    features = grid_features(density)
     volume = 24 * np.sqrt(3)
     expected = [6, 5, 4, 3, 4, 4, 0.5, 0, 0, volume, 10, 10 / volume, volume / 120]
-    assert found.shape == (N_GRID_FEATURES,)
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    assert features.shape == (N_GRID_FEATURES,)
+    np.testing.assert_allclose(features, expected, rtol=1e-12, atol=1e-12)
     other = density_of(random_density(seed=1), lattice=lattice, n_electrons=10.0)
-    np.testing.assert_allclose(grid_features(other), found, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(grid_features(other), features, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("poison", [np.nan, 1.0])
@@ -132,7 +134,7 @@ def test_test_labels_never_reach_a_baseline(train, unseen, fitted, poison):
             np.testing.assert_array_equal(dirty[name].values[item.name], predictions.values[item.name])
 
 
-def test_an_infinite_test_label_is_refused_not_learned(train, unseen):
+def test_an_infinite_test_label_is_refused(train, unseen):
     with pytest.raises(ValueError, match="gap: the label of 1-0000 is infinite"):
         fit_predict_baselines((GAP,), train, test=with_labels(unseen, gap=np.full(20, np.inf)))
 
@@ -140,7 +142,7 @@ def test_an_infinite_test_label_is_refused_not_learned(train, unseen):
 def test_the_order_of_the_training_samples_does_not_matter(train, unseen, fitted):
     order = np.random.default_rng(0).permutation(60)
     shuffled = Samples(
-        tuple(train.ids[at] for at in order),
+        tuple(train.ids[row] for row in order),
         train.volumes[order],
         {name: labels[order] for name, labels in train.labels.items()},
         {name: features[order] for name, features in train.features.items()},
@@ -165,17 +167,17 @@ def test_training_samples_without_a_label_count_as_absent(train, unseen):
     holes = with_labels(with_features(train, features), gap=np.where(missing, np.nan, train.labels["gap"]))
     rest = np.flatnonzero(~missing)
     fewer = Samples(
-        tuple(train.ids[at] for at in rest),
+        tuple(train.ids[row] for row in rest),
         train.volumes[rest],
         {"gap": train.labels["gap"][rest]},
         dict.fromkeys(TREES, features[rest]),
     )
-    one, other = (fit_predict_baselines((GAP,), split, test=unseen) for split in (holes, fewer))
+    with_holes, without_holes = (fit_predict_baselines((GAP,), split, test=unseen) for split in (holes, fewer))
     for name in (DUMMY, *TREES):
-        np.testing.assert_array_equal(one[name].values["gap"], other[name].values["gap"])
+        np.testing.assert_array_equal(with_holes[name].values["gap"], without_holes[name].values["gap"])
 
 
-def test_the_dummy_says_the_training_median_per_volume_and_the_class_shares(unseen):
+def test_the_dummy_predicts_the_training_median_per_volume_and_the_class_shares(unseen):
     train = simulate(61)
     dummy = fit_predict_baselines(ALL, dataclasses.replace(train, features={}), test=unseen)[DUMMY].values
     # 61 labels: the median is one of them, and the same on any monotonic scale.
@@ -199,7 +201,7 @@ def test_trees_learn_what_the_features_hold():
     assert modulus <= 0
     assert gap <= 0
     assert 0 < moment < 0.6
-    # One answer for all: no ranking.
+    # A constant prediction ranks nothing.
     assert [item.auc.value for item in dummy.classes] == [0.5, 0.5]
 
 
@@ -211,17 +213,17 @@ def test_a_property_that_grows_with_the_cell_grows_with_the_cell(train, unseen, 
         np.testing.assert_array_equal(large[name].values["gap"], fitted[name].values["gap"])
 
 
-def test_what_is_never_negative_is_not_answered_negative(train, unseen):
-    def answers(nonnegative: bool) -> np.ndarray:
+def test_nonnegative_properties_are_not_predicted_negative(train, unseen):
+    def predict_gaps(nonnegative: bool) -> np.ndarray:
         item = dataclasses.replace(GAP, nonnegative=nonnegative)
         labels = {"gap": np.maximum(train.labels["gap"] - 4, 0) ** 3}
         few = dataclasses.replace(train, labels=labels)
-        found = fit_predict_baselines((item,), few, test=dataclasses.replace(unseen, labels=unseen.labels))
-        return found[HISTOGRAM_GB].values["gap"]
+        predictions = fit_predict_baselines((item,), few, test=dataclasses.replace(unseen, labels=unseen.labels))
+        return predictions[HISTOGRAM_GB].values["gap"]
 
-    free = answers(nonnegative=False)
+    free = predict_gaps(nonnegative=False)
     assert free.min() < 0
-    np.testing.assert_array_equal(answers(nonnegative=True), np.maximum(free, 0))
+    np.testing.assert_array_equal(predict_gaps(nonnegative=True), np.maximum(free, 0))
 
 
 def test_a_class_that_training_never_saw_gets_probability_zero(fitted):
@@ -231,13 +233,13 @@ def test_a_class_that_training_never_saw_gets_probability_zero(fitted):
         np.testing.assert_allclose(values.sum(axis=1), 1)
 
 
-def test_a_sample_that_a_baseline_does_not_know_gets_the_dummys_answer_and_teaches_nothing(train, unseen, fitted):
+def test_samples_without_features_get_the_dummys_prediction_and_are_not_learned_from(train, unseen, fitted):
     unknown = np.arange(20) < 5
     features = unseen.features[COMPOSITION_RF].copy()
     features[unknown, 3] = np.nan
     taught = train.features[COMPOSITION_RF].copy()
     taught[:20] = np.nan
-    found = fit_predict_baselines((MOMENT, SYSTEM), train, test=with_features(unseen, features))
+    predictions = fit_predict_baselines((MOMENT, SYSTEM), train, test=with_features(unseen, features))
     fewer = fit_predict_baselines((MOMENT, SYSTEM), with_features(train, taught), test=unseen)
     rest = np.arange(20, 60)
     kept = Samples(
@@ -249,9 +251,9 @@ def test_a_sample_that_a_baseline_does_not_know_gets_the_dummys_answer_and_teach
     expected = fit_predict_baselines((MOMENT, SYSTEM), kept, test=unseen)
     for name in TREES:
         for item in (MOMENT, SYSTEM):
-            answer = found[name].values[item.name]
-            np.testing.assert_array_equal(answer[unknown], fitted[DUMMY].values[item.name][unknown])
-            np.testing.assert_array_equal(answer[~unknown], fitted[name].values[item.name][~unknown])
+            values = predictions[name].values[item.name]
+            np.testing.assert_array_equal(values[unknown], fitted[DUMMY].values[item.name][unknown])
+            np.testing.assert_array_equal(values[~unknown], fitted[name].values[item.name][~unknown])
             np.testing.assert_array_equal(fewer[name].values[item.name], expected[name].values[item.name])
 
 
@@ -272,7 +274,7 @@ def test_too_few_labels_or_one_class_give_the_dummy_and_no_label_gives_nan(train
     assert evaluate(predictions[DUMMY]).regression[1].mae.reason == "20 of 20 predictions are not finite"
 
 
-def test_an_empty_test_split_is_predicted_without_fuss(train):
+def test_an_empty_test_split_is_predicted(train):
     none: dict[str, np.ndarray] = {name: np.empty((0, 10)) for name in TREES}
     empty = Samples((), np.empty(0), {item.name: np.empty(0) for item in ALL}, none)
     for predictions in fit_predict_baselines(ALL, train, test=empty).values():
@@ -294,7 +296,7 @@ def test_ten_properties_of_a_thousand_crystals_take_well_under_a_minute():
     train, unseen = simulate(1000), simulate(100, seed=1)
     start = time.process_time()
     fit_predict_baselines((GAP,), train, test=unseen)
-    # 0.5 s for the boosted trees and 1 s for the forest; processor time: neighbours on the machine do not count.
+    # 0.5 s for the boosted trees and 1 s for the forest; processor time, so that other processes do not count.
     assert time.process_time() - start < 8
     values = random_density((48, 48, 48))
     start = time.process_time()
