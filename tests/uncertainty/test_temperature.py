@@ -66,8 +66,8 @@ def test_log_losses_are_those_of_the_probabilities():
 def test_logits_give_their_probabilities_back():
     binary = np.array([0.0, 0.2, 1.0])
     np.testing.assert_allclose(expit(logits_of(METAL, binary)[:, 0]), binary, atol=2e-7)
-    many = np.array([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0]])
-    np.testing.assert_allclose(softmax(logits_of(PHASE, many), axis=1), many, atol=3e-7)
+    multiclass = np.array([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0]])
+    np.testing.assert_allclose(softmax(logits_of(PHASE, multiclass), axis=1), multiclass, atol=3e-7)
 
 
 def test_only_class_properties_are_temperature_scaled():
@@ -85,10 +85,10 @@ def test_only_class_properties_are_temperature_scaled():
 
 def folds_of(factors: list[float]) -> list[Predictions]:
     folds = []
-    for at, factor in enumerate(factors):
-        logits, labels = overconfident(METAL, 2000, factor=factor, seed=at)
+    for number, factor in enumerate(factors):
+        logits, labels = overconfident(METAL, 2000, factor=factor, seed=number)
         fold = single(METAL, labels, expit(logits[:, 0]))
-        folds.append(dataclasses.replace(fold, ids=tuple(f"{at}-{name}" for name in fold.ids)))
+        folds.append(dataclasses.replace(fold, ids=tuple(f"{number}-{name}" for name in fold.ids)))
     return folds
 
 

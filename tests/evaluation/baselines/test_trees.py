@@ -121,8 +121,8 @@ def test_grid_features_are_shape_and_scale_only():
     expected = [6, 5, 4, 3, 4, 4, 0.5, 0, 0, volume, 10, 10 / volume, volume / 120]
     assert features.shape == (N_GRID_FEATURES,)
     np.testing.assert_allclose(features, expected, rtol=1e-12, atol=1e-12)
-    other = density_of(random_density(seed=1), lattice=lattice, n_electrons=10.0)
-    np.testing.assert_allclose(grid_features(other), features, rtol=1e-12, atol=1e-12)
+    another = density_of(random_density(seed=1), lattice=lattice, n_electrons=10.0)
+    np.testing.assert_allclose(grid_features(another), features, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("poison", [np.nan, 1.0])
@@ -147,10 +147,10 @@ def test_the_order_of_the_training_samples_does_not_matter(train, unseen, fitted
         {name: labels[order] for name, labels in train.labels.items()},
         {name: features[order] for name, features in train.features.items()},
     )
-    other = fit_predict_baselines((GAP, METAL), shuffled, test=unseen)
+    reordered = fit_predict_baselines((GAP, METAL), shuffled, test=unseen)
     for name in TREES:
         for item in (GAP, METAL):
-            np.testing.assert_array_equal(other[name].values[item.name], fitted[name].values[item.name])
+            np.testing.assert_array_equal(reordered[name].values[item.name], fitted[name].values[item.name])
 
 
 def test_further_properties_and_their_missing_labels_do_not_matter(train, unseen, fitted):
