@@ -35,10 +35,15 @@ TABLE_FILE, RESULT_FILE, GROUPS_FILE = "study.md", "study.json", "tasks.png"
 
 @dataclass(frozen=True)
 class _Section:
-    """What a study reports beside its comparison: Markdown, and values for the JSON file by name."""
+    """A part of a study's report beside its comparison.
+
+    Attributes:
+        text: Markdown.
+        values: for the JSON file, by name.
+    """
 
     text: str
-    found: dict[str, Any]
+    values: dict[str, Any]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,11 +51,11 @@ def build_parser() -> argparse.ArgumentParser:
         "study",
         "Compare variants of a configuration on identical splits, several seeds each.\n\n"
         + "\n".join(f"  {name:15s} {study.question}" for name, study in STUDIES.items())
-        + "\n\nEach seed trains on all folds but one of the records outside the test split and predicts that fold, so\n"
-        "every crystal is predicted once per round of folds and the test split stays unseen; for splits, each seed\n"
-        "holds out a fifth of all records instead. The variants and their paired differences to the first go to\n"
-        "OUT/study.md and study.json, with what the study asks beside; tasks draws OUT/tasks.png. An interrupted\n"
-        "study goes on where it stopped when the command is repeated.",
+        + "\n\nThe records outside the test split are divided into folds. Each seed trains on all folds but one and\n"
+        "predicts that fold, so every crystal is predicted once per round of folds; the test split stays unseen.\n"
+        "The study splits is different: each seed holds out a fifth of all records. Scores of the variants and their\n"
+        "paired differences to the first variant go to OUT/study.md and study.json; tasks also draws OUT/tasks.png.\n"
+        "To continue an interrupted study, repeat the command.",
         "python -m rhonet.study views --seeds 3 --only as-configured,paper,cell\n"
         "  python -m rhonet.study tasks --seeds 5\n"
         "  python -m rhonet.study leaks --only grid_gb        (no network: seconds)",
@@ -104,17 +109,17 @@ def main(arguments: argparse.Namespace) -> int:
         for variant in _chosen(variants, arguments.only)
     }
     source = _build_data(config)
-    # Before hours of training: what is there must be of the same data.
+    # Checked before hours of training: earlier trials must have seen the same data.
     for trial in itertools.chain(*trials.values()):
         if trial.is_done:
             read_result(trial, source=source)
-    # Seed by seed, so that an interrupted study has something to say about every variant.
+    # Seed by seed, so that an interrupted study has results of every variant.
     run_trials(
         [trials[name][seed] for seed in range(arguments.seeds) for name in trials],
         workers=arguments.workers,
         source=source,
     )
-    results = {name: [read_result(trial, source=source) for trial in ours] for name, ours in trials.items()}
+    results = {name: [read_result(trial, source=source) for trial in planned] for name, planned in trials.items()}
     sections = [_audit(config, source)] if study.audits_leaks else []
     sections += [_describe_tasks(groups, results, out)] if groups else []
     sections += [_read_on(results)] if study.reads_on and len(results) > 1 else []
@@ -135,7 +140,7 @@ def _chosen(variants: tuple, only: str | None) -> tuple:
 
 
 def _build_data(config: Config) -> str:
-    """Builds the data set once, before the workers ask for it at the same time; its fingerprint."""
+    """Builds the data set once, before several workers need it, and returns its fingerprint."""
     start_tensorflow()
     from rhonet.data.builds import open_or_build
 
@@ -151,7 +156,7 @@ def _audit(config: Config, source: str) -> _Section:
 
 
 def _group_tasks(config: Config) -> TaskGroups:
-    """Groups by the labels of all records that train in some fold; no label of the test split counts."""
+    """Groups of targets by their labels outside the test split."""
     start_tensorflow()
     from rhonet.experiments.task_groups import find_groups
     from rhonet.experiments.train_model import open_data
@@ -164,7 +169,7 @@ def _group_tasks(config: Config) -> TaskGroups:
 
 
 def _describe_tasks(groups: TaskGroups, results: dict[str, list[Result]], out: Path) -> _Section:
-    """How alike the targets are, with its figure, and what more of them in one training gain."""
+    """Similarities of the targets, with a figure, and gains of training several targets together."""
     from rhonet.experiments.task_gain import format_gains, measure_gains
     from rhonet.experiments.task_groups import format_groups, groups_figure
     from rhonet.reports.plots.parity import save_figure
@@ -180,17 +185,17 @@ def _describe_tasks(groups: TaskGroups, results: dict[str, list[Result]], out: P
 
 
 def _read_on(results: dict[str, list[Result]]) -> _Section:
-    """Where the learning curve leads."""
+    """Fitted learning curves, extrapolated to more data."""
     from rhonet.experiments.learning_curve import fit_learning_curves, format_learning_curves
 
-    found = fit_learning_curves(results)
+    curves = fit_learning_curves(results)
     return _Section(
-        f"## With more data\n\n{format_learning_curves(found)}", {"growth": [one.to_dict() for one in found]}
+        f"## With more data\n\n{format_learning_curves(curves)}", {"growth": [curve.to_dict() for curve in curves]}
     )
 
 
 def _cover(config: Config, source: str, results: Sequence[Result]) -> _Section:
-    """How often intervals hold the truth and how far probabilities can be believed, over one round of folds."""
+    """Coverage of prediction intervals and log loss of probabilities over one round of folds."""
     from rhonet.experiments.fold_coverage import (
         format_fold_coverage,
         format_fold_probabilities,
@@ -201,13 +206,16 @@ def _cover(config: Config, source: str, results: Sequence[Result]) -> _Section:
 
     _, index = open_data(config, source=source)
     volumes = dict(zip(index.ids, index.volumes.tolist(), strict=True))
-    found = measure_fold_coverage([result.predictions for result in results], volumes)
-    classes = measure_fold_probabilities([result.predictions for result in results])
-    text = f"## Coverage\n\n{format_fold_coverage(found)}"
-    if classes:
-        text += f"\n## Probabilities\n\n{format_fold_probabilities(classes)}"
-    values = {"coverage": found, "probabilities": classes}
-    return _Section(text, {name: [one.to_dict() for one in many] for name, many in values.items()})
+    coverages = measure_fold_coverage([result.predictions for result in results], volumes)
+    probabilities = measure_fold_probabilities([result.predictions for result in results])
+    text = f"## Coverage\n\n{format_fold_coverage(coverages)}"
+    if probabilities:
+        text += f"\n## Probabilities\n\n{format_fold_probabilities(probabilities)}"
+    values = {
+        "coverage": [item.to_dict() for item in coverages],
+        "probabilities": [item.to_dict() for item in probabilities],
+    }
+    return _Section(text, values)
 
 
 def _report(
@@ -222,24 +230,24 @@ def _report(
 
     comparisons = compare(results, paired=paired)
     command = shlex.join(["python", "-m", "rhonet.study", *sys.argv[1:]])
-    commits = sorted({one.commit or "unknown" for ours in results.values() for one in ours})
+    commits = sorted({result.commit or "unknown" for trials in results.values() for result in trials})
     trained = f"trained at commit {', '.join(commits)}"
     head = f"`{command}`, {trained}, {comparisons[0].evaluation.n} predictions per variant\n\n"
     text = head + format_comparison(comparisons)
     if paired and len(comparisons) > 1:
         text += f"\nPaired differences to {comparisons[0].name}:\n\n" + format_differences(comparisons)
     text += "".join(f"\n{section.text}" for section in sections)
-    found = {
+    values = {
         "command": command,
         "commit": git_commit(),
         "trained_at": commits,
-        "variants": [one.to_dict() for one in comparisons],
+        "variants": [comparison.to_dict() for comparison in comparisons],
     }
     for section in sections:
-        found |= section.found
+        values |= section.values
     with explain_disk(out, "give another --out"):
         write_text(out / TABLE_FILE, text)
-        write_text(out / RESULT_FILE, json.dumps(found, indent=1, default=str) + "\n")
+        write_text(out / RESULT_FILE, json.dumps(values, indent=1, default=str) + "\n")
     print(text, end="")
 
 

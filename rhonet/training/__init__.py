@@ -1,4 +1,4 @@
-"""One run: its folder, devices, loop and checkpoints, and what a person sees of it.
+"""One run: its folder, devices, training loop and checkpoints, and its progress on the terminal and in TensorBoard.
 
 Imports the wings up to reports. Start with runs.py (what a run folder holds) and trainer.py (the loop).
 """

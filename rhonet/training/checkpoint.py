@@ -1,4 +1,4 @@
-"""Checkpoints: every variable of a training and its place in the schedule, written whole or not at all."""
+"""Checkpoints: every variable of a training and the state of its loop, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def save_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variabl
     """Replaces the checkpoint in `folder`; a crash at any moment leaves the old or the new one.
 
     Args:
-        folder: holds one file.
-        variables: named groups, in a fixed order.
+        folder: made if it is missing; holds one file.
+        variables: groups of variables by name, each in a fixed order.
         progress: JSON-ready state of the training loop.
 
     Raises:
-        DiskError: it cannot be written; the old one is as it was.
+        DiskError: it cannot be written; the old checkpoint is unchanged.
     """
     arrays = {
         f"{group}/{number:04d}": keras.ops.convert_to_numpy(variable)
-        for group, members in variables.items()
-        for number, variable in enumerate(members)
+        for group, group_variables in variables.items()
+        for number, variable in enumerate(group_variables)
     }
     with explain_disk(folder / STATE, f"free some space, then go on with --resume {folder.parent}"):
         folder.mkdir(exist_ok=True)
@@ -48,7 +48,7 @@ def load_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variabl
     """Restores the variables and returns the progress that was saved with them.
 
     Raises:
-        RunError: no checkpoint, a damaged one, or one of another network.
+        RunError: the checkpoint is missing, is damaged, or belongs to another network.
     """
     path = folder / STATE
     if not has_checkpoint(folder):
@@ -60,11 +60,11 @@ def load_checkpoint(folder: Path, variables: Mapping[str, Sequence[keras.Variabl
         progress = json.loads(str(stored.pop("progress")))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: cannot be read: {error}; start a new run") from error
-    for group, members in variables.items():
-        keys = [f"{group}/{number:04d}" for number in range(len(members))]
+    for group, group_variables in variables.items():
+        keys = [f"{group}/{number:04d}" for number in range(len(group_variables))]
         if sorted(key for key in stored if key.startswith(f"{group}/")) != keys:
             raise RunError(f"{path}: does not fit the network ({group}); was config.toml changed?")
-        for key, variable in zip(keys, members, strict=True):
+        for key, variable in zip(keys, group_variables, strict=True):
             if stored[key].shape != tuple(variable.shape):
                 raise RunError(f"{path}: does not fit the network (at {key}); was config.toml changed?")
             variable.assign(stored[key])

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def arithmetic_of(strategy: tf.distribute.Strategy) -> dict[str, str | int]:
-    """Number format, kind and number of devices: with others, the same seed gives other weights."""
+    """Number format, kind and number of devices; if one of them changes, the same seed gives other weights."""
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     policy = keras.mixed_precision.global_policy().name
     return {"precision": policy, "devices": kind, "count": strategy.num_replicas_in_sync}
@@ -23,8 +23,8 @@ def arithmetic_of(strategy: tf.distribute.Strategy) -> dict[str, str | int]:
 def prepare_devices(train: TrainConfig) -> tf.distribute.Strategy:
     """Makes TensorFlow deterministic, sets the number format and returns a `MirroredStrategy`.
 
-    All GPUs are used, or else `train.cpu_devices` logical CPUs. To be called once, before TensorFlow has
-    touched a device: reading a data set is too late.
+    The strategy uses all GPUs; without a GPU it uses `train.cpu_devices` logical CPUs. Call this once, before
+    TensorFlow has used a device, so before a data set is read.
     """
     tf.config.experimental.enable_op_determinism()
     gpus = tf.config.list_physical_devices("GPU")

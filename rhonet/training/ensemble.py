@@ -1,4 +1,4 @@
-"""The networks of a run: one, or the members of an ensemble, each with a run folder of its own."""
+"""The networks of a run: one network, or the members of an ensemble, each with its own run folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ FOLDER = "members"
 
 @dataclass(frozen=True)
 class Member:
-    """One network: where it is trained, and with which settings."""
+    """One network of a run.
+
+    Attributes:
+        run: folder in which it is trained.
+        config: its resolved configuration.
+    """
 
     run: Run
     config: Config
@@ -27,8 +32,8 @@ class Member:
 def members_of(run: Run, config: Config) -> tuple[Member, ...]:
     """The run itself, or the members of its ensemble in RUN/members/0, 1, ...
 
-    Member k of M validates on fold k of M of the records outside the test split and trains on the others, with a
-    seed of its own: together they have seen all of them, and each record has one member that did not train on it.
+    The records outside the test split are divided into M folds. Member k of M validates on fold k and trains on the
+    other folds, with its own seed. So each of these records is left out by exactly one member.
     """
     count = config.train.ensemble
     if count == 1:
@@ -47,7 +52,7 @@ def members_of(run: Run, config: Config) -> tuple[Member, ...]:
 
 
 def network_of_run(run: Run) -> Network:
-    """Network in float32 with the weights that count of the run's checkpoint.
+    """Network in float32 with the final weights of the run's checkpoint.
 
     Raises:
         RunError: the run has no checkpoint yet.

@@ -1,4 +1,4 @@
-"""What one training is made of, in one object that is made once and handed down."""
+"""Everything that one training needs, in one object that is made once and handed down."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Experiment:
     """A run with its settings, data and devices.
 
     Attributes:
-        run: folder for checkpoints and history.
+        run: run folder.
         config: resolved configuration.
         builder: built TFDS data set.
         index: labels and splits of its records.
@@ -33,7 +33,7 @@ class Experiment:
     strategy: Any
 
     def members(self) -> tuple[Experiment, ...]:
-        """The experiment itself, or one for each network of its ensemble, with a run folder and folds of its own."""
+        """The experiment itself, or one experiment per network of its ensemble, each with its own folder and fold."""
         return tuple(
             dataclasses.replace(
                 self,
@@ -48,11 +48,11 @@ class Experiment:
 
     @property
     def index_as_trained(self) -> Index:
-        """The index with the splits that the whole run trains on: an ensemble has seen all but the test split."""
+        """The index with the splits of the whole run: an ensemble trains on everything but the test split."""
         return self.index if self.config.train.ensemble == 1 else self.index.as_trained_by_ensemble(self.config.data)
 
     def describe_data(self) -> dict[str, Any]:
-        """Name, source, fingerprint and record counts of the data set, as run.json and the model's card hold them."""
+        """Name, source, fingerprint and record counts of the data set, for run.json and the model card."""
         metadata = self.builder.info.metadata
         trained = self.index_as_trained
         return {

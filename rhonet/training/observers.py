@@ -1,4 +1,4 @@
-"""What a person sees of a training: lines and a bar on the terminal, curves and images in TensorBoard."""
+"""Observers of a training: lines and a progress bar on the terminal, curves and images in TensorBoard."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ log = logging.getLogger(__name__)
 
 
 class ConsoleObserver:
-    """One line per epoch, and a bar for the running epoch where the output is a terminal."""
+    """One log line per epoch, and a progress bar for the running epoch if the output is a terminal.
+
+    Args:
+        epochs: of the whole training.
+        done: epochs that were trained before, in an interrupted training.
+    """
 
     def __init__(self, epochs: int, *, done: int = 0) -> None:
         self._epochs, self._done, self._started = epochs, done, time.monotonic()
@@ -33,6 +38,14 @@ class ConsoleObserver:
         self._bar: tqdm | None = None
 
     def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """Moves the progress bar.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            step: number of the step within it, from 1.
+            steps: steps of an epoch.
+            loss: of the step's batch.
+        """
         if not sys.stderr.isatty():
             return
         if self._bar is None:
@@ -64,7 +77,13 @@ class ConsoleObserver:
 class TensorBoardObserver:
     """Losses, R² and errors per property, learning rate, parity images, graph and hyperparameters.
 
-    Every method raises DiskError where the disk takes no more.
+    Args:
+        run: its tensorboard folder is written to.
+        config: resolved configuration.
+        trainer: its network is drawn as a graph.
+
+    Raises:
+        DiskError: the disk is full; every method raises it.
     """
 
     def __init__(self, run: Run, config: Config, trainer: Trainer) -> None:
@@ -79,6 +98,14 @@ class TensorBoardObserver:
             tf.summary.graph(_graph(trainer))
 
     def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """Writes the loss of every tenth step.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            step: number of the step within it, from 1.
+            steps: steps of an epoch.
+            loss: of the step's batch.
+        """
         if step % 10 == 0:
             with self._write("train"):
                 tf.summary.scalar("loss per step", loss, step=epoch * steps + step)
@@ -103,7 +130,7 @@ class TensorBoardObserver:
 
     @contextlib.contextmanager
     def _write(self, split: str) -> Iterator[None]:
-        """Summaries inside of it go to that split's file, at once."""
+        """Writes the summaries of the `with` block to the split's file."""
         try:
             with self._writers[split].as_default():
                 yield

@@ -1,4 +1,4 @@
-"""The run folder: everything that is needed to say later what was trained, on what, and how it went."""
+"""The run folder: what was trained, on which data, with which settings, and with which results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from rhonet.uncertainty.calibration import Calibration
 
 @dataclass(frozen=True)
 class Run:
-    """Paths inside one run folder."""
+    """A run folder: the paths inside it, and readers of its files.
+
+    Attributes:
+        path: the folder.
+    """
 
     path: Path
 
@@ -73,7 +77,7 @@ class Run:
         return load_resolved_config(self.config_file)
 
     def calibration(self) -> Calibration | None:
-        """Error bars of a finished training, None before it is finished.
+        """Calibration of a finished training; None before it is finished.
 
         Raises:
             RunError: the file is damaged.
@@ -86,7 +90,7 @@ class Run:
             raise RunError(f"{self.calibration_file}: cannot be read: {error}; start a new run") from error
 
     def history(self) -> list[dict[str, Any]]:
-        """What `write_history` wrote: one entry per epoch; [] before the first one is over.
+        """What `write_history` wrote: one entry per epoch; [] before the first epoch has ended.
 
         Raises:
             RunError: the file is damaged.
@@ -102,7 +106,7 @@ class Run:
         """What `write_record` wrote: versions, commit, data.
 
         Raises:
-            RunError: it is not there or damaged.
+            RunError: the file is missing or damaged.
         """
         try:
             return json.loads(self.record_file.read_text(encoding="utf-8"))
@@ -111,10 +115,10 @@ class Run:
 
 
 def plan_run(path: Path | None) -> Run:
-    """A run folder that can be made; named after the time where no path is given.
+    """A run folder that does not exist yet; without a path, it is named after the time.
 
     Raises:
-        RunError: something lies there already.
+        RunError: the path exists already.
     """
     if path is None:
         path = Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -124,10 +128,10 @@ def plan_run(path: Path | None) -> Run:
 
 
 def make_run(run: Run, config: Config) -> None:
-    """Makes the planned folder with the resolved configuration.
+    """Makes the planned folder and writes the resolved configuration to it.
 
     Raises:
-        RunError: it exists by now, or cannot be made.
+        DiskError: the folder exists by now, or cannot be made.
     """
     with explain_disk(run.path, "give another --run-dir"):
         run.path.mkdir(parents=True)
@@ -138,7 +142,7 @@ def open_run(path: Path) -> Run:
     """An existing run folder.
 
     Raises:
-        RunError: there is none, or it holds no configuration.
+        RunError: there is no such folder, or it holds no configuration.
     """
     run = Run(path)
     if not run.config_file.is_file():
@@ -147,9 +151,10 @@ def open_run(path: Path) -> Run:
 
 
 def write_record(run: Run, *, data: dict[str, Any], scales: dict[str, Any], arithmetic: dict[str, Any]) -> None:
-    """Writes run.json: when, by which command, with which versions and commit, on which data, in which arithmetic.
+    """Writes run.json: time, command, versions, commit, data, and arithmetic of a training.
 
     Args:
+        run: run folder.
         data: name, fingerprint and record counts of the data set.
         scales: the fitted `Standardizer` as plain values.
         arithmetic: number format and devices (`rhonet.training.devices`).
@@ -172,7 +177,7 @@ def write_record(run: Run, *, data: dict[str, Any], scales: dict[str, Any], arit
 
 
 def note_resumption(run: Run, *, arithmetic: dict[str, Any]) -> None:
-    """Adds to run.json who goes on with the run.
+    """Adds time, versions and arithmetic of a resumption to run.json.
 
     Raises:
         DiskError: it cannot be written.

@@ -1,4 +1,4 @@
-"""The training loop: one deterministic pass over seeded batches, mirrored over devices, resumable bit by bit."""
+"""The training loop: deterministic, on one or several devices; a resumed training gives bit-identical weights."""
 
 from __future__ import annotations
 
@@ -36,11 +36,19 @@ MAX_COVERAGE_WEIGHT = 10.0
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is known after one epoch.
+    """Results of one epoch.
 
-    train_losses, validation_losses: mean loss per property, NaN without labels; `train_loss` and
-    `validation_loss` are their weighted means. improved: the validation loss is the lowest so far. predictions,
-    evaluation: of the validation split.
+    Attributes:
+        number: of the epoch, from 0.
+        train_loss: weighted mean of `train_losses`.
+        validation_loss: weighted mean of `validation_losses`.
+        train_losses: mean training loss by property; NaN without labels.
+        validation_losses: mean validation loss by property; NaN without labels.
+        learning_rate: at the end of the epoch.
+        seconds: wall time.
+        improved: whether the validation loss is the lowest so far.
+        predictions: for the validation split.
+        evaluation: scores of these predictions.
     """
 
     number: int
@@ -56,18 +64,34 @@ class Epoch:
 
 
 class Observer(Protocol):
-    """Watches a training: console, TensorBoard."""
+    """Is told about every step and every epoch of a training."""
 
-    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None: ...
+    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """Called after every step.
 
-    def on_epoch(self, epoch: Epoch) -> None: ...
+        Args:
+            epoch: number of the epoch, from 0.
+            step: number of the step within it, from 1.
+            steps: steps of an epoch.
+            loss: of the step's batch.
+        """
+        ...
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Called after every epoch, once its checkpoint is written."""
+        ...
 
 
 @dataclass
 class Progress:
-    """Where the loop stands; saved with every checkpoint.
+    """State of the training loop; saved with every checkpoint.
 
-    lowest_loss, lowest_epoch: of the validation split so far. kept_epoch: whose weights count as things stand.
+    Attributes:
+        next_epoch: number of the epoch to train next, from 0.
+        lowest_loss: lowest validation loss so far.
+        lowest_epoch: epoch with that loss; -1 if there was none.
+        kept_epoch: epoch whose weights are kept as the result; -1 before the first epoch has ended.
+        history: the epochs so far, as history.jsonl holds them.
     """
 
     next_epoch: int = 0
@@ -78,21 +102,22 @@ class Progress:
 
 
 class Trainer:
-    """Trains one network on the training split, watching the validation split.
+    """Trains one network on the training split and validates it after every epoch.
 
-    The weights that count are their exponential moving average after the last epoch, so that the validation split
-    chooses nothing; with `train.patience` and validation labels, after the epoch of the lowest validation loss.
-    Initial weights depend on `train.seed` and the training views.
+    The result is the exponential moving average of the weights after the last epoch: the validation split is not used
+    to choose an epoch. With `train.patience` and validation labels, the result is that average after the epoch with
+    the lowest validation loss. The initial weights depend on `train.seed` and the training views.
 
     Args:
         experiment: run, settings, data and devices.
-        resume: whether to go on where the run's checkpoint stands.
-        kept_views: rendered views of an earlier training, used where this one sees the same; replaced by its own.
+        resume: whether to continue from the run's checkpoint.
+        kept_views: rendered views of an earlier training. They are used if this training has the same views, and are
+            replaced otherwise.
 
     Raises:
-        ConfigError: a batch that the data or the devices do not fit.
+        ConfigError: the batch size does not fit the data or the devices.
         DataError: labels that cannot be learned.
-        RunError: the checkpoint does not fit.
+        RunError: the checkpoint does not fit the network.
     """
 
     def __init__(self, experiment: Experiment, *, resume: bool = False, kept_views: KeptViews | None = None) -> None:
@@ -118,7 +143,7 @@ class Trainer:
             self.network = build_network(config.view, config.model, self.standardizer)
             self.optimizer = _optimizer(config.train, self.data.steps_per_epoch)
             self.optimizer.build(self.network.standardized.trainable_variables)
-        if not resume:  # the checkpoint has what was fitted, and a finished training needs no views
+        if not resume:  # the checkpoint holds what was fitted; a finished training renders no views
             fit_to_cubes(self.network.standardized, self.data.sample())
         self.averaged = build_network(config.view, config.model, self.standardizer)
         self.kept = build_network(config.view, config.model, self.standardizer)
@@ -128,7 +153,7 @@ class Trainer:
 
     @property
     def variables(self) -> dict[str, Sequence[keras.Variable]]:
-        """Everything that a resumed training needs, in a fixed order."""
+        """All variables that a resumed training needs, by group, in a fixed order."""
         return {
             "network": self.network.standardized.variables,
             "averaged": self.averaged.standardized.variables,
@@ -137,10 +162,10 @@ class Trainer:
         }
 
     def fit(self, observers: Sequence[Observer] = ()) -> Network:
-        """Runs the remaining epochs; returns the network with the weights that count.
+        """Runs the remaining epochs; returns the network with the final weights.
 
         Raises:
-            TrainingError: the loss is no longer finite.
+            TrainingError: the loss is not finite.
             DiskError: the checkpoint cannot be written.
         """
         train, progress = self.config.train, self.progress
@@ -165,15 +190,15 @@ class Trainer:
         """Summed losses and label counts of the epoch, (2, P)."""
         sums = np.zeros((2, len(self.index.properties)))
         batches = self.strategy.experimental_distribute_dataset(self.data.epoch(number))
-        for at, batch in enumerate(batches, start=1):
+        for step_number, batch in enumerate(batches, start=1):
             loss, batch_sums = step(batch)
             sums += batch_sums.numpy()
             for observer in observers:
-                observer.on_step(number, at, self.data.steps_per_epoch, float(loss))
+                observer.on_step(number, step_number, self.data.steps_per_epoch, float(loss))
         return sums
 
     def _close_epoch(self, number: int, sums: np.ndarray, seconds: float) -> Epoch:
-        """Validates, keeps the weights that count, saves the checkpoint."""
+        """Validates, updates the kept weights, and saves the checkpoint."""
         train_loss, train_losses = self._weighted(sums)
         predictions, validation_sums = self._validate()
         validation_loss, validation_losses = self._weighted(validation_sums)
@@ -218,7 +243,7 @@ class Trainer:
                 losses, mask = task_losses(properties, targets, model(inputs, training=True))
                 loss = tf.reduce_sum(losses * weights) / batch_size
             gradients = tape.gradient(loss, model.trainable_variables)
-            # Summed here, so that the norm that is clipped is the whole batch's; the optimizer sums again.
+            # Summed here, so that the norm of the whole batch is clipped; the optimizer sums over the replicas again.
             gradients = tf.distribute.get_replica_context().all_reduce("sum", gradients)
             gradients, _ = tf.clip_by_global_norm(gradients, clip)
             optimizer.apply([gradient / replicas for gradient in gradients], model.trainable_variables)
@@ -233,7 +258,7 @@ class Trainer:
         return step
 
     def _update_average(self) -> None:
-        """Moving average with a short memory at first, so that early epochs can be judged too."""
+        """Updates the moving average of the weights; its memory is short at first, so that early epochs count too."""
         done = tf.cast(self.optimizer.iterations.value, tf.float32)
         decay = tf.minimum(self.config.train.ema, (1.0 + done) / (10.0 + done))
         pairs = zip(
@@ -253,7 +278,7 @@ class Trainer:
         return predictions, sums
 
     def _weighted(self, sums: np.ndarray) -> tuple[float, dict[str, float]]:
-        """Loss over all properties, each at its mean over labelled samples, and these means; NaN without labels."""
+        """Weighted mean of the losses of all properties, and their mean losses by name; NaN without labels."""
         means = np.where(sums[1] > 0, sums[0] / np.maximum(sums[1], 1), np.nan)
         loss_weights = np.array([item.loss_weight for item in self.index.properties])
         known = ~np.isnan(means)
@@ -262,7 +287,7 @@ class Trainer:
 
 
 def _task_weights(properties: Sequence[Property], targets: np.ndarray) -> np.ndarray:
-    """Weights (P,) that make a rarely labelled property count as much as the others, up to a limit."""
+    """Weights (P,) that give properties with few labels the same total weight as the others, up to a limit."""
     coverage = np.maximum((~np.isnan(targets)).mean(axis=0), 1 / MAX_COVERAGE_WEIGHT)
     weights = np.array([item.loss_weight for item in properties]) / coverage
     return weights / sum(item.loss_weight for item in properties)

@@ -1,4 +1,4 @@
-"""tf.data pipelines: records -> plane waves -> views -> batches, in bounded memory and a seeded order."""
+"""tf.data pipelines from records to plane waves, views and batches; bounded memory, seeded order."""
 
 from __future__ import annotations
 
@@ -20,21 +20,30 @@ log = logging.getLogger(__name__)
 
 SHUFFLE_MB = 512
 MOST_SAMPLES = 512
-# Per crystal: the views of the next one have other seeds.
+# Per crystal. It keeps the seeds of two crystals' views apart.
 MOST_VIEWS = 1_000_000
-# Of a plane wave in a Spectrum: three indices in float64, and for density and magnetization two numbers in float32.
+# Of a plane wave in a Spectrum: three indices in float64; density and magnetization as complex numbers in float32.
 WAVE_BYTES = 3 * 8 + 2 * 2 * 4
 
 
 def decode(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Density (nx, ny, nz) e/Å³, magnetization likewise (or (0, 0, 0)) and lattice (3, 3) Å of a stored record."""
+    """Density (nx, ny, nz) e/Å³, magnetization (nx, ny, nz) µB/Å³ and lattice (3, 3) Å of a stored record.
+
+    Without spin, the magnetization is empty: (0, 0, 0).
+    """
     values = tf.cast(record["density"], tf.float32) * record["density_scale"]
     magnetization = tf.cast(record["magnetization"], tf.float32) * record["magnetization_scale"]
     return values, magnetization, tf.cast(record["lattice"], tf.float64)
 
 
 def spectra(builder: tfds.core.DatasetBuilder, rows: np.ndarray, view: ViewConfig) -> tf.data.Dataset:
-    """(record number, Spectrum) of the given records, in stored order."""
+    """Data set of (record number, Spectrum) of the given records, in stored order.
+
+    Args:
+        builder: built TFDS data set.
+        rows: record numbers (n,).
+        view: its kind and resolution select the plane waves.
+    """
     wanted = np.zeros(builder.info.splits.total_num_examples, bool)
     wanted[rows] = True
     is_wanted = tf.constant(wanted)
@@ -49,10 +58,10 @@ def spectra(builder: tfds.core.DatasetBuilder, rows: np.ndarray, view: ViewConfi
 
 @dataclasses.dataclass
 class KeptViews:
-    """Rendered views of one training, handed to the next one in case that it sees the same.
+    """Rendered views of one training, for the next training in the same process.
 
     Attributes:
-        key: what the views follow from: records, view settings, seed.
+        key: everything that the views depend on: records, view settings, seed.
         views: cubes (views · N, n, n, n, channels) and lattices (N, 3, 3) Å; None before they are rendered.
     """
 
@@ -61,21 +70,22 @@ class KeptViews:
 
 
 class TrainingData:
-    """Augmented batches of the training split; their order and every view depend on seed and epoch alone.
+    """Augmented batches of the training split; their order and every view depend only on seed and epoch.
 
-    Element of an epoch: {"cube": (B, n, n, n, channels), "lattice": (B, 3, 3)}, targets (B, P) standardised,
-    NaN where missing. The views, or else the plane waves, are kept in memory when they fit in `data.cache_mb`; what
-    does not fit is made again, and is the same.
+    Element of an epoch: {"cube": (B, n, n, n, channels), "lattice": (B, 3, 3)}, targets (B, P) standardized,
+    NaN where missing. Rendered views are kept in memory if they fit in `data.cache_mb`, and so are the plane waves.
+    Otherwise they are computed again in every epoch, with the same result.
 
     Args:
         builder: built TFDS data set.
         index: labels and splits of its records.
-        targets: (n, P) standardised labels of all records.
+        targets: (n, P) standardized labels of all records.
         config: resolved configuration.
-        kept_views: of an earlier training, used where this one sees the same views; replaced by its own.
+        kept_views: of an earlier training. They are used if this training has the same views, and are replaced
+            otherwise.
 
     Raises:
-        ConfigError: fewer training views than a batch.
+        ConfigError: an epoch has fewer views than a batch.
     """
 
     def __init__(
@@ -101,14 +111,13 @@ class TrainingData:
             self._source = self._source.cache()
         everything = len(rows) * train.views_per_epoch
         self._buffer = max(train.batch_size, min(everything, int(SHUFFLE_MB / memory * len(rows))))
-        # No view is rendered that no epoch shows.
         self._n_different = min(train.different_views, train.epochs * train.views_per_epoch)
         self._labels = tf.constant(targets, tf.float32)
         self._kept: tuple[tf.Variable, tf.Tensor] | None = None
         self._earlier = KeptViews() if kept_views is None else kept_views
         self._told = False
         crystals = (str(builder.data_path), rows.tobytes(), index.volumes[rows].tobytes())
-        one_view = dataclasses.replace(view, views=1)  # over how many a prediction is averaged changes no training view
+        one_view = dataclasses.replace(view, views=1)  # the number of views of a prediction changes no training view
         self._key = (*crystals, one_view, train.seed, self._n_different)
 
         @tf.function(reduce_retracing=True)
@@ -124,7 +133,7 @@ class TrainingData:
         self._show = show
 
     def sample(self) -> np.ndarray:
-        """Cubes of the first view of the training crystals, (N, n, n, n, channels), of at most `MOST_SAMPLES`."""
+        """Cubes (N, n, n, n, channels) of the first view of at most `MOST_SAMPLES` training crystals."""
         self.prepare()
         if self._kept is not None:
             return tf.gather(self._kept[0], tf.range(min(len(self._rows), MOST_SAMPLES))).numpy()
@@ -132,13 +141,13 @@ class TrainingData:
         shown = self._source.take(MOST_SAMPLES).map(
             lambda row, waves: self._show(row, waves, number), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        return np.stack([one["cube"].numpy() for one in shown])
+        return np.stack([example["cube"].numpy() for example in shown])
 
     def prepare(self) -> None:
-        """Renders the views that are kept in memory, unless the training before saw the same, as in a study."""
+        """Renders the views that fit in memory, or takes them from an earlier training that has the same views."""
         if self._kept is None and self._fits_in_memory():
             if self._earlier.key != self._key:
-                self._earlier.key, self._earlier.views = self._key, None  # room for the new ones first
+                self._earlier.key, self._earlier.views = self._key, None  # frees memory before rendering
             self._kept = self._earlier.views = self._earlier.views or self._render_all()
         elif self._kept is None and self._n_different and not self._told:
             self._told = True
@@ -154,7 +163,7 @@ class TrainingData:
         """Batches of one epoch, `steps_per_epoch` of them."""
         self.prepare()
         train = self._config.train
-        # The passes over all crystals that the epoch makes: each shows one view of every crystal.
+        # A pass shows one view of every crystal; an epoch makes `views_per_epoch` passes.
         passes = np.arange(train.views_per_epoch) + number * train.views_per_epoch
         shown = tf.constant(passes % self._n_different if self._n_different else passes, tf.int64)
         seed = train.seed * 1_000_003 + number
@@ -169,18 +178,18 @@ class TrainingData:
         return 0 < self._size_mb() <= self._config.data.cache_mb
 
     def _size_mb(self) -> float:
-        """Of all different views."""
+        """Size of all different views."""
         view = self._config.view
         return len(self._rows) * self._n_different * view.size**3 * len(view.fields) * 4 / 2**20
 
     def _from_memory(self, cubes: tf.Variable, lattices: tf.Tensor, *, shown: tf.Tensor, seed: int) -> tf.data.Dataset:
-        """Examples of kept views."""
+        """Shuffled examples from views in memory."""
         count, rows = len(self._rows), tf.constant(self._rows)
 
-        def example(at: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-            turn, place = tf.math.floordiv(at, count), tf.math.floormod(at, count)
-            cube = tf.gather(cubes, shown[turn] * count + place)
-            return {"cube": cube, "lattice": lattices[place]}, self._labels[rows[place]]
+        def example(number: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            turn, crystal = tf.math.floordiv(number, count), tf.math.floormod(number, count)
+            cube = tf.gather(cubes, shown[turn] * count + crystal)
+            return {"cube": cube, "lattice": lattices[crystal]}, self._labels[rows[crystal]]
 
         order = tf.data.Dataset.range(len(shown) * count)
         return order.shuffle(len(shown) * count, seed=seed, reshuffle_each_iteration=False).map(example)
@@ -192,10 +201,10 @@ class TrainingData:
         cubes: Any = np.empty((self._n_different * count, *(view.size,) * 3, len(view.fields)), np.float32)
         lattices = np.empty((count, 3, 3), np.float32)
         shown = self._all_views(tf.range(self._n_different, dtype=tf.int64))
-        for at, (_, one) in enumerate(shown):
-            cubes[at], lattices[at % count] = one["cube"].numpy(), one["lattice"].numpy()
+        for number, (_, example) in enumerate(shown):
+            cubes[number], lattices[number % count] = example["cube"].numpy(), example["lattice"].numpy()
         with tf.device("CPU:0"):
-            # A variable: of a tensor, a dataset that is spread over devices takes a copy into its graph.
+            # A variable, not a tensor: a dataset that is distributed over devices copies tensors into its graph.
             return tf.Variable(cubes, trainable=False), tf.convert_to_tensor(lattices)
 
     def _all_views(self, shown: tf.Tensor, *, shuffle_seed: int | None = None) -> tf.data.Dataset:
@@ -205,25 +214,29 @@ class TrainingData:
         if shuffle_seed is not None:
             order = order.shuffle(self._buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
         return order.map(
-            lambda at, item: (item[0], self._show(item[0], item[1], shown[at // count])),
+            lambda number, item: (item[0], self._show(item[0], item[1], shown[number // count])),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
 
     def _rendered(self, shown: tf.Tensor, seed: int) -> tf.data.Dataset:
-        """Examples rendered as they are needed."""
-        return self._all_views(shown, shuffle_seed=seed).map(lambda row, one: (one, self._labels[row]))
+        """Shuffled examples, each rendered when it is needed."""
+        return self._all_views(shown, shuffle_seed=seed).map(lambda row, view: (view, self._labels[row]))
 
 
 def fixed_views(
     builder: tfds.core.DatasetBuilder, rows: np.ndarray, view: ViewConfig, *, batch_size: int, cache_mb: float = 0
 ) -> tf.data.Dataset:
-    """The views that predictions are averaged over, `view.views` per record in a row, batched.
+    """Batches of the views that predictions are averaged over; the `view.views` views of a record follow each other.
 
-    Element: (row (B,), {"cube": ..., "lattice": ...}).
+    Element: record numbers (B,), {"cube": (B, n, n, n, channels), "lattice": (B, 3, 3)}.
 
     Args:
-        cache_mb: the views are kept for the next pass when they fit in this many MB.
+        builder: built TFDS data set.
+        rows: record numbers (n,).
+        view: how densities are rendered.
+        batch_size: views per batch.
+        cache_mb: the views are kept in memory for the next pass if they fit in this many MB.
     """
 
     def all_views(row: tf.Tensor, waves: render.Spectrum) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
@@ -237,10 +250,10 @@ def fixed_views(
 
 
 def _memory_mb(index: Index, rows: np.ndarray, view: ViewConfig) -> float:
-    """Size of the cached spectra if all crystals have spin; without it a wave takes 32 of `WAVE_BYTES`.
+    """Size of the cached spectra in MB if all crystals have spin; without spin a wave takes 32 of `WAVE_BYTES`.
 
-    These are half of the waves in a sphere of radius π/finest, and the other half of those on its equator, whose
-    number is that of a cubic cell of the same volume.
+    A spectrum holds half of the waves in a sphere of radius π/finest, and both halves of the plane through its
+    centre. The number of waves in that plane is that of a cubic cell of the same volume.
     """
     volumes, reach = index.volumes[rows], np.pi / view.finest
     waves = volumes * reach**3 / (12 * np.pi**2) + volumes ** (2 / 3) * reach**2 / (8 * np.pi)
