@@ -122,8 +122,10 @@ def main(arguments: argparse.Namespace) -> int:
     results = {name: [read_result(trial, source=source) for trial in planned] for name, planned in trials.items()}
     sections = [_audit(config, source)] if study.audits_leaks else []
     sections += [_describe_tasks(groups, results, out)] if groups else []
-    sections += [_read_on(results)] if study.reads_on and len(results) > 1 else []
-    sections += [_cover(config, source, next(iter(results.values()))[:folds])] if study.covers else []
+    sections += [_fit_curves(results)] if study.fits_learning_curve and len(results) > 1 else []
+    sections += (
+        [_measure_coverage(config, source, next(iter(results.values()))[:folds])] if study.measures_coverage else []
+    )
     _report(arguments, out, results, paired=study.in_folds, sections=sections)
     return OK
 
@@ -184,7 +186,7 @@ def _describe_tasks(groups: TaskGroups, results: dict[str, list[Result]], out: P
     return _Section(text, {"groups": groups.to_dict(), "gains": [gain.to_dict() for gain in gains]})
 
 
-def _read_on(results: dict[str, list[Result]]) -> _Section:
+def _fit_curves(results: dict[str, list[Result]]) -> _Section:
     """Fitted learning curves, extrapolated to more data."""
     from rhonet.experiments.learning_curve import fit_learning_curves, format_learning_curves
 
@@ -194,7 +196,7 @@ def _read_on(results: dict[str, list[Result]]) -> _Section:
     )
 
 
-def _cover(config: Config, source: str, results: Sequence[Result]) -> _Section:
+def _measure_coverage(config: Config, source: str, results: Sequence[Result]) -> _Section:
     """Coverage of prediction intervals and log loss of probabilities over one round of folds."""
     from rhonet.experiments.fold_coverage import (
         format_fold_coverage,

@@ -1,4 +1,4 @@
-"""Whole workflows: train, calibrate, export and score one model; compare many of them.
+"""Whole workflows: train, calibrate, export and score one model, or compare many models.
 
-Imports every wing but cli. Start with experiment.py (one model) and trials.py (many).
+Imports every wing but cli. Start with train_model.py (one model) and trials.py (many models).
 """

@@ -1,4 +1,4 @@
-"""What a finished network says about crystals that it has not trained on: the ground of error bars and novelty."""
+"""Calibration of a finished model: its networks predict their validation records, which gives intervals and novelty."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class CalibrationSet:
-    """Of one network, about the n records that it validated on.
+    """Predictions of one network for its n validation records.
 
-    predictions: of them. volumes: (n,) Å³. distances: (n,) to its training crystals.
+    Attributes:
+        predictions: in physical units, with labels.
+        volumes: of the cells, (n,), Å³.
+        distances: out-of-distribution scores, (n,): distances to the network's training crystals.
     """
 
     predictions: Predictions
@@ -37,16 +40,16 @@ class CalibrationSet:
 
 
 def predict_validation(experiment: Experiment) -> CalibrationSet | None:
-    """Calibration set of the trained network of a run; saves its training peaks there.
+    """Calibration set of a run's trained network; also saves its training peaks in the run folder.
 
-    The temperatures of its classes are fitted first, and noted in run.json.
+    The temperatures of its classes are fitted first and written to run.json.
 
     Returns:
-        None where it has no validation records.
+        None without validation records.
 
     Raises:
-        RunError: no checkpoint.
-        DiskError: the disk is full.
+        RunError: the run has no checkpoint.
+        DiskError: a file cannot be written.
     """
     run, view, builder, index = experiment.run, experiment.config.view, experiment.builder, experiment.index
     network = network_of_run(run)
@@ -56,24 +59,24 @@ def predict_validation(experiment: Experiment) -> CalibrationSet | None:
     training_peaks = TrainingPeaks.fit(peaks_of_records(builder, index.rows("train"), view))
     with explain_disk(run.training_peaks_file, "free some space"):
         training_peaks.save(run.training_peaks_file)
-    answers = standardized_outputs_of_records(network, builder, rows, view)
-    standardizer = temper(Standardizer.from_dict(run.record()["standardizer"]), answers, index.labels[rows])
+    outputs = standardized_outputs_of_records(network, builder, rows, view)
+    standardizer = temper(Standardizer.from_dict(run.record()["standardizer"]), outputs, index.labels[rows])
     note_scales(run, standardizer.to_dict())
     for item, scale in zip(standardizer.properties, standardizer.scales, strict=True):
         if item.is_class and scale.std < 1:
             log.info("%s: probabilities temperature-scaled, temperature %.1f", item.name, 1 / scale.std)
-    predictions = to_predictions(network_of_run(run), answers, index, rows)
+    predictions = to_predictions(network_of_run(run), outputs, index, rows)
     distances = distances_of(training_peaks, peaks_of_records(builder, rows, view))
     return CalibrationSet(predictions, index.volumes[rows], distances)
 
 
 def calibrate(run: Run, calibration_sets: Sequence[CalibrationSet | None]) -> None:
-    """Writes the run's calibration from the calibration_sets of all its networks; nothing where one is missing.
+    """Writes the run's calibration from the calibration sets of all its networks; writes nothing if one is missing.
 
     Raises:
         DiskError: it cannot be written.
     """
-    known = [one for one in calibration_sets if one is not None]
+    known = [part for part in calibration_sets if part is not None]
     if len(known) < len(calibration_sets):
         log.warning(
             "no validation records: the model gives neither intervals nor novelty; see data.split_by and "
@@ -81,9 +84,9 @@ def calibrate(run: Run, calibration_sets: Sequence[CalibrationSet | None]) -> No
         )
         return
     calibration = fit_calibration(
-        merge_predictions([one.predictions for one in known]),
-        np.concatenate([one.volumes for one in known]),
-        np.concatenate([one.distances for one in known]),
+        merge_predictions([part.predictions for part in known]),
+        np.concatenate([part.volumes for part in known]),
+        np.concatenate([part.distances for part in known]),
     )
     with explain_disk(run.calibration_file, "free some space"):
         write_text(run.calibration_file, json.dumps(calibration.to_dict(), indent=1) + "\n")

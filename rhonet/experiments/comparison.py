@@ -1,4 +1,4 @@
-"""What a study found: scores of each variant and paired differences to the first, as a table and as JSON."""
+"""Result of a study: scores of each variant and paired differences to the first one, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ RESAMPLES = 2000
 class Comparison:
     """Scores of one variant.
 
-    n_seeds: trainings behind it; cpu_minutes: of one of them.
-    evaluation: of all its predictions together.
-    average: mean R² (learned scale) over the properties that all variants of the study share, or its own ones.
-    difference: of that mean to the reference's on the same samples, and per property (R²; AUC of a class), with
-        intervals from resampling groups of samples; None for the reference.
-    by_seed: mean R² of each training alone.
+    Attributes:
+        name: of the variant.
+        n_seeds: number of its trainings.
+        cpu_minutes: mean of one training.
+        evaluation: of all its predictions together.
+        average: mean R² (learned scale) over the variant's regression properties with enough labels.
+        difference: mean over these properties of the paired difference to the reference, with an interval from
+            resampling groups of samples; None for the reference.
+        differences: paired differences by property (R²; AUC of a class), with such intervals.
+        by_seed: mean R² of each training alone.
     """
 
     name: str
@@ -46,20 +50,20 @@ class Comparison:
 
 
 def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> list[Comparison]:
-    """Every variant beside the first.
+    """Scores of every variant, compared to the first variant.
 
     Args:
-        results: per variant, in the order of the report, the finished trials.
-        paired: the variants predicted the same samples, so that differences can be paired.
+        results: finished trials by variant, in the order of the report.
+        paired: whether the variants predicted the same samples, so that differences can be paired.
 
     Raises:
-        DataError: they should have, but did not.
+        DataError: `paired`, but the variants predicted different samples.
     """
     pooled = {name: pool_results(trials).sorted_by_id() for name, trials in results.items()}
     if paired:
         require_same_samples(pooled)
     reference = next(iter(pooled))
-    found = []
+    comparisons = []
     for name, predictions in pooled.items():
         scores = property_scores(predictions, resamples=RESAMPLES)
         evaluation = evaluate(predictions, resamples=RESAMPLES)
@@ -76,7 +80,7 @@ def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> 
                 differences[""] = metric_of(np.mean(defined, axis=0), "")
         names = evaluation.averages["all"].properties
         by_seed = tuple(_mean_r2(trial.predictions, names) for trial in trials)
-        found.append(
+        comparisons.append(
             Comparison(
                 name,
                 len(trials),
@@ -88,11 +92,11 @@ def compare(results: Mapping[str, Sequence[Result]], *, paired: bool = True) -> 
                 by_seed,
             )
         )
-    return found
+    return comparisons
 
 
 def require_same_samples(pooled: Mapping[str, Predictions]) -> None:
-    """Checks that the variants predicted the same samples, in whatever order.
+    """Checks that the variants predicted the same samples, in any order.
 
     Raises:
         DataError: the data set has changed between two trials.
@@ -100,55 +104,56 @@ def require_same_samples(pooled: Mapping[str, Predictions]) -> None:
     first = next(iter(pooled))
     samples = set(pooled[first].ids)
     for name, predictions in pooled.items():
-        odd = samples.symmetric_difference(predictions.ids)
-        if odd:
+        different = samples.symmetric_difference(predictions.ids)
+        if different:
             raise DataError(
-                f"variants {first} and {name} did not predict the same samples ({len(odd)} differ, e.g. {min(odd)}): "
-                "the data set has changed during the study; give another --out or remove the trials"
+                f"variants {first} and {name} did not predict the same samples ({len(different)} differ, e.g. "
+                f"{min(different)}): the data set has changed during the study; give another --out or remove the trials"
             )
 
 
 def format_comparison(comparisons: Sequence[Comparison]) -> str:
     """Markdown table: one row per variant, R² (learned scale) or AUC of every property; best numbers in bold.
 
-    Properties that are often zero have a second column: R² where they are not.
+    A property whose labels are often zero has a second column: R² over the labels that are not zero.
     """
-    names = list(dict.fromkeys(name for one in comparisons for name in _scores(one.evaluation)))
-    best = {name: max((_value(one, name) for one in comparisons), default=np.nan) for name in names}
+    names = list(dict.fromkeys(name for variant in comparisons for name in _scores(variant.evaluation)))
+    best = {name: max((_score(variant, name) for variant in comparisons), default=np.nan) for name in names}
     head = ["variant", "seeds", "mean R²", "difference", *(spaced(name) for name in names), "CPU min"]
     rows = []
-    for one in comparisons:
-        cells = [_shown(_value(one, name), best[name]) for name in names]
-        difference = "" if one.difference is None else with_interval(one.difference, signed)
-        average = with_interval(one.average, three_decimals)
-        rows.append([one.name, str(one.n_seeds), average, difference, *cells, f"{one.cpu_minutes:.1f}"])
+    for variant in comparisons:
+        cells = [_shown(_score(variant, name), best[name]) for name in names]
+        difference = "" if variant.difference is None else with_interval(variant.difference, signed)
+        average = with_interval(variant.average, three_decimals)
+        minutes = f"{variant.cpu_minutes:.1f}"
+        rows.append([variant.name, str(variant.n_seeds), average, difference, *cells, minutes])
     return markdown_table(head, rows)
 
 
 def format_differences(comparisons: Sequence[Comparison]) -> str:
-    """Markdown table of paired differences to the first variant, one row per variant and property that has one."""
+    """Markdown table of paired differences to the first variant, one row per variant and property."""
     head, rows = ["variant", "property", "reference", "variant's", "difference"], []
     first = comparisons[0]
-    for one in comparisons[1:]:
-        for name, difference in one.differences.items():
-            scores = (f"{_value(member, name):.2f}" for member in (first, one))
-            rows.append([one.name, spaced(name), *scores, with_interval(difference, signed)])
+    for variant in comparisons[1:]:
+        for name, difference in variant.differences.items():
+            scores = (f"{_score(compared, name):.2f}" for compared in (first, variant))
+            rows.append([variant.name, spaced(name), *scores, with_interval(difference, signed)])
     return markdown_table(head, rows)
 
 
 def _scores(evaluation: Evaluation) -> dict[str, float]:
-    """R² on the learned scale, or AUC, by the property's name; "NAME not 0" where it is not zero."""
-    found = {}
+    """R² on the learned scale, or AUC, by property; as "NAME not 0" also R² over the labels that are not zero."""
+    scores = {}
     for item in evaluation.regression:
-        found[item.target.name] = item.r2_learned.value
+        scores[item.target.name] = item.r2_learned.value
         if item.where_not_zero is not None:
-            found[f"{item.target.name} not 0"] = item.where_not_zero.r2.value
-    return found | {item.target.name: item.auc.value for item in evaluation.classes}
+            scores[f"{item.target.name} not 0"] = item.where_not_zero.r2.value
+    return scores | {item.target.name: item.auc.value for item in evaluation.classes}
 
 
-def _value(one: Comparison, name: str) -> float:
-    """One of the scores; NaN for a property that the variant does not predict."""
-    return _scores(one.evaluation).get(name, float("nan"))
+def _score(variant: Comparison, name: str) -> float:
+    """Score of that name; NaN for a property that the variant does not predict."""
+    return _scores(variant.evaluation).get(name, float("nan"))
 
 
 def _shown(value: float, best: float) -> str:
@@ -158,7 +163,7 @@ def _shown(value: float, best: float) -> str:
 
 
 def _mean_r2(predictions: Predictions, names: Sequence[str]) -> float:
-    """Over those of the named properties whose R² is defined; NaN where none is."""
+    """Mean R² of the named properties whose R² is defined; NaN if none is."""
     scores = property_scores(predictions, resamples=0)
     known = [score for name in names if not np.isnan(score := scores[name][0])]
     return float(np.mean(known)) if known else float("nan")

@@ -1,4 +1,4 @@
-"""A model's predictions for stored records, scored beside the baselines on the same split."""
+"""Predictions of a model for stored records, scored together with baselines on the same split."""
 
 from __future__ import annotations
 
@@ -49,21 +49,23 @@ def evaluate_model(
     run: Run | None = None,
     left_out: np.ndarray | None = None,
 ) -> Evaluation:
-    """Scores an exported model on one split or all records; prints the table, writes all else to `out`.
+    """Scores an exported model on one split or on all records; prints the table and writes the results to `out`.
 
-    The model is the very SavedModel that is served, fed with the stored grids. The baselines are fitted on
-    the training split of the same data.
+    The model is the SavedModel that is served; it gets the stored grids. The baselines are fitted on the training
+    split of the same data.
 
     Args:
         folder: model folder.
-        builder: built data set; `index` is its index, `data` how it was split.
+        builder: built TFDS data set.
+        index: labels and splits of its records.
+        data: how the records were split.
         out: folder for the results, made if missing.
-        split: "train", "validation", "test" or `rhonet.data.splits.ALL`; the latter without baselines.
-        networks: of the model. Those of an ensemble saw together all records outside the test split, so the
-            baselines train on them too.
-        baselines: names of what stands beside the model (rhonet.evaluation.baselines.trees).
-        run: where the model was trained, for the learning curves; None if that is not at hand.
-        left_out: records (n,) bool that are not scored, of whatever split.
+        split: "train", "validation", "test" or `rhonet.data.splits.ALL`; the latter has no baselines.
+        networks: number of networks of the model. The networks of an ensemble together saw all records outside the
+            test split, so the baselines are fitted on all of these.
+        baselines: names of the baselines to compare with (rhonet.evaluation.baselines.trees).
+        run: run in which the model was trained, for its training history; None if it is not available.
+        left_out: (n,) bool, records that are not scored, whatever their split.
 
     Raises:
         DataError: the split is empty.
@@ -84,15 +86,15 @@ def evaluate_model(
     predictions = with_sets(predict_records(Predictor(folder), builder, index, rows), card.calibration)
     compared = predict_baselines(builder, seen, data=data, split=split, names=baselines) if baselines else {}
     evaluation = evaluate(predictions)
-    others = {name: evaluate(item) for name, item in compared.items()}
+    baseline_evaluations = {name: evaluate(item) for name, item in compared.items()}
     summary = SplitSummary(split, data.split_by, data.split_seed, data.fractions, counts)
     with explain_disk(out, "give another folder"):
         out.mkdir(parents=True, exist_ok=True)
-        write_metrics(out / "metrics.json", evaluation, baselines=others, split=summary)
+        write_metrics(out / "metrics.json", evaluation, baselines=baseline_evaluations, split=summary)
         formulas = read_formulas(builder)
         write_predictions(out / PREDICTIONS, predictions, baselines=compared, formulas=formulas)
         save_figures(out / "plots", predictions, evaluation, split=split)
-        findings = ReportContent(
+        content = ReportContent(
             model=(folder if run is None else run.path).resolve().name,
             facts=describe_evaluation(folder, card, data_name=builder.info.full_name, fingerprint=index.fingerprint()),
             split=summary,
@@ -101,20 +103,26 @@ def evaluate_model(
             formulas=formulas,
             baselines=compared,
             evaluation=evaluation,
-            baseline_evaluations=others,
+            baseline_evaluations=baseline_evaluations,
             calibration=card.calibration,
             histories=() if run is None else histories_of(run),
         )
-        write_report(out / REPORT, findings)
-    print(format_report(evaluation, baselines=others, split=summary), end="", flush=True)
+        write_report(out / REPORT, content)
+    print(format_report(evaluation, baselines=baseline_evaluations, split=summary), end="", flush=True)
     log.info("evaluated %d %s records in %.0f s; see %s", len(rows), split, time.monotonic() - started, out / REPORT)
     return evaluation
 
 
 def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.ndarray) -> Predictions:
-    """Predictions for stored records, each on its own, beside their labels.
+    """Predictions for stored records, with their labels; one call of the model per record.
 
-    With intervals and novelty where the model has them.
+    They have prediction intervals and novelty if the model gives them.
+
+    Args:
+        predictor: the model.
+        builder: built TFDS data set.
+        index: labels, ids and groups of its records.
+        rows: record numbers (n,).
     """
     answers = [predictor.predict(decode_record(record)) for record in records_at(builder, rows)]
     bounded = [item.name for item in index.properties if answers and item.name in answers[0].lower]
@@ -137,11 +145,13 @@ def predict_records(predictor: Predictor, builder: Any, index: Index, rows: np.n
 
 
 def describe_evaluation(folder: Path, card: Card, *, data_name: str, fingerprint: str) -> dict[str, str]:
-    """Where the model comes from, what it was scored on, when and how, by name; "" where it is not known.
+    """Facts for the report by name: origin of the model, data that it is scored on, time and command; "" if unknown.
 
     Args:
-        folder: of the model.
-        data_name, fingerprint: of the data set that is scored.
+        folder: model folder.
+        card: model card.
+        data_name: name of the data set that is scored.
+        fingerprint: of that data set.
     """
     model, data = card.content["model"], card.content["data"]
     about = data.get("about", {})
@@ -163,7 +173,7 @@ def describe_evaluation(folder: Path, card: Card, *, data_name: str, fingerprint
 
 
 def histories_of(run: Run) -> list[list[dict[str, Any]]]:
-    """Epochs of each network of a run that has begun to train.
+    """Epochs of each network of a run that has trained at least one epoch, as history.jsonl holds them.
 
     Raises:
         RunError: a file is damaged.

@@ -1,4 +1,4 @@
-"""How often 90 % intervals hold the truth, measured on all folds: each is judged by intervals that the others gave."""
+"""Coverage of prediction intervals and log loss of probabilities on all folds, each calibrated on the other folds."""
 
 from __future__ import annotations
 
@@ -25,14 +25,19 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class FoldCoverage:
-    """Intervals of one property over all folds.
+    """Prediction intervals of one property over all folds.
 
-    coverage: share of the n labelled samples inside, with Wilson's interval. not_zero: of those whose label is not
-        zero, as `rhonet.evaluation.scores` tells them; None where too few are zero.
-    half_widths: 10th, 50th and 90th percentile, on the learned scale; for a class what its probability may miss to 1
-        and the class still belongs to the set.
-    score: mean interval score (width, and 20 times what a label lies outside; Gneiting & Raftery, J. Am. Stat. Assoc.
-        102, 359 (2007)) over that of intervals equally wide for all samples, groups resampled; None for classes.
+    Attributes:
+        item: the property.
+        n: labelled samples.
+        coverage: share of these samples inside their intervals, with Wilson's interval.
+        not_zero: that share among the labels that are not zero (`rhonet.evaluation.scores`); None if too few labels
+            are zero.
+        half_widths: 10th, 50th and 90th percentile, on the learned scale. For a class: one minus the least probability
+            of a class in the prediction set.
+        score: mean interval score, relative to that of intervals equally wide for all samples, with groups resampled;
+            None for classes. The interval score is the width plus 20 times the distance of a label outside (Gneiting &
+            Raftery, J. Am. Stat. Assoc. 102, 359 (2007)).
     """
 
     item: Property
@@ -44,123 +49,21 @@ class FoldCoverage:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values, ready for JSON."""
-        return {
-            "property": self.item.name,
-            "level": PREDICTION_LEVEL,
-            **{k: v for k, v in asdict(self).items() if k != "item"},
-        }
-
-
-def measure_fold_coverage(folds: Sequence[Predictions], volumes: Mapping[str, float]) -> tuple[FoldCoverage, ...]:
-    """Coverage of every property that enough samples are labelled with.
-
-    Args:
-        folds: predictions of each fold, by a network that has not trained on it.
-        volumes: cell volumes by sample, Å³.
-
-    Raises:
-        DataError: fewer than two folds, or a sample in several of them.
-    """
-    ids = [name for fold in folds for name in fold.ids]
-    if len(folds) < 2 or len(set(ids)) < len(ids):
-        raise DataError(f"{len(folds)} folds with {len(ids)} samples, {len(set(ids))} different: each belongs to one")
-    whole = merge_predictions(folds)
-    own = [np.array([volumes[name] for name in fold.ids]) for fold in folds]
-    judged = [_judge(folds, own, at) for at in range(len(folds))]
-    found = []
-    for item in whole.properties:
-        errors = np.concatenate([learned_errors(item, fold, v) for fold, v in zip(folds, own, strict=True)])
-        widths, equal = (np.concatenate([one[way][item.name] for one in judged]) for way in (0, 1))
-        known = ~np.isnan(errors)
-        if not known.any() or not np.isfinite(widths + equal).all():
-            continue
-        units, hits, not_zero, score = whole.units[known], errors[known] <= widths[known], None, None
-        if not item.is_class:
-            other = ScoredProperty.of(item, whole).where_not_zero()
-            if other is not None and other.n:
-                not_zero = share_of((errors <= widths)[other.rows], "no labels", other.units)
-            scores, others = (_interval_scores(errors[known], one[known]) for one in (widths, equal))
-            score = _ratio(scores, others, np.unique(units, return_inverse=True)[1])
-        low, median, high = np.quantile(widths[known], [0.1, 0.5, 0.9]).tolist()
-        coverage = share_of(hits, "no labels", units)
-        found.append(FoldCoverage(item, len(hits), coverage, not_zero, (low, median, high), score))
-    return tuple(found)
-
-
-def _judge(
-    folds: Sequence[Predictions], volumes: Sequence[np.ndarray], at: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Half widths (n,) of every property for the samples of one fold, from the others; the same if equal for all."""
-    others = merge_predictions([fold for k, fold in enumerate(folds) if k != at])
-    their_volumes = np.concatenate([one for k, one in enumerate(volumes) if k != at])
-    widths, difficulty = fit_conformal_widths(others, their_volumes)
-    columns, own, equal = prediction_features(folds[at], volumes[at]), {}, {}
-    for item in others.properties:
-        factors = np.asarray(difficulty.factors(columns, [item.name])[:, 0], np.float64)
-        own[item.name] = np.full(len(columns), widths[item.name].half_width * factors)
-        errors = learned_errors(item, others, their_volumes)
-        equal[item.name] = np.full(len(columns), conformal_quantile(errors[~np.isnan(errors)], PREDICTION_LEVEL))
-    return own, equal
-
-
-def _interval_scores(errors: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
-    return 2 * half_widths + 2 / (1 - PREDICTION_LEVEL) * np.maximum(errors - half_widths, 0)
-
-
-def _ratio(scores: np.ndarray, others: np.ndarray, units: np.ndarray) -> Metric:
-    """Mean of the one over that of the other, resampled by units."""
-    if not others.any():
-        return Metric(math.nan, reason="no errors")
-    resampled = np.concatenate(
-        [(counts @ scores) / (counts @ others) for counts in resamples_of(units, RESAMPLES, seed=0)]
-    )
-    return metric_of(np.concatenate([[scores.sum() / others.sum()], resampled]), "no labels")
-
-
-def format_fold_coverage(found: Sequence[FoldCoverage]) -> str:
-    """Markdown: the table, and how it was measured."""
-    if not found:
-        return f"Too few labelled samples for {PREDICTION_LEVEL:.0%} intervals.\n"
-    head = ["property", "coverage", "where not 0", "n", "half width", "interval score"]
-    rows = [
-        [
-            spaced(one.item.name),
-            with_interval(one.coverage, three_decimals),
-            "" if one.not_zero is None else with_interval(one.not_zero, three_decimals),
-            str(one.n),
-            _shown(one.item, one.half_widths),
-            "" if one.score is None else with_interval(one.score, three_decimals),
-        ]
-        for one in found
-    ]
-    mean = np.mean([one.coverage.value for one in found])
-    table = markdown_table(head, rows)
-    return (
-        f"{PREDICTION_LEVEL:.0%} intervals of each fold, and sets of classes, come from the errors on the others. "
-        "Share of the labels inside, with Wilson's 95 % interval of as many as there are groups; "
-        f"{mean:.1%} on average. Half widths of the median sample and, in brackets, the 10th and 90th percentile. "
-        "Interval score, the smaller the better, over that of intervals equally wide for all samples, groups "
-        f"resampled.\n\n{table}"
-    )
-
-
-def _shown(item: Property, widths: tuple[float, float, float]) -> str:
-    low, median, high = widths
-    if item.is_class:
-        return f"probability {1 - median:.2f}"
-    if item.transform == "log":
-        return f"×÷ {math.exp(median):.2f} [{math.exp(low):.2f}, {math.exp(high):.2f}]"
-    unit = item.unit if item.intensive else f"{item.unit} per Å³"
-    low, median, high = (f"{float(f'{width:.2g}'):g}" for width in widths)
-    return f"± {median} [{low}, {high}] {unit}".rstrip()
+        fields = {name: value for name, value in asdict(self).items() if name != "item"}
+        return {"property": self.item.name, "level": PREDICTION_LEVEL, **fields}
 
 
 @dataclass(frozen=True)
 class FoldProbabilities:
     """Mean log loss of one class property over all folds.
 
-    before, after: of the n labelled samples' probabilities as trained, and toned down. gain: before - after, groups
-        resampled. temperature: of the median fold.
+    Attributes:
+        item: the property.
+        n: labelled samples.
+        before: log loss of their probabilities as trained.
+        after: log loss of their temperature-scaled probabilities.
+        gain: before - after, with groups resampled.
+        temperature: of the median fold.
     """
 
     item: Property
@@ -175,6 +78,71 @@ class FoldProbabilities:
         return {"property": self.item.name, **{name: value for name, value in asdict(self).items() if name != "item"}}
 
 
+def measure_fold_coverage(folds: Sequence[Predictions], volumes: Mapping[str, float]) -> tuple[FoldCoverage, ...]:
+    """Coverage of every property with enough labels.
+
+    Args:
+        folds: predictions of each fold, by a network that has not trained on it.
+        volumes: cell volumes by sample, Å³.
+
+    Raises:
+        DataError: fewer than two folds, or a sample in several of them.
+    """
+    ids = [name for fold in folds for name in fold.ids]
+    if len(folds) < 2 or len(set(ids)) < len(ids):
+        raise DataError(f"{len(folds)} folds with {len(ids)} samples, {len(set(ids))} different: each belongs to one")
+    merged = merge_predictions(folds)
+    fold_volumes = [np.array([volumes[name] for name in fold.ids]) for fold in folds]
+    fold_widths = [_half_widths_of_fold(folds, fold_volumes, number) for number in range(len(folds))]
+    coverages = []
+    for item in merged.properties:
+        errors = np.concatenate([learned_errors(item, fold, v) for fold, v in zip(folds, fold_volumes, strict=True)])
+        widths = np.concatenate([own[item.name] for own, _ in fold_widths])
+        equal_widths = np.concatenate([equal[item.name] for _, equal in fold_widths])
+        known = ~np.isnan(errors)
+        if not known.any() or not np.isfinite(widths + equal_widths).all():
+            continue
+        units, hits, not_zero, score = merged.units[known], errors[known] <= widths[known], None, None
+        if not item.is_class:
+            nonzero = ScoredProperty.of(item, merged).where_not_zero()
+            if nonzero is not None and nonzero.n:
+                not_zero = share_of((errors <= widths)[nonzero.rows], "no labels", nonzero.units)
+            scores = _interval_scores(errors[known], widths[known])
+            equal_scores = _interval_scores(errors[known], equal_widths[known])
+            score = _ratio_of_means(scores, equal_scores, np.unique(units, return_inverse=True)[1])
+        low, median, high = np.quantile(widths[known], [0.1, 0.5, 0.9]).tolist()
+        coverage = share_of(hits, "no labels", units)
+        coverages.append(FoldCoverage(item, len(hits), coverage, not_zero, (low, median, high), score))
+    return tuple(coverages)
+
+
+def format_fold_coverage(coverages: Sequence[FoldCoverage]) -> str:
+    """Markdown: the table, and how it was measured."""
+    if not coverages:
+        return f"Too few labelled samples for {PREDICTION_LEVEL:.0%} intervals.\n"
+    head = ["property", "coverage", "where not 0", "n", "half width", "interval score"]
+    rows = [
+        [
+            spaced(item.item.name),
+            with_interval(item.coverage, three_decimals),
+            "" if item.not_zero is None else with_interval(item.not_zero, three_decimals),
+            str(item.n),
+            _shown(item.item, item.half_widths),
+            "" if item.score is None else with_interval(item.score, three_decimals),
+        ]
+        for item in coverages
+    ]
+    mean = np.mean([item.coverage.value for item in coverages])
+    table = markdown_table(head, rows)
+    return (
+        f"{PREDICTION_LEVEL:.0%} intervals of each fold, and sets of classes, come from the errors on the others. "
+        "Share of the labels inside, with Wilson's 95 % interval of as many as there are groups; "
+        f"{mean:.1%} on average. Half widths of the median sample and, in brackets, the 10th and 90th percentile. "
+        "Interval score, the smaller the better, over that of intervals equally wide for all samples, groups "
+        f"resampled.\n\n{table}"
+    )
+
+
 def measure_fold_probabilities(folds: Sequence[Predictions]) -> tuple[FoldProbabilities, ...]:
     """Log losses of every class property with labels.
 
@@ -182,7 +150,7 @@ def measure_fold_probabilities(folds: Sequence[Predictions]) -> tuple[FoldProbab
         folds: predictions of each fold, by a network that has not trained on it.
     """
     units = merge_predictions(folds).units
-    found = []
+    losses = []
     for item in folds[0].properties:
         if not item.is_class or not any((~np.isnan(fold.labels[item.name])).any() for fold in folds):
             continue
@@ -190,25 +158,35 @@ def measure_fold_probabilities(folds: Sequence[Predictions]) -> tuple[FoldProbab
         logits = [logits_of(item, fold.values[item.name]) for fold in folds]
         temperatures = [
             fit_temperature(
-                item, np.concatenate(logits[:at] + logits[at + 1 :]), np.concatenate(labels[:at] + labels[at + 1 :])
+                item,
+                np.concatenate(logits[:number] + logits[number + 1 :]),
+                np.concatenate(labels[:number] + labels[number + 1 :]),
             )
-            for at in range(len(folds))
+            for number in range(len(folds))
         ]
         known = ~np.isnan(truth := np.concatenate(labels))
-        tempered = np.concatenate([one / t for one, t in zip(logits, temperatures, strict=True)])
-        before, after = (log_losses(item, z[known], truth[known]) for z in (np.concatenate(logits), tempered))
+        scaled = np.concatenate([part / temperature for part, temperature in zip(logits, temperatures, strict=True)])
+        before, after = (log_losses(item, z[known], truth[known]) for z in (np.concatenate(logits), scaled))
         gain = _mean(before - after, np.unique(units[known], return_inverse=True)[1])
         median = float(np.median(temperatures))
-        found.append(FoldProbabilities(item, len(before), float(before.mean()), float(after.mean()), gain, median))
-    return tuple(found)
+        losses.append(FoldProbabilities(item, len(before), float(before.mean()), float(after.mean()), gain, median))
+    return tuple(losses)
 
 
-def format_fold_probabilities(found: Sequence[FoldProbabilities]) -> str:
+def format_fold_probabilities(losses: Sequence[FoldProbabilities]) -> str:
     """Markdown: the table, and how it was measured."""
-    head, rows = ["property", "log loss", "toned down", "gain", "temperature", "n"], []
-    for one in found:
-        losses = [f"{one.before:.3f}", f"{one.after:.3f}", with_interval(one.gain, signed)]
-        rows.append([spaced(one.item.name), *losses, f"{one.temperature:.1f}", str(one.n)])
+    head = ["property", "log loss", "temperature-scaled", "gain", "temperature", "n"]
+    rows = [
+        [
+            spaced(item.item.name),
+            f"{item.before:.3f}",
+            f"{item.after:.3f}",
+            with_interval(item.gain, signed),
+            f"{item.temperature:.1f}",
+            str(item.n),
+        ]
+        for item in losses
+    ]
     table = markdown_table(head, rows)
     return (
         "Mean of minus the logarithm of the true class's probability, as trained and with logits divided by the "
@@ -216,8 +194,59 @@ def format_fold_probabilities(found: Sequence[FoldProbabilities]) -> str:
     )
 
 
+def _half_widths_of_fold(
+    folds: Sequence[Predictions], volumes: Sequence[np.ndarray], number: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Half widths (n,) by property for the samples of one fold, fitted on the other folds.
+
+    Args:
+        folds: predictions of each fold.
+        volumes: of their samples, Å³.
+        number: of the fold.
+
+    Returns:
+        Widths of `fit_conformal_widths`, and widths that are equal for all samples.
+    """
+    others = merge_predictions([fold for k, fold in enumerate(folds) if k != number])
+    other_volumes = np.concatenate([part for k, part in enumerate(volumes) if k != number])
+    widths, difficulty = fit_conformal_widths(others, other_volumes)
+    columns, own, equal = prediction_features(folds[number], volumes[number]), {}, {}
+    for item in others.properties:
+        factors = np.asarray(difficulty.factors(columns, [item.name])[:, 0], np.float64)
+        own[item.name] = np.full(len(columns), widths[item.name].half_width * factors)
+        errors = learned_errors(item, others, other_volumes)
+        equal[item.name] = np.full(len(columns), conformal_quantile(errors[~np.isnan(errors)], PREDICTION_LEVEL))
+    return own, equal
+
+
+def _interval_scores(errors: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
+    return 2 * half_widths + 2 / (1 - PREDICTION_LEVEL) * np.maximum(errors - half_widths, 0)
+
+
+def _ratio_of_means(scores: np.ndarray, equal_scores: np.ndarray, units: np.ndarray) -> Metric:
+    """Mean of `scores` over the mean of `equal_scores`, resampled by units."""
+    if not equal_scores.any():
+        return Metric(math.nan, reason="no errors")
+    resampled = np.concatenate(
+        [(counts @ scores) / (counts @ equal_scores) for counts in resamples_of(units, RESAMPLES, seed=0)]
+    )
+    return metric_of(np.concatenate([[scores.sum() / equal_scores.sum()], resampled]), "no labels")
+
+
 def _mean(values: np.ndarray, units: np.ndarray) -> Metric:
     """Mean of the samples, resampled by their units."""
     blocks = resamples_of(units, RESAMPLES, seed=0)
     resampled = np.concatenate([(counts @ values) / counts.sum(axis=1) for counts in blocks])
     return metric_of(np.concatenate([[values.mean()], resampled]), "no labels")
+
+
+def _shown(item: Property, widths: tuple[float, float, float]) -> str:
+    """Half widths in the property's unit, or as factors."""
+    low, median, high = widths
+    if item.is_class:
+        return f"probability {1 - median:.2f}"
+    if item.transform == "log":
+        return f"×÷ {math.exp(median):.2f} [{math.exp(low):.2f}, {math.exp(high):.2f}]"
+    unit = item.unit if item.intensive else f"{item.unit} per Å³"
+    low, median, high = (f"{float(f'{width:.2g}'):g}" for width in widths)
+    return f"± {median} [{low}, {high}] {unit}".rstrip()

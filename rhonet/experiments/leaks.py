@@ -1,8 +1,8 @@
-"""Leak audit: do the splits hold near-duplicates of each other's densities?
+"""Leak audit: do different splits hold near-duplicate densities?
 
-Densities are compared by what does not change with origin, orientation or choice of the cell, and changes little with
-a small strain: volume per electron, histogram of the values, and the powder pattern of |ρ_G|². Magnetization,
-composition and labels do not count.
+Densities are compared by a descriptor: volume per electron, histogram of the values, and powder pattern of |ρ_G|².
+It does not depend on the origin, orientation or choice of the cell, and changes little with a small strain.
+Magnetization, composition and labels are not used.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ STRAIN = 0.01
 STRAINED_COPIES = 100
 SHOWN_PAIRS = 15
 
-# Histogram: centres in asinh(ρ/(0.1 e/Å³)). Powder pattern: centres in ln(|G|·Å), 1.0 to 9 Å⁻¹; lines are as wide as
-# strains of a few percent move them.
+# Histogram: centres in asinh(ρ/(0.1 e/Å³)). Powder pattern: centres in ln(|G|·Å), 1.0 to 9 Å⁻¹; the lines are so wide
+# that strains of a few percent move them by less than their width.
 _DENSITY_SCALE = 0.1
 _VALUES = np.linspace(-0.5, 6.0, 27)
 _LINES = np.linspace(0.0, 2.2, 34)
@@ -40,7 +40,14 @@ _ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Pair:
-    """A record and the training record whose density is nearest to its own."""
+    """A record and the training record with the nearest density.
+
+    Attributes:
+        split: of the record.
+        id: of the record.
+        train_id: of the training record.
+        distance: between their descriptors, in the unit of `LeakAudit`.
+    """
 
     split: str
     id: str
@@ -50,9 +57,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class DistanceQuantiles:
-    """Distances from n records to something: smallest, 5, 25, 50, 75 % and largest; NaN where there are none.
+    """Quantiles of n distances of one kind.
 
-    duplicates: how many are at most `LeakAudit.duplicate`.
+    Attributes:
+        name: which records are compared to which.
+        n: number of distances.
+        quantiles: smallest, 5, 25, 50, 75 % and largest; NaN without distances.
+        duplicates: number of distances up to `LeakAudit.duplicate`.
     """
 
     name: str
@@ -65,12 +76,13 @@ class DistanceQuantiles:
 class LeakAudit:
     """Distances between densities across splits; 1 is the root mean square distance of two training records.
 
-    duplicate: 95 % of the strained copies of training records are nearer to the record: two densities that near are
-        the same but for a strain.
-    distances: to the nearest training record from each other split; as yardsticks, from each training record to
-        the nearest other one, and to the nearest of another group, which is what the split promises; and from
-        training records to strained copies of themselves.
-    pairs: every record of another split with its nearest training record, nearest first.
+    Attributes:
+        duplicate: distance below which two densities count as near-duplicates: 95 % of the strained copies of
+            training records are nearer to their record.
+        distances: from each other split to the nearest training record. For comparison: from each training record to
+            the nearest other one, to the nearest one of another group (the splits keep groups together), and to
+            strained copies of itself.
+        pairs: every record of another split with its nearest training record, nearest first.
     """
 
     duplicate: float
@@ -101,21 +113,26 @@ def describe_density(density: ChargeDensity) -> np.ndarray:
 
 
 def strain_density(density: ChargeDensity, strain: np.ndarray) -> ChargeDensity:
-    """The same electrons in a cell whose vectors are multiplied by 1 + strain (3, 3)."""
+    """The density with the same electrons in a strained cell; without magnetization.
+
+    Args:
+        density: values (nx, ny, nz), e/Å³.
+        strain: (3, 3); the lattice vectors are multiplied by 1 + strain.
+    """
     deformation = np.eye(3) + strain
     values = density.values / abs(np.linalg.det(deformation))
     return dataclasses.replace(density, values=values, lattice=density.lattice @ deformation, magnetization=None)
 
 
 def random_strain(generator: np.random.Generator) -> np.ndarray:
-    """Random symmetric strain (3, 3), as large (Frobenius norm) as a uniform one of STRAIN along each axis."""
+    """Random symmetric strain (3, 3) with the Frobenius norm of a uniform strain of STRAIN along each axis."""
     strain = generator.normal(size=(3, 3))
     strain += strain.T
     return np.sqrt(3) * STRAIN * strain / np.linalg.norm(strain)
 
 
 def read_audit(builder: Any, index: Index) -> LeakAudit:
-    """Audit of a built data set as its index splits it; reads every record once."""
+    """Leak audit of a built data set with the splits of its index; reads every record once."""
     generator = np.random.default_rng(0)
     train = index.rows("train")
     copied = set(generator.permutation(train)[:STRAINED_COPIES].tolist())
@@ -136,12 +153,14 @@ def audit_leaks(
     descriptors: np.ndarray,
     strained_copies: Mapping[int, np.ndarray],
 ) -> LeakAudit:
-    """How near the densities of the other splits are to the training split, and how near that is.
+    """Distances of the other splits' densities to the training split, with near-duplicates.
 
     Args:
-        ids: (n,) names of the records; `splits` and `groups` (n,) are where each lies and what it was split by.
-        descriptors: (n, D), of `describe_density`.
-        strained_copies: descriptors (D,) of copies of some training records under strain, by record number.
+        ids: names of the records, (n,).
+        splits: split of each record, (n,).
+        groups: group of each record, (n,); the splits keep groups together.
+        descriptors: from `describe_density`, (n, D).
+        strained_copies: descriptors (D,) of strained copies of some training records, by record number.
 
     Raises:
         DataError: fewer than two training records.
@@ -157,29 +176,29 @@ def audit_leaks(
     pairs, distances = [], {}
     for split in ("validation", "test"):
         rows = np.flatnonzero(splits == split)
-        nearest, found = _nearest(scaled[rows], scaled[train], own=ids[rows], theirs=ids[train])
-        distances[f"{split} to train"] = found
+        nearest, split_distances = _nearest(scaled[rows], scaled[train], own=ids[rows], theirs=ids[train])
+        distances[f"{split} to train"] = split_distances
         pairs += [
-            Pair(split, str(ids[row]), str(ids[train[at]]), float(distance))
-            for row, at, distance in zip(rows, nearest, found, strict=True)
+            Pair(split, str(ids[row]), str(ids[train[neighbour]]), float(distance))
+            for row, neighbour, distance in zip(rows, nearest, split_distances, strict=True)
         ]
     for name, keys in (("train to train, other groups", groups), ("train to train", ids)):
         distances[name] = _nearest(scaled[train], scaled[train], own=keys[train], theirs=keys[train])[1]
     distances[f"train to copies strained by {STRAIN:.0%}"] = strained
     return LeakAudit(
         duplicate,
-        tuple(_quantiles(name, found, duplicate) for name, found in distances.items()),
+        tuple(_quantiles(name, values, duplicate) for name, values in distances.items()),
         tuple(sorted(pairs, key=lambda pair: pair.distance)),
     )
 
 
 def format_audit(audit: LeakAudit) -> str:
-    """Markdown: the distances' table, and the nearest pairs."""
+    """Markdown: a table of distances and a table of the nearest pairs."""
     head = ["from", "records", *(f"{share:.0%}" for share in _QUANTILES), "near-duplicates"]
     rows = []
-    for spread in audit.distances:
-        cells = ("" if np.isnan(value) else f"{value:.3f}" for value in spread.quantiles)
-        rows.append([spread.name, str(spread.n), *cells, str(spread.duplicates)])
+    for distances in audit.distances:
+        cells = ("" if np.isnan(value) else f"{value:.3f}" for value in distances.quantiles)
+        rows.append([distances.name, str(distances.n), *cells, str(distances.duplicates)])
     nearest = [[f"{pair.distance:.3f}", pair.split, pair.id, pair.train_id] for pair in audit.pairs[:SHOWN_PAIRS]]
     pairs = markdown_table(["distance", "split", "record", "nearest training record"], nearest)
     return (
@@ -189,13 +208,13 @@ def format_audit(audit: LeakAudit) -> str:
     )
 
 
-def _smooth_sums(at: np.ndarray, weights: np.ndarray, centres: np.ndarray, width: float) -> np.ndarray:
-    """Sums of weights (n,) at places (n,) under Gaussians of that width at each centre, (centres,)."""
-    return np.array([weights @ np.exp(-0.5 * ((at - centre) / width) ** 2) for centre in centres])
+def _smooth_sums(places: np.ndarray, weights: np.ndarray, centres: np.ndarray, width: float) -> np.ndarray:
+    """Weights (n,) summed under a Gaussian of that width around each centre; the weights lie at `places` (n,)."""
+    return np.array([weights @ np.exp(-0.5 * ((places - centre) / width) ** 2) for centre in centres])
 
 
 def _scale(descriptors: np.ndarray) -> np.ndarray:
-    """Divisor per column, (D,), that makes the mean square distance of two records 1, a third from each part."""
+    """Divisors (D,) that make the mean square distance of two records 1; each part contributes a third."""
     scales, start = [], 0
     for size in _PARTS:
         variance = 2 * descriptors[:, start : start + size].var(axis=0).sum()
@@ -207,13 +226,23 @@ def _scale(descriptors: np.ndarray) -> np.ndarray:
 def _nearest(
     points: np.ndarray, reference: np.ndarray, *, own: np.ndarray, theirs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the nearest reference (r, D) of another key, and its distance, for points (n, D); inf if none."""
+    """Nearest reference point and its distance, for each point; references with the point's own key are left out.
+
+    Args:
+        points: (n, D).
+        reference: (r, D).
+        own: keys of the points, (n,).
+        theirs: keys of the reference points, (r,).
+
+    Returns:
+        Numbers of the reference points (n,), and distances (n,); inf if every reference has the point's key.
+    """
     nearest, distances = np.zeros(len(points), np.intp), np.zeros(len(points))
     for start in range(0, len(points), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        found = cdist(points[part], reference)
-        found[own[part, None] == theirs] = np.inf
-        nearest[part], distances[part] = found.argmin(axis=1), found.min(axis=1)
+        block = cdist(points[part], reference)
+        block[own[part, None] == theirs] = np.inf
+        nearest[part], distances[part] = block.argmin(axis=1), block.min(axis=1)
     return nearest, distances
 
 

@@ -1,4 +1,4 @@
-"""What more data would bring: a power law through the learning curve, read beyond its end."""
+"""Learning curves: a power law is fitted to R² against the number of training crystals and extrapolated."""
 
 from __future__ import annotations
 
@@ -17,22 +17,28 @@ from rhonet.experiments.comparison import RESAMPLES, require_same_samples
 from rhonet.experiments.trials import Result, pool_results
 from rhonet.reports.wording import three_decimals, with_interval
 
-# How many times as much data the table looks ahead to, and the R² that it says the price of.
+# The table extrapolates to so many times as much data, and gives the data that R² = AIM takes.
 FACTORS = (2.0, 4.0, 16.0)
 AIM = 0.9
-# Above this R² the logarithm of what is unexplained would be noise.
+# R² above this are clipped: the logarithm of 1 - R² would be noise.
 MOST_EXPLAINED = 0.999
-# Stands for any number of times from here on.
+# Upper limit of the factor by which the data must grow.
 ENDLESS = 1e9
 MEAN = "mean"
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The learning curve of one property, or of the mean of all: 1 - R² = a · n^(-exponent).
+    """Learning curve of one property, or of the mean over properties: 1 - R² = a · n^(-exponent).
 
-    now: R² on the learned scale with all training crystals. ahead: with `FACTORS` times as many. aim: how many times
-    as many for `AIM`. Intervals are from resampling groups of crystals: they do not say whether the law goes on.
+    Intervals come from resampling groups of crystals. They do not say whether the power law holds for more data.
+
+    Attributes:
+        name: of the property, or `MEAN`.
+        now: R² on the learned scale with all training crystals.
+        exponent: of the power law.
+        ahead: R² with `FACTORS` times as many training crystals.
+        aim: times as many training crystals that R² = `AIM` takes; `ENDLESS` at most.
     """
 
     name: str
@@ -47,10 +53,10 @@ class LearningCurve:
 
 
 def fit_learning_curves(results: Mapping[str, Sequence[Result]]) -> tuple[LearningCurve, ...]:
-    """LearningCurve of the mean over properties with enough labels, then of every regression property.
+    """Learning curve of the mean over properties with enough labels, then of every regression property.
 
     Args:
-        results: finished trials per variant, each with another share of the training crystals.
+        results: finished trials by variant; each variant has another share of the training crystals.
 
     Raises:
         DataError: fewer than two shares, or variants that predicted different samples.
@@ -62,7 +68,7 @@ def fit_learning_curves(results: Mapping[str, Sequence[Result]]) -> tuple[Learni
         raise DataError("a learning curve needs at least two shares of the training set; name more with --only")
     drawn = [property_scores(part, resamples=RESAMPLES) for part in pooled.values()]
     regression = [item.name for item in next(iter(pooled.values())).properties if not item.is_class]
-    curves = {name: np.stack([one[name] for one in drawn]) for name in regression}
+    curves = {name: np.stack([scores[name] for scores in drawn]) for name in regression}
     known = {name: curve for name, curve in curves.items() if np.isfinite(curve[:, 0]).all()}
     enough = averaged_properties(next(iter(pooled.values())))
     if averaged := [curve for name, curve in known.items() if name in enough]:
@@ -70,18 +76,18 @@ def fit_learning_curves(results: Mapping[str, Sequence[Result]]) -> tuple[Learni
     return tuple(_fit(name, shares, curve) for name, curve in known.items())
 
 
-def format_learning_curves(found: Sequence[LearningCurve]) -> str:
+def format_learning_curves(curves: Sequence[LearningCurve]) -> str:
     """Markdown: the table, and what it means."""
     head = ["property", "R² now", "exponent", *(f"x {factor:g}" for factor in FACTORS), f"data for R² {AIM:.2f}"]
     rows = [
         [
-            spaced(one.name),
-            f"{one.now.value:.2f}",
-            with_interval(one.exponent, three_decimals),
-            *(f"{ahead.value:.2f}" for ahead in one.ahead),
-            _times(one),
+            spaced(curve.name),
+            f"{curve.now.value:.2f}",
+            with_interval(curve.exponent, three_decimals),
+            *(f"{ahead.value:.2f}" for ahead in curve.ahead),
+            _times(curve),
         ]
-        for one in found
+        for curve in curves
     ]
     table = markdown_table(head, rows)
     return (
@@ -94,7 +100,13 @@ def format_learning_curves(found: Sequence[LearningCurve]) -> str:
 
 
 def _fit(name: str, shares: np.ndarray, curve: np.ndarray) -> LearningCurve:
-    """Straight line through log(1 - R²) against log(share), for R² (shares, 1 + b) of the samples and resamples."""
+    """Fits a straight line to log(1 - R²) against log(share).
+
+    Args:
+        name: of the property.
+        shares: of the training crystals, (s,).
+        curve: R² at these shares, (s, 1 + b): of the samples, then of b resamples.
+    """
     unexplained = np.log(np.maximum(1 - curve, 1 - MOST_EXPLAINED))
     x = np.log(shares)
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
@@ -111,13 +123,13 @@ def _fit(name: str, shares: np.ndarray, curve: np.ndarray) -> LearningCurve:
     )
 
 
-def _times(one: LearningCurve) -> str:
+def _times(curve: LearningCurve) -> str:
     """How many times as much data the aim takes, in two digits."""
-    if one.now.value >= AIM:
+    if curve.now.value >= AIM:
         return "reached"
-    if math.isnan(one.aim.lower):
-        return f"x {_two_digits(one.aim.value)}"
-    shown = [_two_digits(value) for value in (one.aim.value, one.aim.lower, one.aim.upper)]
+    if math.isnan(curve.aim.lower):
+        return f"x {_two_digits(curve.aim.value)}"
+    shown = [_two_digits(value) for value in (curve.aim.value, curve.aim.lower, curve.aim.upper)]
     return f"x {shown[0]} [{shown[1]}, {shown[2]}]"
 
 

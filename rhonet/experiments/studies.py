@@ -1,4 +1,4 @@
-"""The studies: which variants of the configuration each compares."""
+"""The studies: their questions, and the variants of the configuration that they compare."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from rhonet.core.config import GROUP_KEYS, Config
 if TYPE_CHECKING:
     from rhonet.experiments.task_groups import TaskGroups
 
-# Ways to train all properties: each in a training of its own, alike ones together, all together.
+# Ways to train all properties: each in its own training, groups of similar ones together, or all together.
 SINGLE_TASK, GROUPED, ALL = "single-task", "grouped", "all"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to do it: a name and the settings that it changes, by section.
+    """One variant of the configuration.
 
-    baseline: of that name (rhonet.evaluation.baselines.trees), which answers instead of a network.
+    Attributes:
+        name: of the variant, and of its folder.
+        changes: settings that it changes, by section.
+        baseline: name of a baseline (rhonet.evaluation.baselines.trees) that predicts instead of a network; "" for
+            none.
     """
 
     name: str
@@ -28,7 +32,7 @@ class Variant:
 
 
 def view_variants(config: Config) -> tuple[Variant, ...]:
-    """Representations beside the configured one: kind, resolution, channels, augmentation, one change at a time."""
+    """The configured representation and changes of it, one at a time: kind, resolution, channels, augmentation."""
     size, edge, scale = config.view.size, config.view.edge, config.view.density_scale
     channels = config.view.channels
 
@@ -67,14 +71,14 @@ def view_variants(config: Config) -> tuple[Variant, ...]:
 
 
 def task_variants(_: Config, groups: TaskGroups) -> tuple[Variant, ...]:
-    """All properties at once, then each group of alike ones, then each property alone."""
+    """All properties in one training, then each group of similar properties, then each property alone."""
     parts = {_group_variant(group): list(group) for group in groups.shared}
     parts |= {_group_variant((name,)): [name] for name in groups.names}
     return (Variant(ALL), *(Variant(name, {"data": {"properties": part}}) for name, part in parts.items()))
 
 
 def task_ways(groups: TaskGroups) -> dict[str, tuple[str, ...]]:
-    """Names of the task variants that predict every property between them, by the way to train; each once."""
+    """Names of the task variants that together predict every property once, by the way to train."""
     shared = {name: group for group in groups.shared for name in group}
     grouped = dict.fromkeys(_group_variant(shared.get(name, (name,))) for name in groups.names)
     return {
@@ -90,7 +94,7 @@ def _group_variant(group: Sequence[str]) -> str:
 
 
 def model_variants(config: Config) -> tuple[Variant, ...]:
-    """The encoder against the plain one, sizes, and the optimisation's main settings."""
+    """The configured network, other encoders and sizes, and the main settings of the optimisation."""
     return (
         Variant("as-configured"),
         Variant("plain3dcnn", {"model": {"name": "plain3dcnn"}}),
@@ -110,7 +114,7 @@ def one_variant(_: Config) -> tuple[Variant, ...]:
 
 
 def share_variants(config: Config, shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0)) -> tuple[Variant, ...]:
-    """Parts of the training set, with as many steps for each."""
+    """Shares of the training set, with the same number of training steps for each."""
     return tuple(
         Variant(
             f"{share:.0%}",
@@ -121,20 +125,20 @@ def share_variants(config: Config, shares: Sequence[float] = (0.1, 0.25, 0.5, 1.
 
 
 def split_variants(_: Config) -> tuple[Variant, ...]:
-    """What is held out together; no record is kept from these trials, whose settings are fixed."""
+    """Each way to group records when they are split; the settings are fixed, so the test split is used as well."""
     return tuple(Variant(key, {"data": {"split_by": key, "fractions": [0.8, 0.2, 0.0]}}) for key in GROUP_KEYS)
 
 
 def baseline_variants(_: Config) -> tuple[Variant, ...]:
-    """The network, the plain one, and everything that asks for no network."""
-    from rhonet.evaluation.baselines.trees import BASELINES  # takes scikit-learn, for which --help does not wait
+    """The network, the plain network, and the baselines without a network."""
+    from rhonet.evaluation.baselines.trees import BASELINES  # imports scikit-learn, which would slow down --help
 
     networks = (Variant("as-configured"), Variant("plain3dcnn", {"model": {"name": "plain3dcnn"}}))
     return (*networks, *(Variant(name, baseline=name) for name in BASELINES))
 
 
 def leak_variants(_: Config) -> tuple[Variant, ...]:
-    """The network beside trees that see nothing of the density but the shape and scale of its grid."""
+    """The network, and boosted trees that see only the shape and scale of the density's grid."""
     return (Variant("as-configured"), Variant("grid_gb", baseline="grid_gb"))
 
 
@@ -142,15 +146,16 @@ def leak_variants(_: Config) -> tuple[Variant, ...]:
 class Study:
     """A question, and how it is answered.
 
-    question: for --help.
-    variants: what is compared, of the configuration and, where `groups_tasks`, of the groups of its targets; the
-        first is the reference of all differences.
-    in_folds: each seed predicts another fold of the records outside the test split; else each seed makes a split
-        of its own.
-    audits_leaks: near-duplicates across the configured train, validation and test split are reported as well.
-    groups_tasks: the targets are grouped by similarity first; groups and gains are reported as well.
-    reads_on: the variants are a learning curve, which is read on beyond its end.
-    covers: how often intervals of the first variant hold the truth is reported as well.
+    Attributes:
+        question: for --help.
+        variants: gives the variants for the configuration and, with `groups_tasks`, the groups of its targets; the
+            first variant is the reference of all differences.
+        in_folds: whether each seed predicts another fold of the records outside the test split; otherwise each seed
+            makes its own split.
+        audits_leaks: whether near-duplicates across the configured splits are reported.
+        groups_tasks: whether the targets are first grouped by similarity; groups and gains are reported.
+        fits_learning_curve: whether the variants form a learning curve, which is extrapolated.
+        measures_coverage: whether coverage and log loss of the first variant are reported.
     """
 
     question: str
@@ -158,8 +163,8 @@ class Study:
     in_folds: bool = True
     audits_leaks: bool = False
     groups_tasks: bool = False
-    reads_on: bool = False
-    covers: bool = False
+    fits_learning_curve: bool = False
+    measures_coverage: bool = False
 
 
 STUDIES = {
@@ -170,13 +175,13 @@ STUDIES = {
         task_variants,
         groups_tasks=True,
     ),
-    "learning-curve": Study("what would more data bring", share_variants, reads_on=True),
+    "learning-curve": Study("what would more data bring", share_variants, fits_learning_curve=True),
     "baselines": Study("is the network ahead of a plain one and of baselines without a network", baseline_variants),
     "leaks": Study(
         "what of it is trivial: near-duplicates across splits, shape and scale of the grid",
         leak_variants,
         audits_leaks=True,
     ),
-    "coverage": Study("do 90 % intervals hold the truth nine times in ten", one_variant, covers=True),
+    "coverage": Study("do 90 % intervals hold the truth nine times in ten", one_variant, measures_coverage=True),
     "splits": Study("how far do predictions reach beyond the training crystals", split_variants, in_folds=False),
 }
