@@ -123,9 +123,8 @@ def main(arguments: argparse.Namespace) -> int:
     sections = [_audit(config, source)] if study.audits_leaks else []
     sections += [_describe_tasks(groups, results, out)] if groups else []
     sections += [_fit_curves(results)] if study.fits_learning_curve and len(results) > 1 else []
-    sections += (
-        [_measure_coverage(config, source, next(iter(results.values()))[:folds])] if study.measures_coverage else []
-    )
+    if study.measures_coverage:
+        sections.append(_measure_coverage(config, source, next(iter(results.values()))[:folds]))
     _report(arguments, out, results, paired=study.in_folds, sections=sections)
     return OK
 

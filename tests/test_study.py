@@ -27,7 +27,7 @@ from rhonet.experiments.task_groups import TaskGroups
 from rhonet.experiments.trials import (
     Result,
     Trial,
-    _line_of,
+    _await_line,
     changed_config,
     plan_trial,
     pool_results,
@@ -158,13 +158,13 @@ def test_failed_or_killed_trial_ends_the_study_at_once():
     failed: Future[str] = Future()
     failed.set_exception(ConfigError("a label that cannot be learned"))
     with pytest.raises(ConfigError, match="a label that cannot be learned"):
-        _line_of(failed, pool)
+        _await_line(failed, pool)
     with pytest.raises(RuntimeError, match="after shutdown"):
         pool.submit(print)
     killed: Future[str] = Future()
     killed.set_exception(BrokenProcessPool())
     with pytest.raises(ConfigError, match="a trial's process was killed, probably for want of memory"):
-        _line_of(killed, pool)
+        _await_line(killed, pool)
 
 
 def test_pooled_score_is_that_of_all_predictions(tmp_path):

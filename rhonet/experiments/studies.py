@@ -125,7 +125,7 @@ def share_variants(config: Config, shares: Sequence[float] = (0.1, 0.25, 0.5, 1.
 
 
 def split_variants(_: Config) -> tuple[Variant, ...]:
-    """Each way to group records when they are split; the settings are fixed, so the test split is used as well."""
+    """Each way to group records when they are split; without a test split, as no setting is chosen by the result."""
     return tuple(Variant(key, {"data": {"split_by": key, "fractions": [0.8, 0.2, 0.0]}}) for key in GROUP_KEYS)
 
 

@@ -1,4 +1,4 @@
-"""What more targets in one training gain over fewer: per property, on average, and in plain sentences."""
+"""Gains of training more targets together: by property and on average, as tables and sentences."""
 
 from __future__ import annotations
 
@@ -34,9 +34,14 @@ _CLAIM = {
 
 @dataclass(frozen=True)
 class PropertyGain:
-    """Score of one property (R² on the learned scale, AUC of a class) both ways, and the difference.
+    """Score of one property with two ways to train, and the difference.
 
-    before, after: scores of `Gain.over` and of `Gain.way`; gain: after - before.
+    Attributes:
+        name: of the property.
+        is_class: the score is AUC; otherwise R² on the learned scale.
+        before: score with `Gain.over`.
+        after: score with `Gain.way`.
+        gain: after - before.
     """
 
     name: str
@@ -48,15 +53,17 @@ class PropertyGain:
 
 @dataclass(frozen=True)
 class Gain:
-    """What one way to train gains over another, on the same samples; positive numbers speak for `way`.
+    """Gain of one way to train over another, on the same samples; positive where `way` is better.
 
-    way, over: of `rhonet.experiments.studies.task_ways`.
-    n: predictions per property.
-    properties: those that both predict.
-    average, without_volume_like: gain of the mean R² over the regression properties whose R² is defined both ways
-        and rests on enough labels, all of them or those that are not volume-like.
-    averaged: names behind `average`.
-    by_seed: `average` of each seed's predictions alone, by ascending seed.
+    Attributes:
+        way: a way of `rhonet.experiments.studies.task_ways`.
+        over: the way that it is compared to.
+        n: predictions per property.
+        properties: gains of the properties that both ways predict.
+        average: gain of the mean R² over the regression properties that have enough labels and a defined R² both ways.
+        without_volume_like: `average` without the volume-like properties.
+        averaged: names of the properties in `average`.
+        by_seed: `average` over each seed's predictions alone, by ascending seed.
     """
 
     way: str
@@ -73,22 +80,22 @@ class Gain:
         return asdict(self)
 
     def named(self, verdict: str) -> list[str]:
-        """Properties of that verdict."""
-        return [one.name for one in self.properties if verdict_on(one.gain) == verdict]
+        """Names of the properties with that verdict."""
+        return [item.name for item in self.properties if verdict_on(item.gain) == verdict]
 
 
 def measure_gains(results: Mapping[str, Sequence[Result]], groups: TaskGroups) -> tuple[Gain, ...]:
-    """Gains of all properties in one training over each alone, of groups over each alone, and of all over groups.
+    """Gains of one training for all properties over single tasks, of groups over single tasks, and of all over groups.
 
-    The variants that train a part of the properties each are put together to one set of predictions. Intervals come
-    from resampling groups of samples, the same draws for both ways. A way without any variant in `results` is left out.
+    Predictions of variants that train some of the properties are merged. Intervals come from resampling groups of
+    samples, with the same draws for both ways. A way without any variant in `results` is left out.
 
     Args:
         results: finished trials of `rhonet.experiments.studies.task_variants`, by variant.
         groups: of the targets.
 
     Raises:
-        ConfigError: the variants predicted different samples.
+        DataError: the variants predicted different samples.
     """
     require_same_samples({name: pool_results(trials) for name, trials in results.items()})
     ways = {
@@ -96,7 +103,7 @@ def measure_gains(results: Mapping[str, Sequence[Result]], groups: TaskGroups) -
         for way, variants in task_ways(groups).items()
     }
     if ways[GROUPED].keys() <= ways[SINGLE_TASK].keys():
-        # Without any group it would be "single-task" once more.
+        # Without any group, this way is the same as "single-task".
         ways[GROUPED] = {}
     gains = [
         _gain(ways[way], ways[over], way=way, over=over, order=groups.names)
@@ -107,14 +114,14 @@ def measure_gains(results: Mapping[str, Sequence[Result]], groups: TaskGroups) -
 
 
 def verdict_on(gain: Metric) -> str:
-    """`BETTER`, `WORSE` or `NOT_CLEAR`, by the interval; an undefined one is not clear."""
+    """`BETTER`, `WORSE` or `NOT_CLEAR`, by the interval; `NOT_CLEAR` if it is undefined."""
     if gain.lower > 0:
         return BETTER
     return WORSE if gain.upper < 0 else NOT_CLEAR
 
 
 def format_gains(gains: Sequence[Gain]) -> str:
-    """Markdown: whether the claim holds, then per pair of ways a table and a sentence for each outcome."""
+    """Markdown: for each pair of ways a table, whether the claim holds, and a sentence for each outcome."""
     if not gains:
         return "Not to be said: that takes the variant `all` and those that train fewer properties.\n"
     parts = [
@@ -136,8 +143,8 @@ def _gain(
     over: str,
     order: Sequence[str],
 ) -> Gain:
-    """Gain of the variants `after` over those of `before`."""
-    ours, theirs = _put_together(after, order), _put_together(before, order)
+    """Gain of the variants `after` over those of `before`; properties in the given order."""
+    ours, theirs = _merge_variants(after, order), _merge_variants(before, order)
     scores, reference = (property_scores(part, resamples=RESAMPLES) for part in (ours, theirs))
     shared = [item for item in ours.properties if item.name in reference]
     drawn = {item.name: scores[item.name] - reference[item.name] for item in shared}
@@ -165,8 +172,8 @@ def _gain(
     )
 
 
-def _put_together(variants: Mapping[str, Sequence[Result]], order: Sequence[str]) -> Predictions:
-    """Predictions of different properties for the same samples as one, all seeds pooled; properties in that order."""
+def _merge_variants(variants: Mapping[str, Sequence[Result]], order: Sequence[str]) -> Predictions:
+    """Predictions of all variants and seeds for the same samples, merged; properties in the given order."""
     parts = [pool_results(trials).sorted_by_id() for trials in variants.values()]
     items = {item.name: (item, part) for part in parts for item in part.properties}
     chosen = [items[name] for name in order if name in items]
@@ -180,7 +187,7 @@ def _put_together(variants: Mapping[str, Sequence[Result]], order: Sequence[str]
 
 
 def _mean_gain(drawn: Sequence[np.ndarray]) -> Metric:
-    """Mean over properties of differences (1 + b,)."""
+    """Mean over properties of differences (1 + b,): of the samples, then of b resamples."""
     if not drawn:
         return Metric(np.nan, reason="no property has an R² both ways")
     return metric_of(np.mean(drawn, axis=0), "")
@@ -189,11 +196,11 @@ def _mean_gain(drawn: Sequence[np.ndarray]) -> Metric:
 def _gain_of_seed(
     after: Mapping[str, Sequence[Result]], before: Mapping[str, Sequence[Result]], seed: int, *, order: Sequence[str]
 ) -> float:
-    """Mean gain over the named properties on the predictions of one seed, of those that are defined there."""
+    """Mean gain on the predictions of one seed over the named properties whose gain is defined there."""
     scores = []
     for variants in (after, before):
-        ours = {name: [one for one in trials if one.trial.seed == seed] for name, trials in variants.items()}
-        scores.append(property_scores(_put_together(ours, order), resamples=0))
+        ours = {name: [result for result in trials if result.trial.seed == seed] for name, trials in variants.items()}
+        scores.append(property_scores(_merge_variants(ours, order), resamples=0))
     differences = np.array([scores[0][name][0] - scores[1][name][0] for name in order])
     known = differences[~np.isnan(differences)]
     return float(known.mean()) if len(known) else float("nan")
@@ -201,10 +208,10 @@ def _gain_of_seed(
 
 def _format_table(gain: Gain) -> str:
     head, rows = ["property", gain.over, gain.way, "gain"], []
-    for one in gain.properties:
-        title = f"{spaced(one.name)} (AUC)" if one.is_class else spaced(one.name)
-        rows.append([title, f"{one.before:.2f}", f"{one.after:.2f}", with_interval(one.gain, signed)])
-    averaged = [(one.before, one.after) for one in gain.properties if one.name in gain.averaged]
+    for item in gain.properties:
+        title = f"{spaced(item.name)} (AUC)" if item.is_class else spaced(item.name)
+        rows.append([title, f"{item.before:.2f}", f"{item.after:.2f}", with_interval(item.gain, signed)])
+    averaged = [(item.before, item.after) for item in gain.properties if item.name in gain.averaged]
     if averaged:
         before, after = np.mean(averaged, axis=0)
         rows.append(["**mean R²**", f"{before:.2f}", f"{after:.2f}", f"**{with_interval(gain.average, signed)}**"])
@@ -213,7 +220,7 @@ def _format_table(gain: Gain) -> str:
 
 
 def _conclude(gain: Gain) -> str:
-    """On average, and per property for each outcome."""
+    """Sentences: the verdict on average, then the properties with each verdict."""
     verdict, count = verdict_on(gain.average), len(gain.properties)
     mean = (
         f"mean R² of {len(gain.averaged)} regression properties {with_interval(gain.average, signed)}, "

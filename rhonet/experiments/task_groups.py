@@ -1,8 +1,8 @@
-"""Which targets are alike, and which of them could train together: groups by the correlation of their labels.
+"""Similar targets, which could train together: groups by the correlation of their labels.
 
-Label correlation, not transfer or gradient affinity: it needs no network, takes milliseconds, comes out the same every
-time, and can be read before anything is trained. It says what two targets share in the crystals, not what one training
-does to the other: that is what `python -m rhonet.study tasks` measures.
+The similarity is the correlation of labels, not transfer or gradient affinity: it needs no network, takes milliseconds,
+is reproducible, and is known before any training. It does not say whether two targets help each other in a training;
+`python -m rhonet.study tasks` measures that.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from rhonet.core.text import markdown_table, spaced
 from rhonet.reports.plots.parity import display_name
 from rhonet.reports.plots.style import GUIDE, MAIN, STYLE, TEXT
 
-# A group keeps together what correlates, on average over its pairs, by at least one half.
+# Groups are merged as long as the mean correlation between their targets is at least one half.
 CUT_DISTANCE = 0.5
-# With fewer records that have both labels, a correlation of one half is too often chance.
+# If fewer records have both labels, a correlation of one half is too often chance.
 LEAST_SHARED = 20
 
 _MOST_WITH_NUMBERS = 14
@@ -40,12 +40,13 @@ _MOST_WITH_NUMBERS = 14
 
 @dataclass(frozen=True, eq=False)
 class TaskGroups:
-    """How alike P targets are, and the groups that follow.
+    """Similarities of P targets, and groups of similar targets.
 
-    names: P of them, in the order of the properties.
-    similarity: (P, P), from 0 to 1; 1 on the diagonal.
-    linkage: (P-1, 4), average linkage at the distance 1 - similarity, as scipy gives it.
-    groups: every target in exactly one, by the order of the properties.
+    Attributes:
+        names: of the P targets, in the order of the properties.
+        similarity: (P, P), from 0 to 1; 1 on the diagonal.
+        linkage: (P-1, 4), average linkage at the distance 1 - similarity, in scipy's form.
+        groups: names of the targets of each group; every target is in exactly one group.
     """
 
     names: tuple[str, ...]
@@ -55,7 +56,7 @@ class TaskGroups:
 
     @property
     def shared(self) -> tuple[tuple[str, ...], ...]:
-        """Groups worth a training of their own: more than one target, but not all."""
+        """Groups of more than one target but not all; each is trained together."""
         return tuple(group for group in self.groups if 1 < len(group) < len(self.names))
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,28 +69,28 @@ def find_groups(properties: Sequence[Property], labels: np.ndarray, volumes: np.
     """Groups of targets by average linkage, cut where the distance passes `CUT_DISTANCE`.
 
     The similarity of two targets is the absolute rank correlation (Spearman) of their labels on the learned scale,
-    over the records that have both: ranks, so that a few extreme labels do not make the groups. A binary target takes
-    part by the same formula with its 0 and 1. A multiclass one has no order and takes part with one column per class;
-    its similarity is the largest correlation of any weighting of them (the correlation ratio). It is 0 where fewer
-    than `LEAST_SHARED` records have both labels or either is constant there.
+    over the records that have both labels. Ranks keep a few extreme labels from deciding the groups. For a binary
+    target, the formula uses its labels 0 and 1. The classes of a multiclass target have no order: it has one column per
+    class, and its similarity is the largest correlation of any weighting of these columns (the correlation ratio). The
+    similarity is 0 if fewer than `LEAST_SHARED` records have both labels, or if one of the targets is constant there.
 
     Args:
-        properties: P of them.
-        labels: (n, P), physical units, NaN where missing; of records that may be trained on.
+        properties: the P targets.
+        labels: (n, P), physical units, NaN where missing; of records outside the test split.
         volumes: cell volumes (n,), Å³.
 
     Raises:
-        DataError: fewer than two properties, or a label that the learned scale cannot have.
+        DataError: fewer than two properties, or a label that the learned scale does not allow.
     """
     if len(properties) < 2:
-        found = ", ".join(item.name for item in properties) or "none"
-        raise DataError(f"targets are grouped from two on, found {found}; name more in data.properties")
-    columns = [learned_scale(item, labels[:, at], volumes) for at, item in enumerate(properties)]
+        names = ", ".join(item.name for item in properties) or "none"
+        raise DataError(f"grouping needs at least two targets, found {names}; name more in data.properties")
+    columns = [learned_scale(item, labels[:, column], volumes) for column, item in enumerate(properties)]
     similarity = np.eye(len(properties))
-    for one, other in itertools.combinations(range(len(properties)), 2):
-        both = ~np.isnan(columns[one] + columns[other])
-        value = _similarity(properties[one], columns[one][both], properties[other], columns[other][both])
-        similarity[one, other] = similarity[other, one] = value
+    for i, j in itertools.combinations(range(len(properties)), 2):
+        both = ~np.isnan(columns[i] + columns[j])
+        value = _similarity(properties[i], columns[i][both], properties[j], columns[j][both])
+        similarity[i, j] = similarity[j, i] = value
     tree = linkage(squareform(1 - similarity), "average", optimal_ordering=True)
     members: dict[int, list[str]] = {}
     for item, number in zip(properties, fcluster(tree, CUT_DISTANCE, "distance"), strict=True):
@@ -100,7 +101,7 @@ def find_groups(properties: Sequence[Property], labels: np.ndarray, volumes: np.
 
 def format_groups(groups: TaskGroups) -> str:
     """Markdown: the table of similarities, those within a group in bold, and the groups."""
-    group_of = {name: at for at, group in enumerate(groups.groups) for name in group}
+    group_of = {name: number for number, group in enumerate(groups.groups) for name in group}
     head, rows = ["", *(spaced(name) for name in groups.names)], []
     for row, name in enumerate(groups.names):
         cells = []
@@ -119,11 +120,11 @@ def format_groups(groups: TaskGroups) -> str:
 
 @matplotlib.rc_context(STYLE)
 def groups_figure(groups: TaskGroups) -> Figure:
-    """Dendrogram of the targets with the cut, beside their similarities in the same order; groups are framed."""
+    """Figure: dendrogram of the targets with the cut, and their similarities in the same order, groups framed."""
     count = len(groups.names)
     drawn = dendrogram(groups.linkage, no_plot=True)
     order = drawn["leaves"]
-    # Room for the title of a table of few columns.
+    # At least four columns wide, so that the title fits.
     width = 0.3 * max(count, 4)
     figure = Figure(figsize=(4.0 + width, 1.7 + 0.27 * count), layout="constrained")
     tree, table = figure.subplots(1, 2, width_ratios=[2.2, width])
@@ -133,7 +134,7 @@ def groups_figure(groups: TaskGroups) -> Figure:
         value = groups.similarity[order[row], order[column]]
         color = "white" if value > 0.5 else TEXT
         table.text(column, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=6)
-    names = [display_name(groups.names[at]) for at in order]
+    names = [display_name(groups.names[leaf]) for leaf in order]
     table.set_yticks(range(count), names)
     table.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
     table.tick_params(length=0)
@@ -146,25 +147,25 @@ def groups_figure(groups: TaskGroups) -> Figure:
     return figure
 
 
-def _similarity(one: Property, ours: np.ndarray, other: Property, theirs: np.ndarray) -> float:
+def _similarity(first: Property, first_labels: np.ndarray, second: Property, second_labels: np.ndarray) -> float:
     """Largest correlation of two targets' labels (m,), none of them missing."""
-    if len(ours) < LEAST_SHARED or min(len(np.unique(ours)), len(np.unique(theirs))) < 2:
+    if len(first_labels) < LEAST_SHARED or min(len(np.unique(first_labels)), len(np.unique(second_labels))) < 2:
         return 0.0
-    products = orth(_centred(one, ours)).T @ orth(_centred(other, theirs))
+    products = orth(_centred(first, first_labels)).T @ orth(_centred(second, second_labels))
     return float(min(np.linalg.norm(products, 2), 1.0))
 
 
 def _centred(item: Property, labels: np.ndarray) -> np.ndarray:
-    """What is correlated, (m, k) with mean 0: the ranks, or membership in each class where classes have no order."""
+    """Columns (m, k) to correlate, with mean 0: the ranks, or for a multiclass target one column per class."""
     nominal = item.kind == "multiclass"
     columns = labels[:, None] == np.unique(labels) if nominal else rankdata(labels)[:, None]
     return columns - columns.mean(axis=0)
 
 
 def _draw_tree(axes: Axes, drawn: dict[str, Any], *, count: int) -> None:
-    """The tree from its root on the left to its leaves on the right, the first leaf above."""
+    """Draws the dendrogram with its root on the left and its leaves on the right, the first leaf at the top."""
     for leaves, heights in zip(drawn["icoord"], drawn["dcoord"], strict=True):
-        # scipy puts leaf number k at 5 + 10 k.
+        # scipy places leaf k at 5 + 10 k.
         within = max(heights) <= CUT_DISTANCE
         axes.plot(heights, (np.array(leaves) - 5) / 10, color=MAIN if within else GUIDE, solid_joinstyle="miter")
     axes.axvline(CUT_DISTANCE, color=TEXT, linewidth=0.8, linestyle=(0, (5, 3)))

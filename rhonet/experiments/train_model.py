@@ -1,4 +1,4 @@
-"""Trains one model, whole: data set -> training -> calibration -> export -> evaluation, into one run folder."""
+"""Trains one model in a run folder: data set, training, calibration, export and evaluation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What tells the groups of densities that name no elements, by data.split_by.
+# Columns of properties.csv that give the group of a density without elements, by data.split_by.
 _NAMING_COLUMNS = {
     "chemical_system": "formula or chemical_system",
     "element": "formula or chemical_system",
@@ -51,10 +51,10 @@ def start_training(config: Config, run: Run) -> None:
         run: from `rhonet.training.runs.plan_run`.
 
     Raises:
-        UserError: with one sentence for the user; the folder is made only once data and settings have proved to fit.
+        UserError: data or settings do not fit; then no folder is made.
     """
     experiment = open_experiment(run, config)
-    # The first network is made before the folder, and the labels of all are looked at: what does not fit shows here.
+    # Before the folder is made, the first network is built and the labels of all networks are checked.
     members = first, *others = experiment.members()
     trainer = Trainer(first)
     for member in others:
@@ -71,10 +71,10 @@ def start_training(config: Config, run: Run) -> None:
 
 
 def resume_training(run: Run) -> None:
-    """Goes on with an interrupted run, to the same weights as if it had never stopped.
+    """Continues an interrupted run; the final weights are those of a run without the interruption.
 
     Raises:
-        RunError: nothing to go on with, or the data set has changed since.
+        RunError: there is no run to continue, or the data set has changed since.
     """
     before = run.record()
     experiment = open_experiment(run, run.config(), source=before["data"]["source"])
@@ -99,12 +99,12 @@ def resume_training(run: Run) -> None:
 
 
 def open_experiment(run: Run, config: Config, *, source: str = "") -> Experiment:
-    """Experiment of a run: devices, and the data set, which is built where it is missing.
+    """Experiment of a run: prepares the devices and opens the data set, which is built if it is missing.
 
     Args:
         run: its folder need not exist.
         config: resolved configuration.
-        source: fingerprint of the data that are wanted, if they are still there (rhonet.data.builds).
+        source: fingerprint of the data to use, if they still exist (rhonet.data.builds); "" for the current data.
 
     Raises:
         UserError: data or settings do not fit.
@@ -115,19 +115,20 @@ def open_experiment(run: Run, config: Config, *, source: str = "") -> Experiment
 
 
 def open_data(config: Config, *, predicted: Sequence[Property] = (), source: str = "") -> tuple[Any, Index]:
-    """Built data set (TFDS builder) and its index; builds it where it is missing.
+    """Built data set (TFDS builder) and its index; the data set is built if it is missing.
 
     Args:
-        source: fingerprint of the data that are wanted, if they are still there (rhonet.data.builds).
-        predicted: properties of an existing model; those that the data set has labels for are taken then,
-            instead of the configured ones.
+        config: resolved configuration.
+        predicted: properties of an existing model. If given, the index has those that the data set has labels for,
+            instead of the configured properties.
+        source: fingerprint of the data to use, if they still exist (rhonet.data.builds); "" for the current data.
     """
     builder = open_or_build(config.data, source=source)
     stored = stored_properties(builder)
     properties = shared_properties(predicted, stored) if predicted else select_properties(config.data, stored)
     index = read_index(builder, config.data, properties)
     nameless = builder.info.metadata["counts"]["without_species"]  # pyright: ignore[reportOptionalSubscript]
-    # An id may be spelled like a group.
+    # The minimum, because an id may also be the name of a group.
     alone = min(nameless, int((index.groups == index.ids).sum()))
     if alone and config.data.split_by != "id":
         log.warning(
@@ -144,11 +145,11 @@ def _arithmetic_text(arithmetic: Mapping[str, Any]) -> str:
 
 
 def _finish(experiment: Experiment, members: Sequence[Experiment], *, first: Trainer | None = None) -> None:
-    """Trains what is not finished, then calibrates, exports and scores.
+    """Trains the networks that are not finished, then calibrates, exports and scores the model.
 
     Args:
         experiment: the whole run.
-        members: of its ensemble.
+        members: experiments of its networks.
         first: trainer of the first network of a new run.
     """
     run, config, index = experiment.run, experiment.config, experiment.index
@@ -163,7 +164,7 @@ def _finish(experiment: Experiment, members: Sequence[Experiment], *, first: Tra
         trainer, first = first or _open_trainer(member), None
         _fit(trainer)
         del trainer
-        gc.collect()  # a Trainer refers to itself; its views would wait beside those of the next network
+        gc.collect()  # a Trainer refers to itself; its views would stay in memory beside those of the next network
         calibration_sets.append(predict_validation(member))
     calibrate(run, calibration_sets)
     if not run.model.exists():
@@ -177,7 +178,7 @@ def _finish(experiment: Experiment, members: Sequence[Experiment], *, first: Tra
 
 
 def _open_trainer(member: Experiment) -> Trainer:
-    """Trainer of a network, at its checkpoint if it has one; makes the folder of one that was never begun."""
+    """Trainer of a network, at its checkpoint if it has one; starts the run of a network that has none."""
     trainer = Trainer(member, resume=has_checkpoint(member.run.checkpoint))
     if member.run.record_file.is_file():
         log.info("going on with %s at epoch %d", member.run.path, trainer.progress.next_epoch + 1)

@@ -1,6 +1,6 @@
-"""Trials: many short trainings of variants of one configuration, each scored on crystals that it has not seen.
+"""Trials: trainings of the variants of one configuration, each scored on crystals that it has not seen.
 
-A baseline on the same crystals is a trial as well.
+A baseline that is fitted on the same crystals is also a trial.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ ABOUT_NAME = "trial.json"
 class Trial:
     """One training of one variant, or one fit of a baseline.
 
-    path: its run folder.
-    variant: name of the variant.
-    seed: of weights, order and augmentation; its fold validates.
-    config: resolved configuration.
-    baseline: name of the baseline that answers instead of the network, "" for none.
+    Attributes:
+        path: its run folder.
+        variant: name of the variant.
+        seed: of weights, order and augmentation; it also selects the fold that is predicted.
+        config: resolved configuration.
+        baseline: name of the baseline that predicts instead of a network, "" for none.
     """
 
     path: Path
@@ -63,11 +64,13 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came of a trial.
+    """Result of a finished trial.
 
-    predictions: for the crystals of its fold.
-    cpu_seconds: of the training.
-    commit: of rhonet then, "" where unknown.
+    Attributes:
+        trial: the trial.
+        predictions: for the crystals of its fold.
+        cpu_seconds: CPU time of the training.
+        commit: of rhonet when it was trained, "" if unknown.
     """
 
     trial: Trial
@@ -77,10 +80,16 @@ class Result:
 
 
 def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int, baseline: str = "") -> Trial:
-    """Trial of a variant: trained to the last epoch; the last weights count, not the luckiest on what is scored.
+    """Trial of a variant, trained to the last epoch: without early stopping, as the fold that stops it is scored.
 
-    With folds, all but number `seed` modulo `folds` train, that one is predicted, and the test split is not
-    touched. Without, the seed makes a split of its own.
+    Args:
+        out: folder of the study.
+        variant: name of the variant.
+        config: configuration of the variant.
+        seed: of the trial.
+        folds: number of folds. Fold `seed` modulo `folds` is predicted, the other folds train, and the test split is
+            not used. With 0, the seed makes its own split.
+        baseline: name of the baseline that predicts instead of a network, "" for none.
 
     Raises:
         RunError: the folder holds a trial of another configuration.
@@ -101,34 +110,36 @@ def plan_trial(out: Path, variant: str, *, config: Config, seed: int, folds: int
 
 
 def run_trials(trials: Sequence[Trial], *, workers: int, source: str) -> None:
-    """Runs what is not done yet, `workers` single-threaded processes side by side, and logs each as it ends.
+    """Runs the trials that are not done yet in single-threaded processes, and logs each result.
 
     Args:
-        source: fingerprint of the files and labels that all train on.
+        trials: in the order to run them.
+        workers: number of processes.
+        source: fingerprint of the data set.
 
     Raises:
-        UserError: what a trial raised; what runs comes to its end, nothing else is begun.
-        WorkerError: a worker was killed.
+        UserError: raised by a trial; running trials are finished, no other trial is started.
+        WorkerError: a process was killed.
     """
     waiting = [trial for trial in trials if not trial.is_done]
     log.info("%d trials, %d done before, %d at a time", len(trials), len(trials) - len(waiting), workers)
     if not waiting:
         return
     started = time.monotonic()
-    # Each worker has one core: two trainings side by side use the machine better than one on both.
+    # One core per worker: two trainings at the same time are faster than one after the other on two cores.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker) as pool:
         running = {pool.submit(_run_trial, trial, source): trial for trial in waiting}
         for done, future in enumerate(as_completed(running), start=1):
-            trial, line = running[future], _line_of(future, pool)
+            trial, line = running[future], _await_line(future, pool)
             minutes = (time.monotonic() - started) / 60
             log.info(
                 "%d/%d after %.0f min: %s seed %d: %s", done, len(waiting), minutes, trial.variant, trial.seed, line
             )
 
 
-def _line_of(future: Future[str], pool: ProcessPoolExecutor) -> str:
-    """What a trial says; of one that failed the error, and the trials that wait are given up."""
+def _await_line(future: Future[str], pool: ProcessPoolExecutor) -> str:
+    """Log line of a trial; if it failed, cancels the waiting trials and raises its error."""
     try:
         return future.result()
     except BrokenProcessPool as error:
@@ -144,16 +155,15 @@ def read_result(trial: Trial, *, source: str) -> Result:
     """Predictions and cost of a finished trial.
 
     Args:
-        source: fingerprint of the data set that the study is about.
+        trial: it must be done.
+        source: fingerprint of the study's data set.
 
     Raises:
-        RunError: the trial saw other data, or nobody noted which.
+        RunError: the trial saw other data, or its data are unknown.
     """
     file = trial.path / ABOUT_NAME
     if not file.is_file():
-        raise RunError(
-            f"{file}: is missing, so the trial cannot be told from others; give another --out or remove the trial"
-        )
+        raise RunError(f"{file}: is missing, so the trial's data are unknown; give another --out or remove the trial")
     about = json.loads(file.read_text(encoding="utf-8"))
     if about["source"] != source:
         raise RunError(
@@ -173,7 +183,7 @@ def read_result(trial: Trial, *, source: str) -> Result:
 
 
 def pool_results(results: Iterable[Result]) -> Predictions:
-    """Predictions of several trials as one; a sample that several of them predicted occurs as often, in its group."""
+    """Merged predictions of several trials; a sample occurs once for each trial that predicted it, in its group."""
     parts = [(result.trial.seed, result.predictions) for result in results]
     return merge_predictions(
         [
@@ -184,7 +194,14 @@ def pool_results(results: Iterable[Result]) -> Predictions:
 
 
 def write_result(trial: Trial, predictions: Predictions, *, cpu_seconds: float, source: str) -> None:
-    """Writes what `read_result` reads, the predictions last: they mark the trial as done."""
+    """Writes the result for `read_result`; the predictions are written last, as they mark the trial as done.
+
+    Args:
+        trial: its folder exists.
+        predictions: for the crystals of its fold.
+        cpu_seconds: CPU time of the training.
+        source: fingerprint of the data set.
+    """
     arrays = {f"labels/{item.name}": predictions.labels[item.name] for item in predictions.properties}
     arrays |= {f"values/{item.name}": predictions.values[item.name] for item in predictions.properties}
     properties = json.dumps([dataclasses.asdict(item) for item in predictions.properties])
@@ -196,7 +213,7 @@ def write_result(trial: Trial, predictions: Predictions, *, cpu_seconds: float, 
 
 
 class _Worker:
-    """What a worker process keeps from one trial to the next."""
+    """State of a worker process that is kept from one trial to the next."""
 
     views: Any = None
 
@@ -215,7 +232,7 @@ def _prepare_worker() -> None:
 
 
 def _run_trial(trial: Trial, source: str) -> str:
-    """Trains or fits, predicts the fold and writes the result; one line for the log."""
+    """Trains the network or fits the baseline, predicts the fold and writes the result; returns a line for the log."""
     from rhonet.evaluation.metrics import evaluate
     from rhonet.experiments.train_model import open_data
     from rhonet.training.devices import prepare_devices
@@ -223,26 +240,26 @@ def _run_trial(trial: Trial, source: str) -> str:
 
     strategy = prepare_devices(trial.config.train)
     builder, index = open_data(trial.config, source=source)
-    if (found := builder.info.metadata["fingerprint"]) != source:
-        raise DataError(f"{trial.path}: the data set has changed during the study ({found}, it was {source})")
+    if (fingerprint := builder.info.metadata["fingerprint"]) != source:
+        raise DataError(f"{trial.path}: the data set has changed during the study ({fingerprint}, it was {source})")
     run = Run(trial.path)
     with explain_disk(trial.path, "free some space"):
         if not run.config_file.is_file():
             make_run(run, trial.config)
         started = time.process_time()
         predictions = (
-            _ask_baseline(trial, builder, index)
+            _fit_baseline(trial, builder, index)
             if trial.baseline
             else _train(Experiment(run, trial.config, builder, index, strategy))
         )
         cpu_seconds = time.process_time() - started
-        gc.collect()  # a Trainer refers to itself; gigabytes of views would wait beside those of the next trial
-        write_result(trial, predictions, cpu_seconds=cpu_seconds, source=builder.info.metadata["fingerprint"])
+        gc.collect()  # a Trainer refers to itself; its views would stay in memory beside those of the next trial
+        write_result(trial, predictions, cpu_seconds=cpu_seconds, source=fingerprint)
     average = evaluate(predictions, resamples=0).averages["all"].r2.value
     return f"mean R² {average:.3f}"
 
 
-def _ask_baseline(trial: Trial, builder: Any, index: Index) -> Predictions:
+def _fit_baseline(trial: Trial, builder: Any, index: Index) -> Predictions:
     from rhonet.evaluation.baselines.on_records import predict_baselines
 
     data, name = trial.config.data, trial.baseline
@@ -250,7 +267,7 @@ def _ask_baseline(trial: Trial, builder: Any, index: Index) -> Predictions:
 
 
 def _train(experiment: Experiment) -> Predictions:
-    """Answers of the last epoch's averaged weights."""
+    """Predictions of the averaged weights after the last epoch."""
     from rhonet.training.trainer import Epoch, Trainer
     from rhonet.views.pipeline import KeptViews
 
