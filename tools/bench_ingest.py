@@ -3,9 +3,9 @@
 
     python tools/bench_ingest.py --grid 96 --repeats 5
 
-Makes files of a smooth, periodic density in a temporary folder and takes each from text to a float16 record:
-parse, verify (finite values, plausible electrons), resample to the storage grid, round. Times are CPU seconds of all
-threads, the best of the repeats, so that neighbours on the machine matter little. Prints a table in markdown.
+Writes files of a smooth, periodic density to a temporary folder and converts each to a float16 record: parse, verify
+(finite values, plausible electrons), resample to the storage grid, round. Times are CPU seconds of all threads, the
+best of the repeats, so that other programs on the machine matter little. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -34,22 +34,35 @@ from scipy.signal import resample
 
 from rhonet.core.density import ChargeDensity
 from rhonet.core.regrid import storage_grid, storage_shape
+from rhonet.core.text import markdown_table
 from rhonet.data.records import to_float16
 from rhonet.formats import read_density
 
 EDGE = 8.0
 SPACING = 0.25
 SHAPE = storage_shape(np.eye(3) * EDGE, SPACING)
+HEAD = (
+    "file",
+    "MB of text",
+    "stack",
+    "parse, verify: s",
+    "MB/s",
+    "times rhonet",
+    "resample, record: s",
+    "in all: MB/s",
+    "times rhonet",
+    "differs by",
+)
 
 
 @dataclass(frozen=True)
 class Stack:
     """One way from a file to fields on the storage grid.
 
-    Args:
-        name: as the table shows it.
-        read: a file's density and, with spin, magnetization, verified; e/Å³ and µB/Å³.
-        resample: both on the storage grid.
+    Attributes:
+        name: in the table.
+        read: gives a file's density, e/Å³, and with spin its magnetization, µB/Å³, both verified.
+        resample: resamples both to the storage grid.
         suffixes: of the files that it reads.
     """
 
@@ -60,7 +73,11 @@ class Stack:
 
 
 def verified(*fields: np.ndarray) -> list[np.ndarray]:
-    """The least that must be checked after libraries that do not."""
+    """The fields, with the checks that the other libraries leave out.
+
+    Raises:
+        ValueError: a value is not finite, or there are no electrons.
+    """
     electrons = fields[0].mean() * EDGE**3
     if not all(np.isfinite(field).all() for field in fields) or not electrons > 0:
         raise ValueError(f"no density: {electrons} electrons")
@@ -122,7 +139,7 @@ STACKS = (
 
 
 def smooth_density(points: int) -> np.ndarray:
-    """Some Gaussians on a periodic grid, (points, points, points) e/Å³, 16 electrons."""
+    """Density of a few Gaussians on a periodic grid, (points, points, points), e/Å³; 16 electrons."""
     axis = np.arange(points) / points
     values = np.full((points,) * 3, 1e-3)
     for center in np.random.default_rng(0).random((4, 3)):
@@ -132,7 +149,13 @@ def smooth_density(points: int) -> np.ndarray:
 
 
 def block(values: np.ndarray, *, columns: int, number: str) -> str:
-    """Numbers in rows of so many columns."""
+    """Text of the numbers in rows.
+
+    Args:
+        values: any shape; written in C order.
+        columns: numbers per row.
+        number: format of a number, such as " %12.5E".
+    """
     whole = values.size // columns * columns
     text = ((number * columns + "\n") * (whole // columns)) % tuple(values[:whole])
     return text + "".join(number % value for value in values[whole:]) + "\n" * (whole < values.size)
@@ -171,7 +194,13 @@ def write_files(folder: Path, points: int) -> list[Path]:
 
 
 def measure(stack: Stack, path: Path, repeats: int) -> tuple[float, float, np.ndarray]:
-    """CPU seconds until the fields are read and verified, and from there to the record; the resampled density."""
+    """CPU seconds to read and verify the fields, CPU seconds from there to the record, and the resampled density.
+
+    Args:
+        stack: what is measured.
+        path: density file.
+        repeats: the best time of so many counts.
+    """
     reading, rest, resampled = [], [], []
     for _ in range(repeats):
         start = time.process_time()
@@ -194,11 +223,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"{options.grid}³ points to {SHAPE[0]}x{SHAPE[1]}x{SHAPE[2]}, {options.repeats} repeats, per core\n")
-    print(
-        "| file | MB of text | stack | parse, verify: s | MB/s | times rhonet | resample, record: s | in all: MB/s "
-        "| times rhonet | differs by |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for path in write_files(Path(folder), options.grid):
             plain = path.with_suffix("") if path.suffix == ".gz" else path
@@ -212,12 +237,21 @@ def main() -> None:
                 if stack is STACKS[0]:
                     ours, ours_reading, expected = total, reading, resampled
                 difference = np.abs(resampled - expected).max() / expected.max()
-                print(
-                    f"| {path.name} | {megabytes:.1f} | {stack.name} | {reading:.3f} | {megabytes / reading:.0f} "
-                    f"| {reading / ours_reading:.1f} | {rest:.3f} | {megabytes / total:.0f} | {total / ours:.1f} "
-                    f"| {difference:.0e} |",
-                    flush=True,
+                rows.append(
+                    [
+                        path.name,
+                        f"{megabytes:.1f}",
+                        stack.name,
+                        f"{reading:.3f}",
+                        f"{megabytes / reading:.0f}",
+                        f"{reading / ours_reading:.1f}",
+                        f"{rest:.3f}",
+                        f"{megabytes / total:.0f}",
+                        f"{total / ours:.1f}",
+                        f"{difference:.0e}",
+                    ]
                 )
+    print(markdown_table(HEAD, rows), end="")
 
 
 if __name__ == "__main__":

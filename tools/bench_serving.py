@@ -3,11 +3,11 @@
 
     python tools/bench_serving.py --seconds 8 --out serving.md
 
-Exports the model into temporary Triton repositories, starts servers on free ports (through the Python backend where
-that is all the server has) and asks from the same machine, so that clients and server share its cores. Questions are
-crystals made up of Gaussian atoms. Prints tables in markdown: from a CHGCAR on disk to the answer and where the time
-goes; answers per second with more and more clients; the server's share of the time at a batch of eight; and what
-computing several requests together brings.
+Exports the model into temporary Triton repositories and starts servers on free ports (with the Python backend if the
+server has no other). Clients run on the same machine, so that they share its cores with the server. Requests are
+crystals made of Gaussian atoms. Prints tables in Markdown: the time from a CHGCAR on disk to the answer, and its parts;
+answers per second against the number of clients; the overhead of the server at a batch of eight; and the gain of
+computing several requests together.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from rhonet.core.density import ChargeDensity
 from rhonet.core.provenance import git_commit
 from rhonet.core.startup import start_tensorflow
+from rhonet.core.text import markdown_table
 from rhonet.formats import read_density
 from rhonet.formats.writers import write_density
 from rhonet.serving.answer import inputs_of
@@ -54,10 +55,11 @@ SCHEMES = {"gRPC": "grpc", "HTTP": "http"}
 
 @dataclass(frozen=True)
 class Way:
-    """One way to an answer.
+    """One way to get predictions.
 
-    name: as tables show it.
-    connect: makes what asks about a density; once per client.
+    Attributes:
+        name: in the tables.
+        connect: opens a connection, once per client; gives a function that asks about a density.
     """
 
     name: str
@@ -110,7 +112,7 @@ def report(options: argparse.Namespace, scratch: Path) -> str:
             *(Way(f"Triton, {name}", asker_of(server, scheme)) for name, scheme in SCHEMES.items()),
         ]
         parts.append(end_to_end(ways, chgcar, seconds=options.seconds))
-        parts.append(spent(sessions, server, chgcar, seconds=options.seconds))
+        parts.append(steps(sessions, server, chgcar, seconds=options.seconds))
         parts.append(throughput(ways, crystal(24, 5.0), seconds=options.seconds))
         parts.append(overhead(sessions, server, seconds=options.seconds))
         together = [ask_together(sessions, server, seconds=options.seconds)]
@@ -134,15 +136,15 @@ class OnnxModel:
         )
 
     def render(self, density: ChargeDensity) -> dict[str, np.ndarray]:
-        """All outputs of the first half, by name."""
+        """All outputs of the rendering half, by name."""
         return self._run(self._views, inputs_of(density))
 
     def ask_network(self, rendered: dict[str, np.ndarray], *, times: int = 1) -> dict[str, np.ndarray]:
-        """Answers to a batch: one crystal so many times."""
+        """Outputs of the networks for a batch: one crystal, `times` times."""
         return self._run(self._network, network_inputs(rendered, times))
 
     def answer(self, density: ChargeDensity) -> dict[str, np.ndarray]:
-        """Everything about one density."""
+        """Outputs of the whole model for one density."""
         return self.ask_network(self.render(density))
 
     def _run(self, session: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -151,20 +153,27 @@ class OnnxModel:
 
 
 def network_inputs(rendered: dict[str, np.ndarray], times: int) -> dict[str, np.ndarray]:
-    """Inputs of the network: one crystal's views, repeated."""
+    """Inputs of the network: the views of one crystal, repeated `times` times."""
     return {name: np.repeat(rendered[source], times, axis=0) for name, source in FEEDS.items()}
 
 
 @contextlib.contextmanager
 def served(onnx: Path, model: Path, repository: Path, settings: TritonSettings) -> Iterator[RunningServer]:
-    """A server of the model on free ports."""
+    """A server of the model on free ports.
+
+    Args:
+        onnx: folder of the model in ONNX.
+        model: model folder.
+        repository: Triton repository to write.
+        settings: of the repository.
+    """
     write_repository(onnx, model, repository, settings=settings)
     with start_server(repository) as server:
         yield server
 
 
 def asker_of(server: RunningServer, scheme: str) -> Callable[[], Callable[[ChargeDensity], object]]:
-    """What makes a client of the whole model."""
+    """Function that opens a connection to the whole model on the server."""
     return lambda: client_of(server, scheme).predict
 
 
@@ -174,7 +183,7 @@ def client_of(server: RunningServer, scheme: str, **options: Any) -> ServerPredi
 
 
 def end_to_end(ways: Sequence[Way], chgcar: Path, *, seconds: float) -> str:
-    """From a file to the answer, one at a time."""
+    """Section: times from a file to the answer, one request at a time."""
     rows = []
     for way in ways:
 
@@ -182,14 +191,14 @@ def end_to_end(ways: Sequence[Way], chgcar: Path, *, seconds: float) -> str:
             ask = way.connect()
             return lambda: ask(read_density(chgcar))
 
-        rows.append((way.name, ask_for(seconds, connect, askers=1)))
+        rows.append(([way.name], ask_for(seconds, connect, askers=1)))
     shape = "x".join(map(str, read_density(chgcar).shape))
     title = f"## From a CHGCAR of {shape} points ({chgcar.stat().st_size / 1e6:.0f} MB) to the answer"
     return f"{title}\n\n{latencies(rows)}"
 
 
-def spent(sessions: OnnxModel, server: RunningServer, chgcar: Path, *, seconds: float) -> str:
-    """Medians of the steps of one answer."""
+def steps(sessions: OnnxModel, server: RunningServer, chgcar: Path, *, seconds: float) -> str:
+    """Section: median times of the steps of one answer."""
     density = read_density(chgcar)
     rendered = sessions.render(density)
     asks = {
@@ -206,12 +215,12 @@ def spent(sessions: OnnxModel, server: RunningServer, chgcar: Path, *, seconds: 
             return lambda: client.predict(density)
 
         times[f"Triton and {name}, beyond both"] = median(connect, seconds) - inside
-    lines = [f"| {name} | {value:.1f} |" for name, value in times.items()]
-    return "\n".join(["## Where the time goes", "", "| step | ms |", "| --- | --- |", *lines, ""])
+    table = markdown_table(["step", "ms"], [[name, f"{value:.1f}"] for name, value in times.items()])
+    return f"## Where the time goes\n\n{table}"
 
 
 def throughput(ways: Sequence[Way], density: ChargeDensity, *, seconds: float) -> str:
-    """Answers per second and their times against the number of clients."""
+    """Section: answers per second and latencies against the number of clients."""
     rows = []
     for way in ways:
         for askers in CONCURRENCY:
@@ -220,17 +229,17 @@ def throughput(ways: Sequence[Way], density: ChargeDensity, *, seconds: float) -
                 ask = way.connect()
                 return lambda: ask(density)
 
-            rows.append((f"{way.name} | {askers}", ask_for(seconds, connect, askers=askers)))
+            rows.append(([way.name, str(askers)], ask_for(seconds, connect, askers=askers)))
     shape = "x".join(map(str, density.shape))
-    return f"## More and more clients, {shape} points\n\n{latencies(rows, first='way | clients')}"
+    return f"## More and more clients, {shape} points\n\n{latencies(rows, first=('way', 'clients'))}"
 
 
 def overhead(sessions: OnnxModel, server: RunningServer, *, seconds: float) -> str:
-    """The server's share at a batch: the network alone, views made before."""
+    """Section: overhead of the server at a batch; the network alone, with views rendered before."""
     rendered = sessions.render(crystal(24, 5.0))
     inputs = network_inputs(rendered, BATCH)
     own = median(lambda: lambda: sessions.ask_network(rendered, times=BATCH), seconds)
-    lines = [f"| ONNX Runtime in process | {own:.1f} | |"]
+    rows = [["ONNX Runtime in process", f"{own:.1f}", ""]]
     for name, scheme in SCHEMES.items():
 
         def connect(scheme: str = scheme) -> Ask:
@@ -238,14 +247,14 @@ def overhead(sessions: OnnxModel, server: RunningServer, *, seconds: float) -> s
             return lambda: client.infer(inputs)
 
         theirs = median(connect, seconds)
-        lines.append(f"| Triton, {name} | {theirs:.1f} | {theirs / own - 1:+.0%} |")
+        rows.append([f"Triton, {name}", f"{theirs:.1f}", f"{theirs / own - 1:+.0%}"])
     size = sum(array.nbytes for array in inputs.values()) / 1e6
     head = f"## The server's share, a batch of {BATCH} crystals ({size:.1f} MB of views)"
-    return "\n".join([head, "", "| way | ms at p50 | overhead |", "| --- | --- | --- |", *lines, ""])
+    return f"{head}\n\n{markdown_table(['way', 'ms at p50', 'overhead'], rows)}"
 
 
 def ask_together(sessions: OnnxModel, server: RunningServer, *, seconds: float) -> tuple[Load, Load]:
-    """Single requests to the network, by one client and by `TOGETHER` at once."""
+    """Loads of single requests to the network, from one client and from `TOGETHER` clients at once."""
     inputs = network_inputs(sessions.render(crystal(24, 5.0)), 1)
 
     def connect() -> Ask:
@@ -256,9 +265,16 @@ def ask_together(sessions: OnnxModel, server: RunningServer, *, seconds: float) 
 
 
 def batching(sessions: OnnxModel, batched: tuple[Load, Load], alone: tuple[Load, Load], *, seconds: float) -> str:
-    """What computing requests together brings, and what it could bring at most."""
+    """Section: gain of dynamic batching, and the largest possible gain.
+
+    Args:
+        sessions: the model in this process.
+        batched: loads of `ask_together` with dynamic batching.
+        alone: loads of `ask_together` without it.
+        seconds: for each measurement.
+    """
     rendered = sessions.render(crystal(24, 5.0))
-    one, many = (
+    single, together = (
         median(lambda n=n: lambda: sessions.ask_network(rendered, times=n), seconds) / n for n in (1, TOGETHER)
     )
     rows = [
@@ -266,27 +282,30 @@ def batching(sessions: OnnxModel, batched: tuple[Load, Load], alone: tuple[Load,
         (f"Triton, dynamic batching, {TOGETHER} clients", batched[1].per_second),
         ("Triton, one request after the other, 1 client", alone[0].per_second),
         (f"Triton, one request after the other, {TOGETHER} clients", alone[1].per_second),
-        ("ONNX Runtime in process, batches of 1", 1e3 / one),
-        (f"ONNX Runtime in process, batches of {TOGETHER}", 1e3 / many),
+        ("ONNX Runtime in process, batches of 1", 1e3 / single),
+        (f"ONNX Runtime in process, batches of {TOGETHER}", 1e3 / together),
     ]
-    lines = [f"| {name} | {value:.1f} |" for name, value in rows]
-    head = "## Requests computed together (the network alone, gRPC)"
-    return "\n".join([head, "", "| way | crystals per second |", "| --- | --- |", *lines, ""])
+    table = markdown_table(["way", "crystals per second"], [[name, f"{value:.1f}"] for name, value in rows])
+    return f"## Requests computed together (the network alone, gRPC)\n\n{table}"
 
 
 def median(connect: Callable[[], Ask], seconds: float) -> float:
-    """Milliseconds at p50 of one client that asks again and again."""
+    """Median latency of one client that asks for so many seconds, ms."""
     return ask_for(seconds, connect, askers=1).milliseconds(50)
 
 
-def latencies(rows: Sequence[tuple[str, Load]], *, first: str = "way") -> str:
-    """Table of loads; the names of `first` and of the rows may hold several cells."""
-    cells = [*(f"p{percentile}, ms" for percentile in PERCENTILES), "answers per second"]
-    lines = [f"| {first} | {' | '.join(cells)} |", f"|{' --- |' * (first.count('|') + 1 + len(cells))}"]
-    for name, load in rows:
-        times = " | ".join(f"{load.milliseconds(percentile):.0f}" for percentile in PERCENTILES)
-        lines.append(f"| {name} | {times} | {load.per_second:.1f} |")
-    return "\n".join([*lines, ""])
+def latencies(loads: Sequence[tuple[Sequence[str], Load]], *, first: Sequence[str] = ("way",)) -> str:
+    """Table of loads; the first columns are named by `first` and filled by the names of each load."""
+    head = [*first, *(f"p{percentile}, ms" for percentile in PERCENTILES), "answers per second"]
+    rows = [
+        [
+            *names,
+            *(f"{load.milliseconds(percentile):.0f}" for percentile in PERCENTILES),
+            f"{load.per_second:.1f}",
+        ]
+        for names, load in loads
+    ]
+    return markdown_table(head, rows)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Whether `python -m rhonet.inspect` finds in real density files what an independent reader found in them.
+"""Compare what `python -m rhonet.inspect` finds in real density files with what an independent reader found.
 
     python tools/compare_manifest.py ../shared/densities/manifest.csv
 
-Inspects every file of a manifest in one call and compares format, grid, blocks, integral, moment, atoms and, where
-the manifest's unit is clear, the extremes. What is no density by the manifest's own columns must be refused, for the
-right reason. Prints a table and a summary; exit code 1 if anything disagrees.
+Inspects every file of a manifest in one call and compares format, grid, blocks, integral, moment and atoms; also the
+extremes if the manifest's unit is clear. Files that hold no density, by the manifest's own columns, must be refused
+for the right reason. Prints a table and a summary; exit code 1 if anything disagrees.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from typing import Any
 from ase.formula import Formula
 from ase.units import Bohr
 
+from rhonet.core.text import markdown_table
+
 INTEGRAL_TOLERANCE = 1e-5  # the manifest gives six digits
 EXTREME_TOLERANCE = 1e-4
 MOMENT_TOLERANCE = 1e-8  # µB, for moments that are noise
 
-# What the manifest calls a format: what rhonet calls it.
+# Names of formats in rhonet, by patterns of the manifest's names.
 FORMATS = {
     r"VASP CHG(CAR)?": "vasp",
     r"cube": "cube",
@@ -43,24 +45,27 @@ FORMATS = {
     r"SIESTA RHO.*": "siesta_rho",
     r"CASTEP den_fmt": "castep",
 }
-# Formats whose extremes the manifest gives times the cell volume, and those where it gives them per bohr³. SIESTA's
-# blocks are up and down, so their extremes are not those of the density.
+# Formats whose extremes the manifest multiplies by the cell volume, and formats whose extremes it gives per bohr³. For
+# SIESTA it gives the extremes of spin up and down, which are not those of the density.
 TIMES_VOLUME = {"vasp", "chgcar_json", "pymatgen_hdf5", "castep"}
 PER_CUBIC_BOHR = {"cube", "xsf", "abinit"}
 
 
 @dataclass(frozen=True)
 class Trap:
-    """Files that must be refused: those whose column matches a pattern.
+    """A kind of files that must be refused.
 
-    what: such files, in the plural.
-    said: pattern that the reason must hold.
+    Attributes:
+        what: name of the kind, in the plural.
+        column: of the manifest.
+        pattern: of the column, in the rows of such files.
+        reason: pattern that the error message must contain.
     """
 
     what: str
     column: str
     pattern: str
-    said: str
+    reason: str
 
 
 TRAPS = (
@@ -86,10 +91,13 @@ TRAPS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """One file: what was found, and where it differs from the manifest.
+    """Comparison of one file with the manifest.
 
-    trap: why it must be refused, None for a density.
-    differences: empty when all is as it should be.
+    Attributes:
+        file: as the manifest names it.
+        found: what rhonet found, or the error.
+        trap: why it must be refused, None for a density.
+        differences: from the manifest; empty if there are none.
     """
 
     file: str
@@ -108,12 +116,16 @@ def compare(manifest: Path) -> list[Comparison]:
     """Comparisons in the order of the manifest; the files lie beside it."""
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    found = inspect([manifest.parent / row["file"] for row in rows])
-    return [compare_row(row, summary) for row, summary in zip(rows, found, strict=True)]
+    summaries = inspect([manifest.parent / row["file"] for row in rows])
+    return [compare_row(row, summary) for row, summary in zip(rows, summaries, strict=True)]
 
 
 def inspect(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """What the command says about each file: a summary, or an error."""
+    """Output of the command for each file: a summary, or an error.
+
+    Raises:
+        RuntimeError: the command itself failed.
+    """
     command = [sys.executable, "-m", "rhonet.inspect", "--json", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     if done.returncode not in (0, 1) or "Traceback" in done.stderr:
@@ -122,13 +134,13 @@ def inspect(files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def compare_row(row: Mapping[str, str], summary: Mapping[str, Any]) -> Comparison:
-    """Comparison of one row of the manifest with what was said about its file."""
+    """Comparison of one row of the manifest with the summary of its file."""
     trap = next((trap for trap in TRAPS if re.search(trap.pattern, row[trap.column])), None)
     error = summary.get("error", "")
     if error:
         found = error.removeprefix(summary["file"]).lstrip(":0123456789 ")
-        right = trap is not None and re.search(trap.said, error)
-        expected = "it is a density" if trap is None else f"for {trap.what} the reason should be {trap.said!r}"
+        right = trap is not None and re.search(trap.reason, error)
+        expected = "it is a density" if trap is None else f"for {trap.what} the reason should be {trap.reason!r}"
         return Comparison(row["file"], found, trap, () if right else (f"refused, but {expected}",))
     found = (
         f"{summary['format']}, {_times(summary['grid'])}, {summary['blocks']} block(s), {summary['n_electrons']:.6g} e"
@@ -139,7 +151,7 @@ def compare_row(row: Mapping[str, str], summary: Mapping[str, Any]) -> Compariso
 
 
 def _differences(row: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator[str]:
-    """Every column that says something else than the summary; an empty column says nothing."""
+    """Differences between the columns and the summary; empty columns are not compared."""
     name = next((name for pattern, name in FORMATS.items() if re.fullmatch(pattern, row["format"])), None)
     if summary["format"] != name:
         yield f"format {summary['format']}, expected {name} for {row['format']}"
@@ -157,7 +169,7 @@ def _differences(row: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator
 
 
 def _numbers(row: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator[tuple[str, float, dict[str, float]]]:
-    """Columns with the summary's value in their unit, and how close the two must be."""
+    """Columns, the summary's value in the unit of each, and the tolerance of the comparison."""
     yield "integral_block1", summary["n_electrons"], {"rel_tol": INTEGRAL_TOLERANCE}
     if summary["blocks"] > 1:
         # The second block of a non-collinear density is mx.
@@ -165,7 +177,7 @@ def _numbers(row: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator[tup
         tolerance = {"rel_tol": INTEGRAL_TOLERANCE, "abs_tol": MOMENT_TOLERANCE}
         yield "integral_block2_or_moment", moment, tolerance
     times_volume, per_bohr = summary["format"] in TIMES_VOLUME, summary["format"] in PER_CUBIC_BOHR
-    # With spin ABINIT stores up beside the total, and the manifest's extremes are those of both.
+    # With spin, ABINIT stores the total and spin up, and the manifest's extremes are those of both.
     if times_volume or (per_bohr and summary["blocks"] == 1):
         unit = summary["volume"] if times_volume else Bohr**3
         yield "min", summary["minimum"] * unit, {"rel_tol": EXTREME_TOLERANCE}
@@ -173,7 +185,7 @@ def _numbers(row: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator[tup
 
 
 def _is_grid(grid: Sequence[int], row: Mapping[str, str]) -> bool:
-    """Is it the manifest's grid, without a repeated end point, or fine enough for its plane waves?"""
+    """Is it the manifest's grid, without repeated end points, or a grid that holds the manifest's plane waves?"""
     numbers = list(map(int, re.findall(r"\d+", row["grid_shape"])))
     if "Miller" in row["grid_shape"]:
         return all(points > 2 * index for points, index in zip(grid, numbers, strict=True))
@@ -190,13 +202,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="CSV with a row per file, beside the files")
     comparisons = compare(parser.parse_args().manifest)
-    print("| file | verdict | found |\n|---|---|---|")
-    for one in comparisons:
-        print(f"| {one.file} | {one.verdict} | {'; '.join([one.found, *one.differences])} |")
-    verdicts = Counter(one.verdict for one in comparisons)
+    rows = [[item.file, item.verdict, "; ".join([item.found, *item.differences])] for item in comparisons]
+    print(markdown_table(["file", "verdict", "found"], rows))
+    verdicts = Counter(item.verdict for item in comparisons)
     agreeing, refused, disagreeing = (verdicts[name] for name in ("agrees", "refused rightly", "DISAGREES"))
-    print(f"\n{len(comparisons)} files: {agreeing} agree, {refused} refused rightly, {disagreeing} disagree")
-    reasons = Counter(one.trap.what for one in comparisons if one.verdict == "refused rightly" and one.trap)
+    print(f"{len(comparisons)} files: {agreeing} agree, {refused} refused rightly, {disagreeing} disagree")
+    reasons = Counter(item.trap.what for item in comparisons if item.verdict == "refused rightly" and item.trap)
     for reason, count in reasons.most_common():
         print(f"  refused, as they should be: {count} {reason}")
     return 1 if disagreeing else 0

@@ -1,4 +1,4 @@
-"""Ways in which a density file can be wrong, and ways in which it can only look different."""
+"""Damages of a density, and harmless changes of how it is written."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from rhonet.core.density import ChargeDensity
-from rhonet.core.regrid import fourier_regrid
+from rhonet.core.regrid import fourier_regrid, wave_numbers, wave_vectors
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One kind: a name for the table, and what it does to a density without magnetization."""
+    """One kind of damage.
+
+    Attributes:
+        name: in the table.
+        apply: gives the damaged density; the density has no magnetization.
+    """
 
     name: str
     apply: Callable[[ChargeDensity, np.random.Generator], ChargeDensity]
 
 
 def noisy(density: ChargeDensity, rng: np.random.Generator, deviation: np.ndarray | float) -> ChargeDensity:
-    """White noise of that standard deviation, e/Å³, on every grid point."""
+    """Density with white noise on every grid point.
+
+    Args:
+        density: values (nx, ny, nz), e/Å³.
+        rng: source of the noise.
+        deviation: standard deviation, e/Å³; one number or (nx, ny, nz).
+    """
     return _with(density, density.values + deviation * rng.normal(size=density.shape))
 
 
@@ -30,24 +41,30 @@ def scaled(density: ChargeDensity, factor: float) -> ChargeDensity:
 
 
 def stretched(density: ChargeDensity, factors: tuple[float, float, float], *, keep_electrons: bool) -> ChargeDensity:
-    """Lattice vectors longer by these factors; the field as it was, or with its electrons (as in a CHGCAR)."""
+    """Density with longer lattice vectors.
+
+    Args:
+        density: values (nx, ny, nz), e/Å³.
+        factors: of the lattice vectors.
+        keep_electrons: keep the number of electrons, as a CHGCAR does; otherwise keep the values.
+    """
     lattice = density.lattice * np.array(factors)[:, None]
     values = density.values / np.prod(factors) if keep_electrons else density.values
     return dataclasses.replace(density, values=values, lattice=lattice)
 
 
 def transposed(density: ChargeDensity) -> ChargeDensity:
-    """Grid with its first and last axis swapped, on the same lattice; harmless where symmetry swaps them as well."""
+    """Grid with its first and last axis swapped, on the same lattice; harmless if the crystal has that symmetry."""
     return _with(density, density.values.transpose(2, 1, 0))
 
 
 def with_axes_swapped(density: ChargeDensity) -> ChargeDensity:
-    """Grid with its first two axes swapped, likewise."""
+    """Grid with its first two axes swapped, on the same lattice."""
     return _with(density, density.values.transpose(1, 0, 2))
 
 
 def with_rows_cut(density: ChargeDensity) -> ChargeDensity:
-    """The last number of every row of a file lost, so that all others move up; zeros at the end."""
+    """Without the last number of every row: the later numbers move up, and zeros follow at the end."""
     rows = density.values.ravel(order="F").reshape(-1, density.shape[0])
     numbers = np.zeros(rows.size)
     kept = rows[:, :-1].ravel()
@@ -56,7 +73,7 @@ def with_rows_cut(density: ChargeDensity) -> ChargeDensity:
 
 
 def truncated(density: ChargeDensity, share: float) -> ChargeDensity:
-    """The last share of the numbers of a file, zero."""
+    """With zeros for the last share of the numbers, in the order of a file."""
     numbers = density.values.ravel(order="F").copy()
     numbers[round(len(numbers) * (1 - share)) :] = 0
     return _with(density, numbers.reshape(density.shape, order="F"))
@@ -68,7 +85,14 @@ def blurred(density: ChargeDensity, width: float) -> ChargeDensity:
 
 
 def spiked(density: ChargeDensity, rng: np.random.Generator, *, share: float, height: float) -> ChargeDensity:
-    """So many times the maximum added to a share of the points, at least one."""
+    """Density with spikes at random points.
+
+    Args:
+        density: values (nx, ny, nz), e/Å³.
+        rng: chooses the points.
+        share: of the points; at least one point.
+        height: of a spike, in units of the maximum.
+    """
     numbers = density.values.ravel().copy()
     struck = rng.choice(len(numbers), max(1, round(share * len(numbers))), replace=False)
     numbers[struck] += height * density.values.max()
@@ -76,7 +100,13 @@ def spiked(density: ChargeDensity, rng: np.random.Generator, *, share: float, he
 
 
 def with_core(density: ChargeDensity, n_electrons: float, width: float = 0.1) -> ChargeDensity:
-    """A Gaussian of electrons on the strongest maximum, as narrow as the core of an all-electron density."""
+    """Density with a narrow Gaussian at its maximum, like the core of an all-electron density.
+
+    Args:
+        density: values (nx, ny, nz), e/Å³.
+        n_electrons: of the Gaussian.
+        width: of the Gaussian, Å.
+    """
     place = np.array(np.unravel_index(density.values.argmax(), density.shape)) / density.shape
     waves = np.exp(-0.5 * width**2 * _g_squared(density) - 2j * np.pi * _millers(density) @ place)
     core = _from_waves(density, waves * n_electrons * density.values.size / density.volume)
@@ -84,7 +114,7 @@ def with_core(density: ChargeDensity, n_electrons: float, width: float = 0.1) ->
 
 
 def with_background(density: ChargeDensity, n_electrons: float) -> ChargeDensity:
-    """Electrons spread evenly over the cell."""
+    """Density with further electrons, spread evenly over the cell."""
     return _with(density, density.values + n_electrons / density.volume)
 
 
@@ -95,7 +125,7 @@ def moved(density: ChargeDensity, rng: np.random.Generator) -> ChargeDensity:
 
 
 def doubled(density: ChargeDensity) -> ChargeDensity:
-    """The same crystal in a cell twice as long, its axes renamed."""
+    """The same crystal in a cell that is twice as long, with its axes renamed."""
     values = np.concatenate([density.values, density.values])
     lattice = density.lattice * np.array([[2], [1], [1]])
     return dataclasses.replace(density, values=values.transpose(1, 2, 0), lattice=lattice[[1, 2, 0]])
@@ -160,12 +190,12 @@ def _with(density: ChargeDensity, values: np.ndarray) -> ChargeDensity:
 
 def _millers(density: ChargeDensity) -> np.ndarray:
     """Miller indices of every Fourier coefficient, (nx, ny, nz, 3)."""
-    return np.stack(np.meshgrid(*[np.fft.fftfreq(n) * n for n in density.shape], indexing="ij"), axis=-1)
+    return np.stack(np.meshgrid(*wave_numbers(density.shape), indexing="ij"), axis=-1)
 
 
 def _g_squared(density: ChargeDensity) -> np.ndarray:
     """|G|², Å⁻²."""
-    return ((2 * np.pi * _millers(density) @ np.linalg.inv(density.lattice).T) ** 2).sum(axis=-1)
+    return (wave_vectors(wave_numbers(density.shape), density.lattice) ** 2).sum(axis=-1)
 
 
 def _from_waves(density: ChargeDensity, waves: np.ndarray) -> ChargeDensity:

@@ -4,10 +4,10 @@
     pip install -e ".[fuzz]"
     python tools/fuzz_formats.py --minutes 30
 
-Starts from small whole files of every format that `tests/whole_files.py` writes, or from the files of `--seeds`.
-A finding is any other exception, an error that does not name the file, a density that is not finite, a hang (10 s)
-or more than 2 GiB of memory; its input is kept in --out and repeated by
-`python tools/fuzz_formats.py --repeat FILE`. Exit code 0 means: no finding.
+Starts from small valid files of every format (`tests/whole_files.py`), or from the files of `--seeds`. A finding is any
+other exception, an error that does not name the file, a density that is not finite, a hang (10 s) or more than 2 GiB
+of memory. Its input is kept in --out; `python tools/fuzz_formats.py --repeat FILE` reads it again. Exit code 0 means
+no finding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_INPUT_BYTES = 16_384
 HANG_SECONDS = 10
 MEMORY_MB = 2048
 MAX_MESSAGE = 1000
-# Names that choose a format where the content does not: the last byte of an input picks one.
+# File names, as the format of a file can depend on its name; the last byte of an input selects one.
 NAMES = ("rho", "CHGCAR", "rho.cube", "rho.xsf", "rho.json", "rho.den_fmt", "rho.h5", "rho.nc", "rho.hdf5", "AECCAR2")
 WORDS = (
     *("augmentation occupancies 1 4", "Direct", "Cartesian", "Selective dynamics", "nan", "inf", "***", "1.0E+400"),
@@ -55,7 +55,13 @@ def main() -> None:
 
 
 def run(minutes: float, seeds: Path | None, out: Path) -> int:
-    """Runs libFuzzer again and again until the time is over (it stops at each finding); the summary on stdout."""
+    """Runs libFuzzer until the time is over, anew after each finding; prints a summary and returns the exit code.
+
+    Args:
+        minutes: how long.
+        seeds: folder of files to start from; None for the files of the tests.
+        out: folder of the findings.
+    """
     out.mkdir(parents=True, exist_ok=True)
     corpus = Path(tempfile.mkdtemp(prefix="corpus-"))
     n_seeds = write_seeds(corpus, seeds)
@@ -85,7 +91,7 @@ def run(minutes: float, seeds: Path | None, out: Path) -> int:
 
 
 def write_seeds(corpus: Path, seeds: Path | None) -> int:
-    """Fills the corpus; the number of files in it."""
+    """Fills the corpus and returns the number of seed files."""
     if seeds is None:
         sys.path.insert(0, str(REPOSITORY))
         from tests.whole_files import whole_files
@@ -100,7 +106,7 @@ def write_seeds(corpus: Path, seeds: Path | None) -> int:
 
 
 def fuzz(flags: list[str]) -> None:
-    """One libFuzzer run in this process; it ends the process."""
+    """Runs libFuzzer in this process; ends the process."""
     import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
 
     sys.path.insert(0, str(REPOSITORY))
@@ -117,11 +123,11 @@ def fuzz(flags: list[str]) -> None:
 
 
 def read_input(data: bytes, folder: Path) -> None:
-    """Reads one input; what must not happen is raised.
+    """Reads one input as a density file; raises if that is a finding.
 
     Raises:
-        AssertionError: the error does not name the file, is endless, or the density is not finite.
-        Exception: whatever the reader let through.
+        AssertionError: the error message does not name the file or is too long, or the density is not finite.
+        Exception: any other exception of the reader.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""A folder that one process at a time works in."""
+"""A lock that gives a folder to one process at a time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from pathlib import Path
 
 @contextmanager
 def sole_user(lock: Path, refusal: Exception) -> Iterator[None]:
-    """Nobody else holds the lock file meanwhile; it goes with the process, however that ends.
+    """Holds a lock file; the lock ends with the process, even if it is killed.
 
     Args:
-        lock: made with its folder if need be.
-        refusal: what to raise where another process holds it.
+        lock: the file; made with its folder if missing.
+        refusal: raised if another process holds the lock.
+
+    Raises:
+        Exception: `refusal`.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
@@ -23,5 +26,5 @@ def sole_user(lock: Path, refusal: Exception) -> Iterator[None]:
         except BlockingIOError:
             raise refusal from None
         except OSError:
-            pass  # a file system without locks, as some of clusters: nobody can be told apart there
+            pass  # a file system without locks, as on some clusters: other processes cannot be detected there
         yield

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""How often the novelty flag is raised: by ordinary crystals, new elements, other codes and damaged fields.
+"""How often crystals are flagged as novel: ordinary crystals, new elements, other codes and damaged densities.
 
     python tools/novelty_power.py --densities ../shared/densities/manifest.csv --out novelty.md
 
-Novelty rests on the training crystals alone, so no network is trained. The bundled crystals are cut into five parts by
-chemical system; each part is judged as an ensemble of five would that was trained on the other four. New elements
-are held out of the training set in the manner of `data.split_by = "element"`. Damage is done to every second
-chemical system: the others, and other kinds of damage, served to choose the score. Densities of other codes are
-those of a manifest (columns file, group, format, odd_features), judged by all bundled crystals. Takes two minutes.
+Novelty depends only on the training crystals, so no network is trained. The bundled crystals are divided into five
+parts by chemical system. Each part is scored as an ensemble of five networks would score it that was trained on the
+other four parts. New elements are held out of the training set as `data.split_by = "element"` does it. The damages are
+applied to half of the chemical systems; the other half, and other kinds of damage, were used to choose the novelty
+score. Densities of other codes come from a manifest (columns file, group, format, odd_features) and are scored against
+all bundled crystals. Takes two minutes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import FormatError
 from rhonet.core.provenance import git_commit
 from rhonet.core.startup import start_tensorflow
+from rhonet.core.text import markdown_table
 from rhonet.data.splits import assign_by_element, assign_fold, position
 from rhonet.evaluation.bootstrap import Metric, share_of
 from rhonet.evaluation.scores import auc
@@ -45,19 +47,24 @@ from tools.field_damage import DAMAGES, HARMLESS, Damage
 log = logging.getLogger("rhonet.novelty_power")
 
 PARTS = 5
-# Splits by element; seeds 0 to 5 served to choose the score.
+# Splits by element; seeds 0 to 5 were used to choose the score.
 ELEMENT_SEEDS = range(10, 16)
 ELEMENT_FRACTIONS = (0.8, 0.0, 0.2)
-# Chemical systems whose position under this name is in the lower half served to choose the score.
+# Chemical systems whose position under this name is in the lower half were used to choose the score.
 CHOICE = "novdev"
 MANIFEST_COLUMNS = ("file", "group", "format", "odd_features")
-# Files of a manifest that hold no electron density of a crystal, by their own description.
+# Files of a manifest that hold no electron density of a crystal, by their odd_features.
 NONSENSE = r"synthetic|meaningless|integral_not_valence_count|same_field_as|cube_precise|zero_padded"
 
 
 @dataclass(frozen=True)
 class Crystal:
-    """One bundled crystal."""
+    """One bundled crystal.
+
+    Attributes:
+        system: chemical system, such as "Cl-Na".
+        density: without magnetization.
+    """
 
     system: str
     density: ChargeDensity
@@ -65,23 +72,32 @@ class Crystal:
 
 @dataclass(frozen=True, eq=False)
 class Flag:
-    """What an ensemble finds novel: training_peaks of its members, and the distance that becomes a novelty of 1."""
+    """Novelty score of an ensemble; crystals above 1 are flagged.
+
+    Attributes:
+        members: training peaks of its networks.
+        scale: distance that has the novelty 1.
+    """
 
     members: tuple[TrainingPeaks, ...]
     scale: float
 
     @classmethod
     def fit(cls, peaks: Sequence[np.ndarray], systems: Sequence[str]) -> Flag:
-        """Calibrated as a trained ensemble is: each crystal is judged by the member that left its fold out."""
+        """Score calibrated as for a trained ensemble: with the member that left the crystal's fold out.
+
+        Args:
+            peaks: of the training crystals, (peaks, widths) each.
+            systems: their chemical systems.
+        """
         from rhonet.uncertainty.novelty import distances_of
 
         folds = np.array([assign_fold(system, folds=PARTS) for system in systems])
         members, distances = [], []
         for fold in range(PARTS):
-            member = TrainingPeaks.fit([one for one, at in zip(peaks, folds, strict=True) if at != fold])
-            left_out = [one for one, at in zip(peaks, folds, strict=True) if at == fold]
+            member = TrainingPeaks.fit(_chosen(peaks, folds != fold))
             members.append(member)
-            distances.append(distances_of(member, left_out))
+            distances.append(distances_of(member, _chosen(peaks, folds == fold)))
         return cls(tuple(members), conformal_quantile(np.concatenate(distances), 1 - NOVEL_SHARE))
 
     def novelty(self, peaks: Sequence[np.ndarray]) -> np.ndarray:
@@ -93,18 +109,24 @@ class Flag:
 
 @dataclass(frozen=True, eq=False)
 class Power:
-    """Novelties (n,) of one kind of densities."""
+    """Novelties of one kind of densities.
+
+    Attributes:
+        name: in the table.
+        novelty: (n,).
+    """
 
     name: str
     novelty: np.ndarray
 
-    def row(self, ordinary: np.ndarray) -> str:
-        """Row of the table; `ordinary` are the novelties of unseen ordinary crystals."""
+    def row(self, ordinary: np.ndarray) -> list[str]:
+        """Row of the table; `ordinary` are the novelties of ordinary crystals outside the training set."""
         everything = np.concatenate([ordinary, self.novelty])
         is_odd = np.arange(len(everything)) >= len(ordinary)
         (area,) = auc(is_odd, everything, np.ones((1, len(everything))))
         flagged = share_of(self.novelty > 1, "no densities")
-        return f"| {self.name} | {len(self.novelty)} | {_percent(flagged)} | {area:.2f} | {_median(self.novelty)} |"
+        median = f"{np.median(self.novelty):.2f}"
+        return [self.name, str(len(self.novelty)), _percent(flagged), f"{area:.2f}", median]
 
 
 def main() -> int:
@@ -131,7 +153,7 @@ def main() -> int:
 
 
 def _check_manifest(manifest: Path, parser: argparse.ArgumentParser) -> None:
-    """Ends the program, before it has computed anything, where the manifest is of no use."""
+    """Ends the program before anything is computed if the manifest cannot be used."""
     try:
         with manifest.open(newline="", encoding="utf-8") as file:
             header = csv.DictReader(file).fieldnames or ()
@@ -143,7 +165,7 @@ def _check_manifest(manifest: Path, parser: argparse.ArgumentParser) -> None:
 
 
 def report(config: Config, *, manifest: Path | None) -> str:
-    """The tables as markdown, with the command and the commit that wrote them."""
+    """Tables as Markdown, with the command and the commit that wrote them."""
     crystals = read_crystals(config)
     peaks = find_all_peaks([crystal.density for crystal in crystals], config.view)
     parts = np.array([assign_fold(crystal.system, folds=PARTS, seed=1) for crystal in crystals])
@@ -153,7 +175,7 @@ def report(config: Config, *, manifest: Path | None) -> str:
         ordinary[parts == part] = flag.novelty(_chosen(peaks, parts == part))
     all_elements = [_elements_besides(crystals, parts == part) for part in range(PARTS)]
     is_known = np.array(
-        [set(one.system.split("-")) <= all_elements[part] for one, part in zip(crystals, parts, strict=True)]
+        [set(crystal.system.split("-")) <= all_elements[part] for crystal, part in zip(crystals, parts, strict=True)]
     )
     rows = [
         Power("**ordinary crystals, unseen**", ordinary),
@@ -165,21 +187,21 @@ def report(config: Config, *, manifest: Path | None) -> str:
     for heading, kinds in (("harmless: ", HARMLESS), ("", DAMAGES)):
         for kind in kinds:
             log.info("%s", kind.name)
-            found = damage_power(kind, [crystals[row] for row in damaged], parts[damaged], flags, config.view)
-            rows.append(Power(heading + kind.name, found))
-    tables = []
+            novelty = damage_power(kind, [crystals[row] for row in damaged], parts[damaged], flags, config.view)
+            rows.append(Power(heading + kind.name, novelty))
+    file_table = ""
     if manifest is not None:
         files = judge_files(manifest, _fit(crystals, peaks, np.ones(len(crystals), bool)), config.view)
         rows += group_files(files)
-        tables = [_file_table(files)]
+        file_table = "\n" + _file_table(files)
     command = shlex.join(["python", "tools/novelty_power.py", *sys.argv[1:]])
     head = f"`{command}`, commit {git_commit() or 'unknown'}, {len(crystals)} crystals\n\n"
-    table = "| densities | n | flagged | AUC | median novelty |\n|---|---|---|---|---|\n"
-    return head + table + "".join(row.row(ordinary) + "\n" for row in rows) + "".join(tables)
+    table = markdown_table(["densities", "n", "flagged", "AUC", "median novelty"], [row.row(ordinary) for row in rows])
+    return head + table + file_table
 
 
 def read_crystals(config: Config) -> list[Crystal]:
-    """The bundled crystals, as stored; without magnetization, which no peak shows."""
+    """The bundled crystals as stored, without magnetization, which the peaks do not use."""
     from rhonet.data.builds import open_or_build
     from rhonet.data.index import as_records
     from rhonet.data.records import decode_record
@@ -195,7 +217,7 @@ def read_crystals(config: Config) -> list[Crystal]:
 
 
 def find_all_peaks(densities: Sequence[ChargeDensity], view: ViewConfig) -> list[np.ndarray]:
-    """Peaks (peaks, widths) of each density, as the model's view sees it."""
+    """Density peaks (peaks, widths) of each density, with the plane waves of the model's view."""
     import tensorflow as tf
 
     find = _finder(view)
@@ -207,7 +229,7 @@ def find_all_peaks(densities: Sequence[ChargeDensity], view: ViewConfig) -> list
 
 @functools.cache
 def _finder(view: ViewConfig) -> Any:
-    """Graph from a grid and its lattice to peaks."""
+    """TensorFlow function from a grid and its lattice to density peaks."""
     import tensorflow as tf
 
     from rhonet.uncertainty.density_peaks import find_peaks
@@ -223,32 +245,48 @@ def _finder(view: ViewConfig) -> Any:
 
 
 def new_elements(crystals: Sequence[Crystal], peaks: Sequence[np.ndarray]) -> np.ndarray:
-    """Novelties of crystals with held-out elements, over several choices of the elements."""
-    found = []
+    """Novelties of crystals with held-out elements, over several choices of these elements."""
+    novelties = []
     for seed in ELEMENT_SEEDS:
         splits = [
             assign_by_element(crystal.system.split("-"), fractions=ELEMENT_FRACTIONS, seed=seed) for crystal in crystals
         ]
         is_new = np.array(splits) == "test"
-        found.append(_fit(crystals, peaks, ~is_new).novelty(_chosen(peaks, is_new)))
-    return np.concatenate(found)
+        novelties.append(_fit(crystals, peaks, ~is_new).novelty(_chosen(peaks, is_new)))
+    return np.concatenate(novelties)
 
 
 def damage_power(
     kind: Damage, crystals: Sequence[Crystal], parts: np.ndarray, flags: Sequence[Flag], view: ViewConfig
 ) -> np.ndarray:
-    """Novelties of damaged crystals, each judged by the flag of its part, which has not seen it whole either."""
+    """Novelties of damaged crystals, (n,).
+
+    Args:
+        kind: of damage.
+        crystals: to damage, n of them.
+        parts: of these crystals, (n,).
+        flags: novelty score of each part; it was fitted without the crystals of the part.
+        view: of the model.
+    """
     rng = np.random.default_rng(0)
     peaks = find_all_peaks([kind.apply(crystal.density, rng) for crystal in crystals], view)
-    found = np.empty(len(crystals))
+    novelty = np.empty(len(crystals))
     for part, flag in enumerate(flags):
-        found[parts == part] = flag.novelty(_chosen(peaks, parts == part))
-    return found
+        novelty[parts == part] = flag.novelty(_chosen(peaks, parts == part))
+    return novelty
 
 
 @dataclass(frozen=True)
 class JudgedFile:
-    """One density of the manifest: the first readable file of its group."""
+    """One density of the manifest: the first readable file of its group.
+
+    Attributes:
+        group: name of the density.
+        formula: as the manifest gives it.
+        code: format of the file.
+        is_nonsense: whether it is no electron density of a crystal.
+        novelty: of the density.
+    """
 
     group: str
     formula: str
@@ -258,7 +296,13 @@ class JudgedFile:
 
 
 def judge_files(manifest: Path, flag: Flag, view: ViewConfig) -> list[JudgedFile]:
-    """Novelties of the manifest's densities; what cannot be read is left out, copies of a field count once."""
+    """Novelties of the manifest's densities; unreadable files are left out, copies of a density count once.
+
+    Args:
+        manifest: CSV file; the density files lie beside it.
+        flag: novelty score.
+        view: of the model.
+    """
     judged: dict[str, JudgedFile] = {}
     for row, density in _readable(manifest):
         if row["group"] in judged:
@@ -279,21 +323,25 @@ def _readable(manifest: Path) -> Iterator[tuple[dict[str, str], ChargeDensity]]:
 
 
 def group_files(files: Sequence[JudgedFile]) -> list[Power]:
-    """Densities by what wrote them, and those that are none."""
+    """Novelties by file format, then those of files that hold no electron density."""
     kinds: dict[str, list[float]] = {}
     for file in sorted(files, key=lambda file: (file.is_nonsense, file.code)):
         kinds.setdefault("no valence density" if file.is_nonsense else f"format {file.code}", []).append(file.novelty)
-    return [Power(name, np.array(found)) for name, found in kinds.items()]
+    return [Power(name, np.array(novelties)) for name, novelties in kinds.items()]
 
 
 def _file_table(files: Sequence[JudgedFile]) -> str:
     ranked = sorted(files, key=lambda file: -file.novelty)
     rows = [
-        f"| {file.group} | {file.formula} | {file.code}{' (no valence density)' if file.is_nonsense else ''} "
-        f"| {file.novelty:.2f} |\n"
+        [
+            file.group,
+            file.formula,
+            f"{file.code} (no valence density)" if file.is_nonsense else file.code,
+            f"{file.novelty:.2f}",
+        ]
         for file in ranked
     ]
-    return "\n| density | formula | format | novelty |\n|---|---|---|---|\n" + "".join(rows)
+    return markdown_table(["density", "formula", "format", "novelty"], rows)
 
 
 def _fit(crystals: Sequence[Crystal], peaks: Sequence[np.ndarray], chosen: np.ndarray) -> Flag:
@@ -305,7 +353,7 @@ def _chosen(peaks: Sequence[np.ndarray], chosen: np.ndarray) -> list[np.ndarray]
 
 
 def _elements_besides(crystals: Sequence[Crystal], left_out: np.ndarray) -> set[str]:
-    """Elements that occur in other crystals than these."""
+    """Elements of the crystals that are not left out."""
     return {
         symbol
         for crystal, is_out in zip(crystals, left_out, strict=True)
@@ -316,10 +364,6 @@ def _elements_besides(crystals: Sequence[Crystal], left_out: np.ndarray) -> set[
 
 def _percent(share: Metric) -> str:
     return f"{share.value:.0%} [{share.lower:.0%}, {share.upper:.0%}]".replace("%", " %")
-
-
-def _median(values: np.ndarray) -> str:
-    return f"{np.median(values):.2f}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `bench_serving.py` and `soak_serving.py` share: densities to ask about, and askers side by side."""
+"""Made-up densities and parallel clients for `bench_serving.py` and `soak_serving.py`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import ase
 import numpy as np
 
 from rhonet.core.density import ChargeDensity
+from rhonet.core.regrid import wave_numbers, wave_vectors
 
 WARM_UP = 2
-# Atoms per Å³, electrons of each, and the width of its cloud, Å: those of an ordinary crystal.
+# Volume of an atom, Å³, its electrons, and the width of its density, Å, as in an ordinary crystal.
 ATOM_VOLUME, ATOM_ELECTRONS, ATOM_WIDTH = 16.0, 6.0, 0.45
 
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """What came of asking for a while.
+    """Measured load of a server or model.
 
-    seconds: (n,) from question to answer. wall: seconds in all.
+    Attributes:
+        seconds: from request to answer, (n,).
+        wall: duration of the measurement, seconds.
     """
 
     seconds: np.ndarray
@@ -32,29 +35,29 @@ class Load:
         return len(self.seconds) / self.wall
 
     def milliseconds(self, percentile: float) -> float:
-        """Time within which so many percent of the answers came."""
+        """Latency at that percentile, ms."""
         return float(np.percentile(self.seconds, percentile)) * 1e3
 
 
 def crystal(points: int, edge: float, *, spin: bool = False, seed: int = 0) -> ChargeDensity:
-    """Gaussian atoms, strewn at random in a slightly skewed cell, on points³ grid points.
+    """Density of Gaussian atoms at random positions in a slightly skewed cell.
 
     Args:
+        points: grid points along each axis.
         edge: of the cell, Å.
-        spin: with a magnetization.
+        spin: whether it has a magnetization.
         seed: of positions and charges.
     """
     rng = np.random.default_rng(seed)
     lattice = edge * np.array([[1.0, 0.0, 0.0], [0.1, 1.0, 0.0], [0.0, -0.1, 1.0]])
     n_atoms = max(1, round(float(np.linalg.det(lattice)) / ATOM_VOLUME))
-    # Of the structure factor and the atom's form: exact for any cell, and periodic.
-    millers = np.stack(np.meshgrid(*[np.fft.fftfreq(points, 1 / points)] * 3, indexing="ij"), axis=-1)
-    g = 2 * np.pi * millers @ np.linalg.inv(lattice).T
-    form = np.exp(-0.5 * ATOM_WIDTH**2 * (g**2).sum(axis=-1))
+    # Structure factor times form factor: exact for any cell, and periodic.
+    numbers = wave_numbers((points,) * 3)
+    form = np.exp(-0.5 * ATOM_WIDTH**2 * (wave_vectors(numbers, lattice) ** 2).sum(axis=-1))
     waves = np.zeros((points,) * 3, complex)
     places = rng.random((n_atoms, 3))
     for place, charge in zip(places, rng.uniform(0.5, 1.5, n_atoms), strict=True):
-        x, y, z = (np.exp(-2j * np.pi * np.fft.fftfreq(points, 1 / points) * at) for at in place)
+        x, y, z = (np.exp(-2j * np.pi * turns * fraction) for turns, fraction in zip(numbers, place, strict=True))
         waves += charge * x[:, None, None] * y[:, None] * z
     values = np.fft.ifftn(waves * form).real * points**3 * ATOM_ELECTRONS / np.linalg.det(lattice)
     atoms = ase.Atoms(f"C{n_atoms}", scaled_positions=places, cell=lattice, pbc=True)
@@ -62,14 +65,16 @@ def crystal(points: int, edge: float, *, spin: bool = False, seed: int = 0) -> C
 
 
 def ask_for(seconds: float, connect: Callable[[], Callable[[], object]], *, askers: int) -> Load:
-    """Askers side by side, each with a connection of its own and one question at a time.
+    """Load of parallel clients; each has its own connection and sends one request at a time.
 
     Args:
-        connect: makes a connection; what it gives asks once.
+        seconds: how long.
+        connect: opens a connection; gives a function that sends one request.
+        askers: number of clients.
     """
     started: list[float] = []
     ready = threading.Barrier(askers, action=lambda: started.append(time.perf_counter()))
-    found: list[list[float]] = [[] for _ in range(askers)]
+    times_of_askers: list[list[float]] = [[] for _ in range(askers)]
     failures: list[BaseException] = []
 
     def work(times: list[float]) -> None:
@@ -82,16 +87,16 @@ def ask_for(seconds: float, connect: Callable[[], Callable[[], object]], *, aske
                 ask()
                 times.append(time.perf_counter() - before)
         except threading.BrokenBarrierError:
-            pass  # another one failed
+            pass  # another client failed
         except BaseException as error:
             failures.append(error)
             ready.abort()
 
-    threads = [threading.Thread(target=work, args=(times,)) for times in found]
+    threads = [threading.Thread(target=work, args=(times,)) for times in times_of_askers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if failures:
         raise failures[0]
-    return Load(np.concatenate(found), time.perf_counter() - started[0])
+    return Load(np.concatenate(times_of_askers), time.perf_counter() - started[0])

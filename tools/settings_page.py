@@ -10,6 +10,7 @@ import inspect
 import re
 
 from rhonet.core.config import Config, config_names
+from rhonet.core.text import markdown_table
 
 _HEAD = """# Settings
 
@@ -36,8 +37,8 @@ def settings_page() -> str:
     for section, values in Config().to_dict().items():
         kind = type(getattr(Config(), section))
         about, meanings = _docstring(kind)
-        parts.append(f"\n## {section}\n\n{about}\n\n| setting | default | |\n|---|---|---|\n")
-        parts += [f"| `{section}.{key}` | {_shown(values[key])} | {meanings[key]} |\n" for key in _keys(kind)]
+        rows = [[f"`{section}.{key}`", _shown(values[key]), meanings[key]] for key in _keys(kind)]
+        parts.append(f"\n## {section}\n\n{about}\n\n{markdown_table(['setting', 'default', ''], rows)}")
     return "".join(parts)
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Ask a Triton server good and bad questions for minutes: no wrong answer, no growth, an error for all bad ones.
+"""Send good and bad requests to a Triton server for minutes: no wrong answers, no memory growth, errors for bad ones.
 
     python tools/soak_serving.py --minutes 10
 
-Exports the model into a temporary Triton repository, starts a server on free ports and lets several clients ask it
-over HTTP and gRPC. Good questions are answered in this process too, by the SavedModel; an answer is wrong if it is
-farther off than 1e-4 of its value, or of its error bar near zero. Memory is that of the server's processes. Ends
-with code 1 if anything was wrong.
+Exports the model into a temporary Triton repository, starts a server on free ports and sends requests from several
+clients over HTTP and gRPC. The SavedModel in this process gives the expected answers to the good requests. An answer
+is wrong if it differs by more than 1e-4 of its value or, near zero, of the width of its prediction interval. Memory is
+that of the server's processes. Exit code 1 if anything was wrong.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import RefusedError
 from rhonet.core.startup import start_tensorflow
+from rhonet.core.text import markdown_table
 from rhonet.serving.answer import Answer
 from rhonet.serving.triton.client import ServerPredictor, address_argument
 from rhonet.serving.triton.config import DENSITY_MODEL, NETWORK_MODEL, TritonSettings
@@ -41,7 +42,7 @@ MAX_GRID_POINTS = 40**3
 TOLERANCE = 1e-4
 BAD_SHARE = 0.3
 SAMPLE_SECONDS = 2.0
-# The first part of the time lets caches and pools fill; then the first and last of these parts are compared.
+# The first share of the time lets caches fill. The rest is divided into parts: the first and the last are compared.
 WARM_UP, PARTS = 0.2, 4
 MOST_GROWTH = 0.05
 
@@ -50,13 +51,20 @@ BadQuestion = Callable[[ServerPredictor], object]
 
 @dataclass
 class Tally:
-    """What was asked, and what was wrong with the answers; shared by the clients."""
+    """Counts of requests and problems; shared by the clients.
+
+    Attributes:
+        asked: number of requests by kind.
+        wrong: problems with the answers.
+        lock: held while a count is changed.
+    """
 
     asked: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, kind: str, problem: str = "") -> None:
+        """Counts a request, and its problem if there was one."""
         with self.lock:
             self.asked[kind] += 1
             if problem:
@@ -95,7 +103,15 @@ def main() -> int:
 def soak(
     server: RunningServer, good: list[ChargeDensity], expected: list[Answer], *, seconds: float, n_clients: int
 ) -> tuple[Tally, np.ndarray]:
-    """Asks for a while; the tally and the memory (n,) of the server in MB, every two seconds."""
+    """Sends requests; gives the tally, and the memory of the server every `SAMPLE_SECONDS`, (n,), MB.
+
+    Args:
+        server: serves the model.
+        good: densities to ask about.
+        expected: answers to them.
+        seconds: how long.
+        n_clients: half over gRPC, half over HTTP.
+    """
     tally, end = Tally(), time.monotonic() + seconds
     bad = bad_questions()
 
@@ -123,7 +139,7 @@ def soak(
 
 
 def bad_questions() -> dict[str, tuple[str, BadQuestion]]:
-    """Questions that deserve an error, and the model that each is for, by what is wrong with them."""
+    """Bad requests, and the model that each is sent to, by what is wrong with them."""
     lattice, none = 4 * np.eye(3), np.zeros((0, 0, 0))
     grid = np.ones((8, 8, 8))
     hole = grid.copy()
@@ -164,21 +180,27 @@ def session_memory(leader: int) -> float:
             if int(stat.read_text().rpartition(")")[2].split()[3]) == leader:
                 total += int((stat.parent / "statm").read_text().split()[1])
         except (OSError, IndexError):
-            continue  # ended meanwhile
+            continue  # the process has ended
     return total * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def growth(memory: np.ndarray) -> float:
-    """By which share the memory is larger in the last part of the time than in the first after the warm-up."""
+    """Relative growth of the memory from the first part of the time after the warm-up to the last part."""
     later = memory[int(len(memory) * WARM_UP) :]
     part = max(1, len(later) // PARTS)
     return float(np.median(later[-part:]) / np.median(later[:part]) - 1)
 
 
 def assess(tally: Tally, memory: np.ndarray, *, alive: bool) -> int:
-    """Prints what happened; 1 if anything was wrong."""
-    rows = "\n".join(f"| {kind} | {count} |" for kind, count in tally.asked.most_common())
-    print(f"| question | asked |\n| --- | --- |\n{rows}\n")
+    """Prints the results and returns the exit code: 1 if anything was wrong.
+
+    Args:
+        tally: of all requests.
+        memory: of the server over time, (n,), MB.
+        alive: whether the server is still ready.
+    """
+    rows = [[kind, str(count)] for kind, count in tally.asked.most_common()]
+    print(markdown_table(["question", "asked"], rows))
     grown = growth(memory)
     print(f"{sum(tally.asked.values())} questions, {len(tally.wrong)} answered wrongly")
     print(f"memory of the server: {memory[0]:.0f} MB at first, {memory[-1]:.0f} MB at last, {grown:+.1%} after warm-up")
@@ -189,27 +211,27 @@ def assess(tally: Tally, memory: np.ndarray, *, alive: bool) -> int:
 
 
 def _difference(client: ServerPredictor, density: ChargeDensity, expected: Answer) -> str:
-    """What is wrong with an answer to a good question, "" for nothing."""
+    """What is wrong with the answer to a good request, "" for nothing."""
     try:
-        found = client.predict(density)
-    except Exception as error:  # whatever it is, it is what this looks for
+        answer = client.predict(density)
+    except Exception as error:  # any error is a problem to report
         return f"{type(error).__name__}: {error}"
     for name, value in expected.values.items():
         scale = np.maximum(np.abs(value), expected.upper.get(name, 1.0) - expected.lower.get(name, 0.0))
-        if not (np.abs(np.asarray(found.values[name]) - value) <= TOLERANCE * scale).all():
-            return f"{name} is {found.values[name]}, expected {value}"
-    if not abs(found.novelty - expected.novelty) <= TOLERANCE * max(1.0, expected.novelty):
-        return f"novelty is {found.novelty}, expected {expected.novelty}"
+        if not (np.abs(np.asarray(answer.values[name]) - value) <= TOLERANCE * scale).all():
+            return f"{name} is {answer.values[name]}, expected {value}"
+    if not abs(answer.novelty - expected.novelty) <= TOLERANCE * max(1.0, expected.novelty):
+        return f"novelty is {answer.novelty}, expected {expected.novelty}"
     return ""
 
 
 def _refusal(ask: BadQuestion, client: ServerPredictor) -> str:
-    """What is wrong with how a bad question was met, "" for nothing: it must be refused, with a reason."""
+    """What is wrong with the answer to a bad request, "" if it was refused with a reason."""
     try:
         ask(client)
     except RefusedError as error:
         return "" if str(error) else "refused without a reason"
-    except Exception as error:  # likewise
+    except Exception as error:  # any other error is a problem to report
         return f"{type(error).__name__}: {error}"
     return "was answered"
 
@@ -217,7 +239,7 @@ def _refusal(ask: BadQuestion, client: ServerPredictor) -> str:
 def _guarded(work: Callable[[int], None], number: int, tally: Tally) -> None:
     try:
         work(number)
-    except Exception as error:  # a client that dies must not pass for a quiet one
+    except Exception as error:  # otherwise a client that died would go unnoticed
         tally.note("client", f"{type(error).__name__}: {error}")
 
 

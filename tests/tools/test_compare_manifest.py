@@ -47,7 +47,7 @@ def verdicts(tmp_path, capsys, monkeypatch):
         monkeypatch.setattr("sys.argv", ["compare_manifest.py", str(tmp_path / "manifest.csv")])
         code = compare_manifest.main()
         text = capsys.readouterr().out
-        lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
+        lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
         return code, [line[1] for line in lines], text
 
     return run

@@ -1,4 +1,4 @@
-"""Damaged fields: what is harmless leaves the sites alone, what is not is what its name says."""
+"""Damaged densities: harmless changes keep the density peaks, damages do what their names say."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def name_of(damage: Damage) -> str:
 
 
 @pytest.mark.parametrize("kind", HARMLESS, ids=name_of)
-def test_what_only_looks_different_has_the_same_sites(density, kind):
+def test_harmless_changes_keep_the_density_peaks(density, kind):
     changed = kind.apply(density, np.random.default_rng(0))
     before, after = find_all_peaks([density, changed], ViewConfig())
     assert changed.n_electrons / changed.volume == pytest.approx(density.n_electrons / density.volume)

@@ -1,4 +1,4 @@
-"""The study of the novelty flag, on sites made up of elements that are known."""
+"""The study of the novelty score, on made-up density peaks of known elements."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ N_ELEMENTS = 12
 
 
 def compounds(n: int, *, seed: int, first: int = 0) -> tuple[list[np.ndarray], list[str]]:
-    """Sites of binary compounds of the elements `first` ... 11, 3 % apart from compound to compound; systems."""
+    """Peaks of n binary compounds of the elements `first` ... 11, with 3 % noise, and their chemical systems."""
     elements = np.random.default_rng(0).normal(4, 1, (N_ELEMENTS, len(WIDTHS)))
     rng = np.random.default_rng(seed)
     pairs = [rng.choice(np.arange(first, N_ELEMENTS), 2, replace=False) for _ in range(n)]
-    sites = [elements[pair] + 0.03 * rng.normal(size=(2, len(WIDTHS))) for pair in pairs]
-    return sites, [f"{min(pair)}-{max(pair)}" for pair in pairs]
+    peaks = [elements[pair] + 0.03 * rng.normal(size=(2, len(WIDTHS))) for pair in pairs]
+    return peaks, [f"{min(pair)}-{max(pair)}" for pair in pairs]
 
 
 @pytest.fixture(scope="module")
 def flag() -> Flag:
-    """Of a training set that lacks the elements 0 and 1."""
+    """Novelty score of a training set without the elements 0 and 1."""
     return Flag.fit(*compounds(200, seed=1, first=2))
 
 
 def test_five_percent_of_ordinary_crystals_and_nearly_all_new_elements_are_flagged(flag):
     ordinary, _ = compounds(400, seed=2, first=2)
     assert np.mean(flag.novelty(ordinary) > 1) == pytest.approx(0.05, abs=0.04)
-    new = [one for one, system in zip(*compounds(400, seed=3), strict=True) if system[:2] in ("0-", "1-")]
+    new = [peaks for peaks, system in zip(*compounds(400, seed=3), strict=True) if system[:2] in ("0-", "1-")]
     assert np.mean(flag.novelty(new) > 1) > 0.95
 
 
 def test_row_says_share_and_area_under_the_curve():
     row = Power("odd", np.array([0.5, 2.0, 3.0, 4.0])).row(np.array([0.1, 0.2, 1.5, 0.4]))
-    assert row == "| odd | 4 | 75 % [30 %, 95 %] | 0.94 | 2.50 |"
+    assert row == ["odd", "4", "75 % [30 %, 95 %]", "0.94", "2.50"]
 
 
 def test_files_are_judged_once_a_field_and_unreadable_ones_left_out(flag, tmp_path):
@@ -74,17 +74,17 @@ def test_files_are_grouped_by_format_with_nonsense_last():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--densities", "nowhere.csv"], r"nowhere\.csv: cannot be read"),
         (["--densities", "table.csv"], r"table\.csv: has no column group, odd_features; it has file, format"),
         (["--out", "nowhere/novelty.md"], r"there is no folder nowhere; make it first"),
     ],
 )
-def test_bad_call_ends_before_anything_is_computed(arguments, said, tmp_path, monkeypatch, capsys):
+def test_bad_call_ends_before_anything_is_computed(arguments, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "table.csv").write_text("file,format\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["novelty_power.py", *arguments])
     with pytest.raises(SystemExit, match="2"):
         novelty_power.main()
-    assert re.search(said, capsys.readouterr().err)
+    assert re.search(message, capsys.readouterr().err)

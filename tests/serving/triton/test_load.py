@@ -62,7 +62,7 @@ def test_failure_of_an_asker_ends_the_load_with_it():
 
 def test_latencies_become_a_table():
     load = Load(np.array([0.010, 0.020, 0.030]), 0.1)
-    assert latencies([("one | 4", load)], first="way | clients").splitlines() == [
+    assert latencies([(["one", "4"], load)], first=["way", "clients"]).splitlines() == [
         "| way | clients | p50, ms | p95, ms | p99, ms | answers per second |",
         "| --- | --- | --- | --- | --- | --- |",
         "| one | 4 | 20 | 29 | 30 | 30.0 |",
