@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rhonet.core.config import load_config
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import CallError, DataError, RunError, WorkerError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.data.index import Index
@@ -126,7 +126,7 @@ def test_folder_of_another_configuration_is_not_taken_for_the_same(tmp_path):
     trial.path.mkdir(parents=True)
     (trial.path / "config.toml").write_text(trial.config.to_toml())
     assert plan_trial(tmp_path, "all", config=BASE, seed=0, folds=3) == trial
-    with pytest.raises(ConfigError, match="seed-0: was run with another configuration"):
+    with pytest.raises(RunError, match="seed-0: was run with another configuration"):
         plan_trial(tmp_path, "all", config=load_config("tiny"), seed=0, folds=3)
 
 
@@ -144,26 +144,24 @@ def test_result_comes_back_as_it_was_written(tmp_path):
 
 def test_trial_of_other_data_is_refused(tmp_path):
     result = result_of(tmp_path, simulate(20))
-    with pytest.raises(
-        ConfigError, match=r"seed-0: was run on another state of the data set \(fingerprint these, now "
-    ):
+    with pytest.raises(RunError, match=r"seed-0: was run on another state of the data set \(fingerprint these, now "):
         read_result(result.trial, source="others")
     (result.trial.path / "trial.json").unlink()
-    with pytest.raises(ConfigError, match="seed-0: an earlier rhonet ran this trial; give another --out"):
+    with pytest.raises(RunError, match=r"trial.json: is missing, .* give another --out"):
         read_result(result.trial, source="these")
 
 
 def test_failed_or_killed_trial_ends_the_study_at_once():
     pool = ProcessPoolExecutor(1)
     failed: Future[str] = Future()
-    failed.set_exception(ConfigError("a label that cannot be learned"))
-    with pytest.raises(ConfigError, match="a label that cannot be learned"):
+    failed.set_exception(DataError("a label that cannot be learned"))
+    with pytest.raises(DataError, match="a label that cannot be learned"):
         _await_line(failed, pool)
     with pytest.raises(RuntimeError, match="after shutdown"):
         pool.submit(print)
     killed: Future[str] = Future()
     killed.set_exception(BrokenProcessPool())
-    with pytest.raises(ConfigError, match="a trial's process was killed, probably for want of memory"):
+    with pytest.raises(WorkerError, match="a trial's process was killed, probably for want of memory"):
         _await_line(killed, pool)
 
 
@@ -204,7 +202,7 @@ def test_paired_interval_sees_what_two_single_ones_hide(tmp_path):
 
 def test_variants_that_saw_different_data_are_not_paired(tmp_path):
     results = {name: [result_of(tmp_path, simulate(n), variant=name)] for name, n in (("first", 30), ("later", 31))}
-    with pytest.raises(ConfigError, match=r"first and later .* same samples \(1 differ, e\.g\. crystal-00030 .*--out"):
+    with pytest.raises(DataError, match=r"first and later .* same samples \(1 differ, e\.g\. crystal-00030 .*--out"):
         compare(results)
     assert len(compare(results, paired=False)) == 2
 
@@ -252,7 +250,7 @@ def test_tables_name_variants_and_leave_out_what_was_not_predicted(tmp_path):
     ],
 )
 def test_wrong_call_of_the_study_is_one_clear_line(options, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(CallError, match=message):
         main(study_parser().parse_args(options))
 
 

@@ -1,8 +1,8 @@
 """The Materials Project's service as the download needs it: search materials, size and fetch densities.
 
-Searches go through mp-api. Densities come from the public bucket and under the key that mp-api's own
-`MPRester.get_charge_density_from_task_id` uses, as the bytes that lie there: decoding a density into Python objects
-and encoding it again would cost minutes and gigabytes for nothing.
+Searches use mp-api. Densities are copied as bytes from the public bucket, under the keys of mp-api's
+`MPRester.get_charge_density_from_task_id`: that function decodes a density into Python objects, which takes minutes and
+gigabytes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from tools.materials_project_labels import (
 
 BUCKET = "materialsproject-parsed"
 KEY = "chgcars/{}.json.gz"
-# A public bucket that may not be listed answers 403 for what is not there.
+# The bucket cannot be listed, so it answers 403 for a missing key.
 ABSENT = {"404", "403", "NoSuchKey", "AccessDenied"}
 # Waits of 1, 2, 4, ... up to 60 s, or what the server's Retry-After says: about four minutes in all.
 RETRIES = 8
@@ -54,11 +54,15 @@ _FAILURES = (MPRestError, requests.RequestException, Boto3Error, BotoCoreError, 
 
 
 class ServiceError(RuntimeError):
-    """The service cannot be used, now or with this key; one line says why and what to do."""
+    """The service does not answer or refuses the key; the message says in one line why and what to do."""
 
 
 class RateLimitedAdapter(HTTPAdapter):
-    """Sends requests, at most so many a second, and sends them again where the server is busy."""
+    """Sends requests at a limited rate, and again if the server is busy.
+
+    Args:
+        per_second: requests per second, at most.
+    """
 
     def __init__(self, per_second: float) -> None:
         retry = Retry(
@@ -81,11 +85,22 @@ class RateLimitedAdapter(HTTPAdapter):
 
 @dataclass(frozen=True)
 class Query:
-    """Which materials are wanted: either ids or conditions, of which all must hold.
+    """A search for materials: either by ids, or by conditions that must all hold.
 
-    Ranges are (lowest, highest), both included: energy_above_hull in eV/atom, band_gap in eV.
-    has: kinds of data that the material must have beside its density ("elasticity", ...).
-    limit: at most so many, in the order of their ids.
+    Ranges are (lowest, highest), both included.
+
+    Attributes:
+        ids: of materials, such as "mp-149".
+        chemical_systems: one of these, such as "Cl-Na".
+        formulas: one of these, such as "NaCl" or "ABO3".
+        elements: contains all of these.
+        exclude_elements: contains none of these.
+        energy_above_hull: range, eV/atom.
+        band_gap: range, eV.
+        n_sites: range of the number of atoms in the cell.
+        n_elements: range of the number of different elements.
+        has: kinds of data that the material must have besides its density, such as "elasticity".
+        limit: largest number of materials, in the order of their ids.
     """
 
     ids: tuple[str, ...] = ()
@@ -105,7 +120,7 @@ class Query:
         return self == Query(limit=self.limit)
 
     def criteria(self) -> dict[str, Any]:
-        """Arguments of mp-api's search; only what is asked for."""
+        """Arguments of mp-api's search for the conditions that are set."""
         criteria = {
             "chemsys": list(self.chemical_systems),
             "formula": list(self.formulas),
@@ -123,12 +138,12 @@ class Connection:
     """A session with the service.
 
     Args:
-        key: the API key; it is sent to the service and appears nowhere else.
-        endpoint: address of the service, "" for mp-api's default (MP_API_ENDPOINT or the public one).
-        per_second: requests a second, at most.
+        key: API key; it is sent to the service and is written nowhere.
+        endpoint: address of the service, "" for mp-api's default (MP_API_ENDPOINT or the public service).
+        per_second: requests per second, at most.
 
     Raises:
-        ServiceError: the key has not the form of one, or nothing answers.
+        ServiceError: the key has a wrong form, or the service does not answer.
     """
 
     def __init__(self, key: str, *, endpoint: str, per_second: float) -> None:
@@ -165,31 +180,30 @@ class Connection:
         return self._rester.db_version
 
     def search(self, query: Query) -> list[Material]:
-        """Materials that fit, with their labels and calculations, in the order of the ids asked for, or by id.
+        """Materials of a query with their labels and calculations, in the order of its ids, or sorted by id.
 
-        An id that the database does not have, or has deprecated, is missing in the answer.
+        Ids that the database does not have, or has deprecated, are left out.
 
         Raises:
-            ServiceError: an id that is none, a refused key, a service that does not answer.
+            ServiceError: an invalid id, a refused key, or no answer.
         """
         with self._service_errors():
             summaries = self._summaries(query)
             thermo: dict[str, Mapping[str, Any]] = {}
             core: dict[str, Mapping[str, Any]] = {}
             for ids in _batches(list(summaries)):
-                found = self._materials.search(material_ids=ids, fields=["material_id", "calc_types"])
-                core |= _by_id(found)
-                found = self._materials.thermo.search(
+                core |= _by_id(self._materials.search(material_ids=ids, fields=["material_id", "calc_types"]))
+                documents = self._materials.thermo.search(
                     material_ids=ids, thermo_types=[THERMO_TYPE], fields=list(THERMO_FIELDS)
                 )
-                thermo |= _by_id(found)
+                thermo |= _by_id(documents)
         return [
             read_material(name, summary, thermo.get(name, {}), core.get(name, {}).get("calc_types") or {})
             for name, summary in summaries.items()
         ]
 
     def density_size(self, task: Task) -> int | None:
-        """Size in bytes of the density that a calculation has in the bucket, None where it has none.
+        """Size in bytes of a calculation's density in the bucket, None if it has no density.
 
         Raises:
             ServiceError: the bucket does not answer.
@@ -203,7 +217,7 @@ class Connection:
                 raise
 
     def dynamical_stability(self, material: Material) -> bool | None:
-        """What the material's phonons say, None where there are none.
+        """Whether the material's phonons show a stable crystal, None without phonons.
 
         Raises:
             ServiceError: the table of the phonons cannot be read.
@@ -221,10 +235,10 @@ class Connection:
         return None
 
     def fetch_density(self, task: Task, path: Path) -> None:
-        """Write the density of a calculation to a file, as it lies in the bucket (pymatgen's Chgcar as JSON, gzip).
+        """Write the density of a calculation to a file, as the bucket has it (pymatgen's Chgcar as JSON, gzip).
 
         Raises:
-            ServiceError: the bucket does not answer, or breaks off.
+            ServiceError: the bucket does not answer, or the transfer breaks off.
         """
         with self._service_errors():
             self._bucket.download_file(BUCKET, density_key(task), str(path))
@@ -233,10 +247,10 @@ class Connection:
         search = self._materials.summary.search
         if query.ids:
             wanted = canonical_ids(query.ids)
-            found: dict[str, Mapping[str, Any]] = {}
+            summaries: dict[str, Mapping[str, Any]] = {}
             for ids in _batches(wanted):
-                found |= _by_id(search(material_ids=ids, fields=list(SUMMARY_FIELDS)))
-            return {name: found[name] for name in wanted if name in found}
+                summaries |= _by_id(search(material_ids=ids, fields=list(SUMMARY_FIELDS)))
+            return {name: summaries[name] for name in wanted if name in summaries}
         page = min(query.limit, MAX_PAGE)
         documents = search(
             **query.criteria(),
@@ -258,10 +272,10 @@ class Connection:
 
 
 def canonical_ids(ids: Sequence[str]) -> list[str]:
-    """Ids as the Materials Project writes them, each once.
+    """Ids as the Materials Project writes them, without repetitions.
 
     Raises:
-        ServiceError: one that is no id.
+        ServiceError: one of them is invalid.
     """
     names = []
     for name in ids:
@@ -273,7 +287,7 @@ def canonical_ids(ids: Sequence[str]) -> list[str]:
 
 
 def density_key(task: Task) -> str:
-    """Name of a calculation's density in the bucket; formed as in mp-api 0.46, MPRester."""
+    """Key of a calculation's density in the bucket, as the MPRester of mp-api 0.46 makes it."""
     (name,) = validate_ids([task.id])
     return KEY.format(AlphaID(name.split("-")[-1], prefix="mp").string)
 

@@ -1,8 +1,8 @@
 """The folder that a download from the Materials Project fills: densities, properties.csv, dataset.toml, manifest.json.
 
-manifest.json is the one record; the table and the settings are written from it. Every file is written under another
-name and renamed, the density first, then the manifest, then the table: whenever the process dies, the folder is one
-that rhonet.data.folder reads, and a further call fetches what is missing.
+manifest.json records everything; the table and the settings are written from it. Every file is written under another
+name and then renamed: first the density, then the manifest, then the table. So rhonet.data.folder can read the folder
+even if the process was killed, and a further call fetches what is missing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any
 
 import tomli_w
 
+from rhonet.core.files import write_text
 from rhonet.core.properties import PROPERTIES
 from rhonet.data.dataset_toml import SETTINGS_NAME
 from rhonet.data.folder import TABLE_NAME
@@ -36,17 +36,28 @@ HEADER = "# Written by tools/download_materials_project.py; a further call write
 
 
 class DownloadError(ValueError):
-    """A folder that this tool cannot go on with; one line says why."""
+    """A folder that this tool cannot use; the message says why in one line."""
 
 
 @dataclass(frozen=True)
 class FetchedMaterial:
     """One fetched material.
 
-    id, formula, chemical_system, spacegroup: as the Materials Project has them; n_atoms: in the density's cell.
-    file: relative to the folder; n_bytes, sha256: of that file.
-    task_id, functional: of the calculation that gave the density; db_version: of the database; date: of the download.
-    labels: value per property, only those that are known; flags: what was left out, and why.
+    Attributes:
+        id: of the Materials Project, such as "mp-149".
+        file: density file, relative to the folder.
+        n_bytes: size of that file.
+        sha256: of that file.
+        task_id: of the calculation that gave the density.
+        functional: of that calculation.
+        formula: as the Materials Project gives it.
+        chemical_system: as the Materials Project gives it.
+        spacegroup: as the Materials Project gives it.
+        n_atoms: in the density's cell.
+        db_version: of the database.
+        date: of the download.
+        labels: known values by property.
+        flags: labels that were left out, and why.
     """
 
     id: str
@@ -67,7 +78,16 @@ class FetchedMaterial:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the tool: when, what was asked, from which database with which software, and what failed."""
+    """One call of the tool.
+
+    Attributes:
+        date: when it was started.
+        query: fields of the `Query`.
+        endpoint: address of the service.
+        db_version: of the database.
+        versions: of the software, by package.
+        failed: reasons by material.
+    """
 
     date: str
     query: Mapping[str, Any]
@@ -78,13 +98,13 @@ class Call:
 
 
 class DownloadFolder:
-    """A folder that grows material by material.
+    """The folder of a download; materials are added one by one.
 
     Args:
-        path: made if need be.
+        path: made if it is missing.
 
     Raises:
-        DownloadError: it holds another table, or a manifest that cannot be read.
+        DownloadError: it holds a table of another program, or a manifest that cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,11 +120,11 @@ class DownloadFolder:
 
     @property
     def rows(self) -> tuple[FetchedMaterial, ...]:
-        """What has been fetched and is there, whole."""
+        """Fetched materials whose density file is there with its full size."""
         return tuple(row for row in self._rows.values() if self.holds(row.id))
 
     def holds(self, name: str) -> bool:
-        """Is the density of that material there, with the size that it was fetched with?"""
+        """Is the density of that material there with its full size?"""
         row = self._rows.get(name)
         if row is None:
             return False
@@ -113,10 +133,10 @@ class DownloadFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """No other process downloads into this folder meanwhile; what one has added before is known.
+        """Locks the folder for this process and reads the manifest again.
 
         Raises:
-            DownloadError: another one does.
+            DownloadError: another process downloads into the folder.
         """
         busy = DownloadError(f"{self.path}: another download works here; wait for it, or choose another folder")
         with sole_user(self.path / LOCK, busy):
@@ -125,13 +145,13 @@ class DownloadFolder:
             yield
 
     def unfinished(self, name: str) -> Path:
-        """Where a density is put before it is known to be whole."""
+        """Path of a density during its download."""
         path = self.path / UNFINISHED / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def keep(self, unfinished: Path) -> tuple[str, int, str]:
-        """Move a whole density to its place; returns its name within the folder, its size and its SHA-256."""
+        """Move a downloaded density to its place; returns its path in the folder, its size in bytes and its SHA-256."""
         place = Path(DENSITIES) / unfinished.name
         (self.path / DENSITIES).mkdir(exist_ok=True)
         with unfinished.open("rb") as file:
@@ -141,7 +161,7 @@ class DownloadFolder:
         return str(place), n_bytes, digest
 
     def start(self, call: Call) -> None:
-        """Record a call; leftovers of one that died are removed."""
+        """Record a call; remove files of a call that was killed."""
         self._remove_unfinished()
         self.calls.append(call)
         self._write()
@@ -152,7 +172,7 @@ class DownloadFolder:
         self._write()
 
     def finish(self, call: Call) -> None:
-        """Record how the call that was started last ended."""
+        """Record the result of the call that was started last."""
         self.calls[-1] = call
         self._remove_unfinished()
         self._write()
@@ -177,13 +197,13 @@ class DownloadFolder:
             "calls": [asdict(call) for call in self.calls],
             "materials": [asdict(row) for row in self._rows.values()],
         }
-        _replace(self.path / MANIFEST_NAME, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
+        write_text(self.path / MANIFEST_NAME, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
         rows = self.rows
         labels = [label for label in SOURCES if any(label in row.labels for row in rows)]
         if labels:
-            # The table first: it needs no declarations, but a declaration needs its column.
-            _replace(self.path / TABLE_NAME, _table_text(rows, labels))
-            _replace(self.path / SETTINGS_NAME, self._settings_text(rows, labels))
+            # The table first: a column needs no declaration in dataset.toml, but a declaration needs its column.
+            write_text(self.path / TABLE_NAME, _table_text(rows, labels))
+            write_text(self.path / SETTINGS_NAME, self._settings_text(rows, labels))
 
     def _settings_text(self, rows: Iterable[FetchedMaterial], labels: Iterable[str]) -> str:
         versions = ", ".join(sorted({row.db_version for row in rows}))
@@ -208,13 +228,3 @@ def _table_text(rows: Iterable[FetchedMaterial], labels: list[str]) -> str:
         values = [f"{row.labels[label]:.10g}" if label in row.labels else "" for label in labels]
         writer.writerow([row.id, row.file, *about, f"task {row.task_id}", *values])
     return text.getvalue()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a text file so that it is the old one or the new one at any moment, a power cut included."""
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)

@@ -1,8 +1,8 @@
-"""What a Materials Project document says about a material, in rhonet's names and units.
+"""Labels of a material from its Materials Project documents, in rhonet's names and units.
 
-Energies come from the thermo documents of the GGA/GGA+U scheme, not from the summary: the summary's may mix in r2SCAN,
-whose total energies cannot be compared with those of PBE. The other labels come from the summary; where it names the
-calculation behind a label and that one is neither PBE nor PBE+U, the label is left out.
+Energies come from the thermo documents of the GGA/GGA+U scheme. The summary's energies may be mixed with r2SCAN, whose
+total energies cannot be compared with those of PBE. The other labels come from the summary; a label is left out if the
+summary says that it was calculated with neither PBE nor PBE+U.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ FUNCTIONALS = {"GGA": "PBE", "PBE": "PBE", "GGA+U": "PBE+U", "PBE+U": "PBE+U"}
 STATIC = " Static"
 # PBE and r2SCAN volumes differ by 1 to 4 %; two PBE relaxations of one material by a few tenths of a percent.
 MAX_VOLUME_DIFFERENCE = 0.02
-# Interpolated acoustic branches dip below zero near Γ in stable crystals too: frequencies (THz) and share of states
-# from which on a crystal counts as unstable; our own choice.
+# Interpolated acoustic branches dip below zero near Γ in stable crystals too. A crystal counts as unstable if more than
+# this share of its phonon states lies below this frequency (THz); both are our own choice.
 SOFT_THZ = -0.3
 MAX_SOFT_SHARE = 1e-3
 
@@ -44,7 +44,7 @@ SUMMARY_FIELDS = (
 THERMO_TYPE = "GGA_GGA+U"
 THERMO_FIELDS = ("material_id", "uncorrected_energy_per_atom", "formation_energy_per_atom")
 
-# Origin of each label, for dataset.toml and for the check of its functional (name of the entry in summary.origins).
+# Origin of each label: text for dataset.toml, and the entry of summary.origins that names its calculation.
 SOURCES = {
     "bulk_modulus": ("summary.bulk_modulus.vrh, Voigt-Reuss-Hill average; values not above 0 are left out", ""),
     "volume_per_atom": ("summary.volume / summary.nsites; empty where the density's cell differs", "structure"),
@@ -65,7 +65,12 @@ _SAME_CELL = ("volume_per_atom", "mass_density")
 
 @dataclass(frozen=True)
 class Task:
-    """One calculation: its id as the Materials Project writes it, and its calculation type ("GGA Static")."""
+    """One calculation.
+
+    Attributes:
+        id: as the Materials Project writes it.
+        calc_type: such as "GGA Static".
+    """
 
     id: str
     calc_type: str
@@ -78,14 +83,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Material:
-    """What is known of a material before its density is fetched.
+    """A material before its density is fetched.
 
-    id: "mp-149"; formula, chemical_system, spacegroup: as the summary gives them.
-    n_sites: atoms in the summary's cell; volume: of that cell, Å³.
-    labels: value per property, only those that are known; the magnetic moment (µB) is that of the summary's cell.
-    tasks: static PBE or PBE+U calculations, the likeliest to have the wanted density first.
-    phonons: method and id of the phonon calculations.
-    flags: what was left out, and why.
+    Attributes:
+        id: such as "mp-149".
+        formula: as the summary gives it.
+        chemical_system: as the summary gives it.
+        spacegroup: as the summary gives it.
+        n_sites: atoms in the summary's cell.
+        volume: of that cell, Å³.
+        labels: known values by property; the magnetic moment (µB) is that of the summary's cell.
+        tasks: static PBE or PBE+U calculations; those that most probably have the density come first.
+        phonons: method and id of each phonon calculation.
+        flags: labels that were left out, and why.
     """
 
     id: str
@@ -103,13 +113,13 @@ class Material:
 def read_material(
     name: str, summary: Mapping[str, Any], thermo: Mapping[str, Any], calc_types: Mapping[str, str]
 ) -> Material:
-    """Material of that id from its summary, its GGA/GGA+U thermo document and the types of its calculations.
+    """Material with its labels, from its summary, its GGA/GGA+U thermo document and the types of its calculations.
 
     Args:
         name: id of the material.
-        summary: document with `SUMMARY_FIELDS`; what it does not hold is not known.
-        thermo: document with `THERMO_FIELDS`; empty where there is none.
-        calc_types: calculation type per task id.
+        summary: document with `SUMMARY_FIELDS`; missing fields give no label.
+        thermo: document with `THERMO_FIELDS`; empty if there is none.
+        calc_types: calculation types by task id.
     """
     n_sites = int(summary.get("nsites") or 0)
     volume = _number(summary.get("volume"))
@@ -141,16 +151,16 @@ def read_material(
         volume,
         labels,
         _static_tasks(calc_types, preferred=set(origins.values())),
-        tuple((method, str(one)) for method, ids in (summary.get("phonon_IDs") or {}).items() for one in ids),
+        tuple((method, str(number)) for method, ids in (summary.get("phonon_IDs") or {}).items() for number in ids),
         tuple(f"{label} is {calc_type}" for label, calc_type in foreign.items() if math.isfinite(values[label])),
     )
 
 
 def labels_of_cell(material: Material, n_atoms: int, volume: float) -> Material:
-    """The material with labels that belong to its density's cell.
+    """The material with labels of its density's cell.
 
-    The magnetic moment is scaled to the number of atoms; volume and mass density are left out where the volumes per
-    atom differ by more than `MAX_VOLUME_DIFFERENCE`, which says that the density is of another relaxation.
+    The magnetic moment is scaled to the number of atoms. Volume and mass density are left out if the volumes per atom
+    differ by more than `MAX_VOLUME_DIFFERENCE`: then the density belongs to another relaxation.
 
     Args:
         material: with the labels of the summary's cell.
@@ -171,10 +181,10 @@ def labels_of_cell(material: Material, n_atoms: int, volume: float) -> Material:
 
 
 def is_dynamically_stable(frequencies: Sequence[float], densities: Sequence[float]) -> bool:
-    """Does a phonon density of states hold (nearly) no imaginary modes?
+    """Does a phonon density of states have (almost) no imaginary modes?
 
     Args:
-        frequencies: rising, THz; imaginary ones are negative.
+        frequencies: ascending, THz; imaginary ones are negative.
         densities: states per THz, in any normalisation.
     """
     grid, states = np.asarray(frequencies, float), np.asarray(densities, float)
@@ -183,7 +193,7 @@ def is_dynamically_stable(frequencies: Sequence[float], densities: Sequence[floa
 
 
 def _static_tasks(calc_types: Mapping[str, str], preferred: set[str]) -> tuple[Task, ...]:
-    """Calculations that may have the density: those behind the labels first, then the newest (highest id)."""
+    """Calculations that may have the density: first those of the labels, then the newest (highest id)."""
     tasks = [Task(name, calc_type) for name, calc_type in calc_types.items() if calc_type.endswith(STATIC)]
     pbe = [task for task in tasks if task.functional]
     return tuple(sorted(pbe, key=lambda task: (task.id in preferred, len(task.id), task.id), reverse=True))

@@ -3,21 +3,21 @@
 
     python tools/pack_crystals.py /work/shared/dft tfds_builders/dft_crystals/archive
 
-SOURCE is a folder as rhonet.data.folder reads it, DEST such a folder with parts densities-000.h5, ... and is
-created if need be. Densities go to the 0.25 Å storage grid in float16; plane waves beyond it are dropped.
-Parts that exist are never touched: what is new, or was computed anew under the same id, goes into further
-parts, and its row is added or replaced (never settings B by settings A). The version in dataset.toml rises by
-a major step where rows were replaced, by a minor one where rows were only added. A crystal whose formation energy is
-beyond any chemistry (over 10 eV per atom either way: its calculation ended in a ghost state) is left out and named.
+SOURCE is a folder that rhonet.data.folder reads. DEST is such a folder with parts densities-000.h5, ...; it is made if
+it is missing. Densities are stored on a 0.25 Å grid in float16; shorter plane waves are dropped. Existing parts are
+never changed: new crystals, and crystals that were computed again under the same id, go into further parts, and their
+rows are added or replaced (settings B are never replaced by settings A). The version in dataset.toml rises by a major
+step if rows were replaced, and by a minor step if rows were only added. A crystal with an impossible formation energy
+(more than 10 eV per atom, of either sign: its calculation ended in a ghost state) is left out, and its id is printed.
 
-An insulator with the flag `nscf` was looked at on the k points of its self-consistent mesh only, which miss the
-symmetry points where the band edges mostly are: its gap is an upper bound (1.60 instead of 0.56 eV in BN_Sc_N). What
-follows from the edges (band_gap, is_metal, fermi_energy, band_width) is left empty there, and the crystals are counted.
-A metal on the mesh is a metal: its labels stay. A gap below 1 meV is two bands that touch, as no calculation is
-that exact: it becomes 0, and the crystal a metal.
+An insulator with the flag `nscf` has bands on the k points of its self-consistent mesh only. The mesh misses the
+symmetry points, where the band edges mostly are, so the gap is an upper bound (1.60 instead of 0.56 eV in BN_Sc_N).
+Labels that depend on the band edges (band_gap, is_metal, fermi_energy, band_width) are left empty, and these crystals
+are counted. Metals keep their labels. A gap below 1 meV means that two bands touch, as no calculation is more exact:
+it becomes 0, and the crystal a metal.
 
-Formation energies of settings A and B are computed anew, against the most stable elements of the bundled references
-and of the whole archive: they do not depend on the order in which crystals were packed.
+Formation energies of settings A and B are computed again, against the most stable elements of the bundled references
+and of the whole archive. So they do not depend on the order in which crystals were packed.
 
 Exit code: 0 packed or nothing new, 1 refused, 2 bad call.
 """
@@ -44,6 +44,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rhonet.core.config import DEFAULT_SPACING
 from rhonet.core.density import ChargeDensity
+from rhonet.core.files import replacing, write_text
 from rhonet.core.regrid import storage_grid
 from rhonet.core.text import counted
 from rhonet.data.folder import SETTINGS_NAME, TABLE_NAME, Folder, Sample, read_folder
@@ -52,28 +53,34 @@ from rhonet.formats import read_density
 from tools.dft.formation import formation_energies
 
 CRYSTALS_PER_PART = 250
-# eV per atom. The most stable compounds reach -5; an element in the worst of structures a few.
+# eV per atom. The most stable compounds reach -5, elements in unstable structures a few eV.
 MOST_FORMATION_ENERGY = 10.0
 FORMATION_ENERGY = "formation_energy_per_atom"
-# A crystal that lacks the bands on symmetry points, and what they decide where there seems to be a gap.
+# Flag of a crystal without bands on symmetry points, and the labels that depend on them if there is a gap.
 MESH_ONLY = "nscf"
 FROM_BAND_EDGES = ("band_gap", "is_metal", "fermi_energy", "band_width")
-# eV. Less is two bands that touch, and what the eigenvalue solver left between them.
+# eV. A smaller gap is an error of the eigenvalues of two bands that touch.
 LEAST_GAP = 1e-3
 PART_NAME = "densities-{:03d}.h5"
 NOTE = f"stored on grids of at most {DEFAULT_SPACING:g} Å: shorter plane waves were dropped; float16"
 
 
 class PackError(ValueError):
-    """Crystals that may not or cannot be packed."""
+    """Crystals that may not be packed, or cannot be packed."""
 
 
 @dataclass(frozen=True)
 class Crystal:
-    """What the archive keeps of one density.
+    """Stored form of one crystal.
 
-    density, magnetization: (nx, ny, nz) float16 with the scale that gives e/Å³ and µB/Å³; None without spin.
-    lattice: (3, 3), Å; numbers: (n,); scaled_positions: (n, 3); n_electrons: before rounding.
+    Attributes:
+        id: of the crystal.
+        density: (nx, ny, nz) float16, and the scale that gives e/Å³.
+        magnetization: (nx, ny, nz) float16, and the scale that gives µB/Å³; None without spin.
+        lattice: rows a, b, c, (3, 3), Å.
+        numbers: atomic numbers, (n,).
+        scaled_positions: fractions of a, b, c, (n, 3).
+        n_electrons: before rounding to float16.
     """
 
     id: str
@@ -88,19 +95,25 @@ class Crystal:
         """Do both hold the same density in the same cell, bit by bit?"""
         fields = [(self.density, other.density), (self.magnetization, other.magnetization)]
         same = (
-            one == two if one is None or two is None else one[1] == two[1] and np.array_equal(one[0], two[0])
-            for one, two in fields
+            own == theirs
+            if own is None or theirs is None
+            else own[1] == theirs[1] and np.array_equal(own[0], theirs[0])
+            for own, theirs in fields
         )
         return all(same) and np.array_equal(self.lattice, other.lattice)
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What a run did.
+    """Result of packing.
 
-    added, replaced: rows; parts: files written, with their sizes in bytes; version: of the archive now.
-    left_out: ids of crystals with an impossible formation energy.
-    blanked: ids of those whose labels from the band edges were left empty.
+    Attributes:
+        added: number of added rows.
+        replaced: number of replaced rows.
+        parts: written files, with their sizes in bytes.
+        version: of the archive now.
+        left_out: ids of crystals with an impossible formation energy.
+        blanked: ids of crystals whose labels from the band edges were left empty.
     """
 
     added: int
@@ -112,10 +125,10 @@ class Packed:
 
 
 def pack(source: Path, dest: Path) -> Packed:
-    """Add what is new in `source` to the archive `dest`.
+    """Add the new crystals of `source` to the archive `dest`.
 
     Raises:
-        FolderError: one of the two is not a proper folder.
+        FolderError: one of the two folders cannot be read.
         PackError: a reserved chemical system, or columns that differ from the archive's.
         FormatError: a density that cannot be read.
     """
@@ -180,13 +193,13 @@ def pack(source: Path, dest: Path) -> Packed:
     version = archive.version if archive else ""
     if added or replaced:
         version = _next_version(version, replaced=bool(replaced))
-        _replace(dest / SETTINGS_NAME, _settings_text(archive or folder, version))
-        _replace(dest / TABLE_NAME, _table_text(header, table.values()))
+        write_text(dest / SETTINGS_NAME, _settings_text(archive or folder, version))
+        write_text(dest / TABLE_NAME, _table_text(header, table.values()))
     return Packed(added, replaced, tuple(parts), version, tuple(left_out), blanked)
 
 
 def is_reserved(system: str) -> bool:
-    """Is this chemical system ("Cl-Na") kept for blind evaluation? One in ten is (shared/dft/README.md)."""
+    """Is this chemical system ("Cl-Na") reserved for blind evaluation, as one in ten is (shared/dft/README.md)?"""
     return hashlib.sha256(system.encode()).digest()[0] % 10 == 0
 
 
@@ -229,12 +242,12 @@ def _check_not_reserved(samples: Iterable[Sample]) -> None:
 
 
 def _is_possible(formation_energy: float) -> bool:
-    """False for what only a failed calculation gives, eV per atom; NaN says nothing."""
+    """False for a formation energy, eV per atom, that only a failed calculation gives; True for NaN."""
     return not abs(formation_energy) > MOST_FORMATION_ENERGY
 
 
 def _has_uncertain_edges(sample: Sample) -> bool:
-    """Does it seem to have a gap, on the k mesh alone?"""
+    """Does it have a gap that is known on the k mesh only?"""
     return MESH_ONLY in sample.bookkeeping.get("flags", "").split() and sample.labels.get("band_gap", 0.0) > 0
 
 
@@ -254,26 +267,25 @@ def _compress(name: str, density: ChargeDensity) -> Crystal:
 
 
 def _write_part(path: Path, crystals: Iterable[Crystal]) -> None:
-    """Write an archive part; the same crystals give the same bytes (no times are stored)."""
-    unfinished = path.with_suffix(".unfinished")
+    """Write an archive part; the same crystals give the same bytes, as no times are stored."""
     created = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     created.set_obj_track_times(False)
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     # The compact layout of HDF5 1.10 halves the size: most of a small group is overhead otherwise.
     access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    file_id = h5py.h5f.create(os.fsencode(unfinished), h5py.h5f.ACC_TRUNC, fcpl=created, fapl=access)
-    with h5py.File(file_id) as file:
-        for crystal in crystals:
-            no_times = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
-            no_times.set_obj_track_times(False)
-            group = h5py.Group(h5py.h5g.create(file.id, crystal.id.encode(), gcpl=no_times))
-            _write_field(group, "density", crystal.density)
-            if crystal.magnetization is not None:
-                _write_field(group, "magnetization", crystal.magnetization)
-            for name in ("lattice", "numbers", "scaled_positions"):
-                group.create_dataset(name, data=getattr(crystal, name), track_times=False)
-            group.attrs["n_electrons"] = crystal.n_electrons
-    unfinished.replace(path)
+    with replacing(path) as partial:
+        file_id = h5py.h5f.create(os.fsencode(partial), h5py.h5f.ACC_TRUNC, fcpl=created, fapl=access)
+        with h5py.File(file_id) as file:
+            for crystal in crystals:
+                no_times = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+                no_times.set_obj_track_times(False)
+                group = h5py.Group(h5py.h5g.create(file.id, crystal.id.encode(), gcpl=no_times))
+                _write_field(group, "density", crystal.density)
+                if crystal.magnetization is not None:
+                    _write_field(group, "magnetization", crystal.magnetization)
+                for name in ("lattice", "numbers", "scaled_positions"):
+                    group.create_dataset(name, data=getattr(crystal, name), track_times=False)
+                group.attrs["n_electrons"] = crystal.n_electrons
 
 
 def _write_field(group: h5py.Group, name: str, field: tuple[np.ndarray, float]) -> None:
@@ -297,7 +309,7 @@ def _units(folder: Folder) -> dict[str, tuple[str, str]]:
 
 
 def _read_table(folder: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """Columns, and rows as text by id; the folder has been verified."""
+    """Columns, and rows as text by id; the folder was read without errors before."""
     with (folder / TABLE_NAME).open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         rows = {row["id"]: row for row in reader}
@@ -320,17 +332,11 @@ def _next_version(version: str, *, replaced: bool) -> str:
 
 
 def _settings_text(folder: Folder, version: str) -> str:
-    """dataset.toml of a folder with that version in front, and a note on what storing dropped."""
+    """dataset.toml of a folder with the new version, and with a note on the stored grids unless it has a note."""
     path = folder.path / SETTINGS_NAME
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     note = "" if folder.note else f'note = "{NOTE}"\n'
     return f'version = "{version}"\n{note}' + re.sub(r"^version *=.*\n", "", text, count=1, flags=re.MULTILINE)
-
-
-def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
 
 
 if __name__ == "__main__":

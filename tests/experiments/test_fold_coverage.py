@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.core.predictions import Predictions
 from rhonet.experiments.fold_coverage import format_fold_coverage, measure_fold_coverage
 from tests.evaluation.test_metrics import ALL, GAP, MODULUS, simulate, single
@@ -64,7 +64,7 @@ def test_labels_without_a_logarithm_and_properties_with_few_labels_are_left_out(
 
 def test_samples_belong_to_one_fold():
     fold = simulate(20)
-    with pytest.raises(ConfigError, match="2 folds with 40 samples, 20 different"):
+    with pytest.raises(DataError, match="2 folds with 40 samples, 20 different"):
         measure_fold_coverage([fold, fold], volumes_of([fold]))
-    with pytest.raises(ConfigError, match="1 folds"):
+    with pytest.raises(DataError, match="1 folds"):
         measure_fold_coverage([fold], volumes_of([fold]))

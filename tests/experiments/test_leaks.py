@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rhonet.core.density import ChargeDensity
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.experiments.leaks import (
     STRAIN,
     LeakAudit,
@@ -129,7 +129,7 @@ def test_an_empty_split_and_a_lonely_group_leave_a_gap_in_the_table():
 
 
 def test_too_few_training_records_are_refused():
-    with pytest.raises(ConfigError, match="at least two training records, found 1"):
+    with pytest.raises(DataError, match="at least two training records, found 1"):
         audit(np.zeros((2, 62)), "te", groups="ab")
 
 

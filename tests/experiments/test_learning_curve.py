@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rhonet.core.config import Config
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.experiments.learning_curve import MEAN, fit_learning_curves, format_learning_curves
@@ -70,5 +70,5 @@ def test_aim_that_is_reached_is_said_to_be():
 
 
 def test_one_share_is_no_curve():
-    with pytest.raises(ConfigError, match="at least two shares"):
+    with pytest.raises(DataError, match="at least two shares"):
         fit_learning_curves(curve({"gap": 0.5}, shares=(1.0,)))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rhonet.core.config import load_config
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import Property
 from rhonet.evaluation.bootstrap import Metric
@@ -200,7 +200,7 @@ def test_other_samples_are_refused():
     part = results["only-gap"][1].predictions
     renamed = dataclasses.replace(part, ids=("new", *part.ids[1:]))
     results["only-gap"][1] = dataclasses.replace(results["only-gap"][1], predictions=renamed)
-    with pytest.raises(ConfigError, match=r"all and only-gap did not predict the same samples .*data set has changed"):
+    with pytest.raises(DataError, match=r"all and only-gap did not predict the same samples .*data set has changed"):
         measure_gains(results, groups_of())
 
 

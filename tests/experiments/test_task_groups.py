@@ -7,7 +7,7 @@ import pytest
 from matplotlib.patches import Rectangle
 from scipy.stats import rankdata
 
-from rhonet.core.errors import ConfigError
+from rhonet.core.errors import DataError
 from rhonet.core.properties import Property
 from rhonet.experiments.task_groups import (
     CUT_DISTANCE,
@@ -129,12 +129,12 @@ def test_cut_keeps_together_what_correlates_by_a_half_on_average():
 
 @pytest.mark.parametrize(("properties", "named"), [((GAP,), "gap"), ((), "none")])
 def test_fewer_than_two_targets_are_refused(properties, named):
-    with pytest.raises(ConfigError, match=f"from two on, found {named}; name more in data.properties"):
+    with pytest.raises(DataError, match=f"at least two targets, found {named}; name more in data.properties"):
         find_groups(properties, np.ones((30, len(properties))), np.ones(30))
 
 
 def test_label_without_a_logarithm_is_refused():
-    with pytest.raises(ConfigError, match="'modulus' is learned as a logarithm but has the label 0"):
+    with pytest.raises(DataError, match="'modulus' is learned as a logarithm but has the label 0"):
         find_groups((GAP, MODULUS), np.zeros((30, 2)), np.ones(30))
 
 

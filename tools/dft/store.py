@@ -1,9 +1,8 @@
-"""The folder that a generation fills: records, densities, failures, and the table that makes it trainable."""
+"""The folder that a generation fills: records, densities, failures, and the table that rhonet trains on."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import h5py
 import numpy as np
 
 from rhonet.core.density import ChargeDensity
+from rhonet.core.files import replacing, write_text
 from rhonet.data.dataset_toml import SETTINGS_NAME
 from rhonet.data.folder import TABLE_NAME
 from tools.dft.errors import GenerateError
@@ -23,19 +23,21 @@ from tools.dft.references import ReferenceEnergies
 from tools.dft.table import density_file, settings_text, table_text
 from tools.lock import sole_user
 
-# ABINIT's input names files by their full paths: blanks, quotes and commas end them, and long ones are cut.
+# ABINIT's input names files by their full paths: blanks, quotes and commas end a path, and long paths are cut.
 FORBIDDEN = frozenset("\"', \t")
 LONGEST_PATH = 150
+# Names of records, without the hidden files that a killed process may leave.
+RECORDS = "[!.]*.json"
 
 Record = TypeVar("Record", CrystalRecord, ReferenceRecord)
 
 
 class Store:
-    """A folder of results; a crystal is finished once its record is there, which is written last.
+    """A folder of results. A crystal is finished once its record is there; the record is written last.
 
-    records/ID.json, densities/ID.h5: of finished crystals; references/ID.json: of elements.
-    failed/ID.json: reasons of those that failed; scratch/ID: of those that are being computed.
-    properties.csv, dataset.toml: all finished crystals, as `rhonet.train --data` and pack_crystals.py take them.
+    - records/ID.json and densities/ID.h5 hold the finished crystals, references/ID.json the elements.
+    - failed/ID.json holds the reasons of failures; scratch/ID the files of running calculations.
+    - properties.csv and dataset.toml list the finished crystals, for `rhonet.train --data` and pack_crystals.py.
 
     Args:
         path: the folder; created with the first result.
@@ -49,16 +51,17 @@ class Store:
         self.path = path.absolute()
         check_path(self.path)
         self._base = base
-        self.crystals = {one.id: one for one in _read_all(self.path / "records", crystal_record)}
-        self.references = {one.element: one for one in _read_all(self.path / "references", reference_record)}
-        self.failed = {path.stem for path in (self.path / "failed").glob("*.json")}
+        self.crystals = {record.id: record for record in _read_all(self.path / "records", crystal_record)}
+        references = _read_all(self.path / "references", reference_record)
+        self.references = {record.element: record for record in references}
+        self.failed = {path.stem for path in (self.path / "failed").glob(RECORDS)}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """No other process works in this folder meanwhile; what a killed one left unfinished is removed.
+        """Locks the folder for this process; removes files of killed calculations.
 
         Raises:
-            GenerateError: another one does.
+            GenerateError: another process works in the folder.
         """
         busy = GenerateError(f"{self.path}: another generate_dft works here; wait for it, or use --workers there")
         with sole_user(self.path / "lock", busy):
@@ -73,7 +76,7 @@ class Store:
         return self.path / "scratch" / name
 
     def add_crystal(self, record: CrystalRecord, density: ChargeDensity) -> None:
-        """Keeps a finished crystal and writes the table anew."""
+        """Writes a finished crystal, then the table of all."""
         _write_density(self.path / density_file(record.id), record, density)
         _write(self.path / "records" / f"{record.id}.json", record_text(record))
         self.crystals[record.id] = record
@@ -81,29 +84,29 @@ class Store:
         self.write_table()
 
     def add_reference(self, record: ReferenceRecord) -> None:
-        """Keeps a finished reference and writes the table anew."""
+        """Writes a finished reference, then the table of all crystals."""
         _write(self.path / "references" / f"{record.id}.json", record_text(record))
         self.references[record.element] = record
         self._forget_failure(record.id)
         self.write_table()
 
     def add_failure(self, name: str, reason: str) -> None:
-        """Notes why a calculation failed."""
+        """Writes the reason why a calculation failed."""
         _write(self.path / "failed" / f"{name}.json", json.dumps({"id": name, "reason": reason}) + "\n")
         self.failed.add(name)
 
     def known_elements(self) -> set[str]:
-        """Elements whose reference energy is there."""
+        """Elements whose reference energy is known."""
         return {*self.references, *(element for element, _ in self._base)}
 
     def write_table(self) -> None:
-        """properties.csv and dataset.toml of all finished crystals, sorted by id; none where there are none."""
+        """Writes properties.csv and dataset.toml of all finished crystals, sorted by id; nothing without crystals."""
         if not self.crystals:
             return
         energies = lowest_energies(self._base, self.references.values(), self.crystals.values())
         records = [self.crystals[name] for name in sorted(self.crystals)]
-        _write(self.path / TABLE_NAME, table_text(records, energies))
-        _write(self.path / SETTINGS_NAME, settings_text())
+        write_text(self.path / TABLE_NAME, table_text(records, energies))
+        write_text(self.path / SETTINGS_NAME, settings_text())
 
     def _forget_failure(self, name: str) -> None:
         (self.path / "failed" / f"{name}.json").unlink(missing_ok=True)
@@ -111,10 +114,10 @@ class Store:
 
 
 def check_path(path: Path) -> None:
-    """Refuses an absolute path that ABINIT cannot take.
+    """Checks that ABINIT can use an absolute path.
 
     Raises:
-        GenerateError: why.
+        GenerateError: it cannot; the message says why.
     """
     text = str(path)
     if FORBIDDEN.intersection(text) or len(text) > LONGEST_PATH:
@@ -125,7 +128,7 @@ def check_path(path: Path) -> None:
 
 
 def _read_all(folder: Path, read: Callable[[str], Record]) -> Iterator[Record]:
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob(RECORDS)):
         try:
             yield read(path.read_text(encoding="utf-8"))
         except (ValueError, TypeError, KeyError) as error:
@@ -134,17 +137,14 @@ def _read_all(folder: Path, read: Callable[[str], Record]) -> Iterator[Record]:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    write_text(path, text)
 
 
 def _write_density(path: Path, record: CrystalRecord, density: ChargeDensity) -> None:
     """One entry of rhonet's archive format, in single precision."""
     assert density.atoms is not None
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with h5py.File(unfinished, "w") as file:
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
         group = file.create_group(record.id)
         fields = {"density": density.values, "magnetization": density.magnetization}
         for name, values in fields.items():
@@ -158,4 +158,3 @@ def _write_density(path: Path, record: CrystalRecord, density: ChargeDensity) ->
         group["numbers"] = density.atoms.numbers.astype(np.int16)
         group["scaled_positions"] = density.atoms.get_scaled_positions(wrap=False)
         group.attrs["n_electrons"] = record.n_electrons
-    os.replace(unfinished, path)
