@@ -7,10 +7,10 @@
     python tools/download_materials_project.py oxides --elements O --n-sites 1 8 --e-above-hull 0 0.02 --limit 200
 
 FOLDER gets densities/ (one file per material, as delivered), properties.csv, dataset.toml and manifest.json. A
-further call with the same folder fetches only what is missing. Without --dry-run think of the disk: a density has 1 to
-50 MB. Materials whose density cannot be had are listed at the end.
+further call with the same folder fetches only what is missing. A density has 1 to 50 MB: use --dry-run to see the sizes
+first. Materials without a usable density are listed at the end.
 
-Exit code: 0 all there, 1 some failed (listed), 2 bad call, refused key or no answer.
+Exit code: 0 all fetched, 1 some failed (listed), 2 bad call, refused key or no answer.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "MP_API_KEY"
 ENDPOINT_VARIABLE = "MP_API_ENDPOINT"
 OK, SOME_FAILED, BAD_CALL, INTERRUPTED = 0, 1, 2, 130
-# After so many materials in a row for which the service did not answer, it is down.
+# The download stops if the service does not answer for so many materials in a row.
 MAX_SERVICE_ERRORS = 3
 
 log = logging.getLogger("rhonet.materials_project")
 
 
 class NoDensityError(ValueError):
-    """A material of which no density can be had; the message says why."""
+    """A material without a usable density; the message says why."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -52,9 +52,11 @@ def build_parser() -> argparse.ArgumentParser:
         fromfile_prefix_chars="@",
         usage="%(prog)s FOLDER (ID... | CONDITIONS) [--limit N] [--dry-run]",
     )
-    # A blank line of @FILE names nothing.
+    # Blank lines of @FILE are skipped.
     parser.convert_arg_line_to_args = str.split  # pyright: ignore[reportAttributeAccessIssue]
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="is made, or gone on with")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="is made; or the folder of an earlier call, which is continued"
+    )
     parser.add_argument("ids", nargs="*", metavar="ID", help="mp-149, or @FILE with one id per line")
     conditions = parser.add_argument_group("conditions, of which all must hold")
     conditions.add_argument("--elements", nargs="+", default=[], metavar="EL", help="contains all of these")
@@ -121,12 +123,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def download(connection: Connection, query: Query, folder: DownloadFolder, *, phonons: bool = False) -> dict[str, str]:
-    """Fetch what the folder lacks; returns the reason per material that could not be had.
+    """Fetch the materials that the folder lacks; returns the reasons of failures by material.
 
-    With `phonons`, materials that have phonon calculations get the label dynamically_stable.
+    Args:
+        connection: to the service.
+        query: materials to fetch.
+        folder: is filled; must be locked.
+        phonons: materials with phonon calculations get the label dynamically_stable.
 
     Raises:
-        ServiceError: the search failed, or the service stopped answering; what was fetched before is kept.
+        ServiceError: the search failed, or the service stopped answering; fetched materials are kept.
     """
     from tools.materials_project_client import ServiceError, versions
     from tools.materials_project_folder import Call
@@ -163,7 +169,7 @@ def download(connection: Connection, query: Query, folder: DownloadFolder, *, ph
 
 
 def _list_sizes(connection: Connection, query: Query, folder: DownloadFolder) -> dict[str, str]:
-    """Print what `download` would fetch and how large it is; returns the reason per material without density."""
+    """Print what `download` would fetch, with sizes; returns the reasons of failures by material."""
     materials, failed = _search(connection, query)
     total = n_wanted = 0
     for material in materials:
@@ -186,19 +192,19 @@ def _list_sizes(connection: Connection, query: Query, folder: DownloadFolder) ->
 
 
 def _search(connection: Connection, query: Query) -> tuple[list[Material], dict[str, str]]:
-    """Materials that fit, and the reason per id that was asked for and is not there."""
+    """Materials of the query, and the reasons of failures by id."""
     from tools.materials_project_client import canonical_ids
 
     materials = connection.search(query)
-    found = {material.id for material in materials}
-    missing = [name for name in canonical_ids(query.ids) if name not in found]
+    known = {material.id for material in materials}
+    missing = [name for name in canonical_ids(query.ids) if name not in known]
     if not query.ids and len(materials) == query.limit:
         log.info("stopped at %d materials; --limit N takes more", query.limit)
     return materials, dict.fromkeys(missing, "is not in the database, or deprecated")
 
 
 def _find_density(connection: Connection, material: Material) -> tuple[Task, int]:
-    """The first of the material's calculations that has a density, and the size of that in bytes."""
+    """The material's first calculation with a density, and the size of that density in bytes."""
     for task in material.tasks:
         n_bytes = connection.density_size(task)
         if n_bytes is not None:
@@ -212,7 +218,7 @@ def _find_density(connection: Connection, material: Material) -> tuple[Task, int
 
 
 def _fetch(connection: Connection, material: Material, folder: DownloadFolder, *, phonons: bool) -> FetchedMaterial:
-    """Fetch one density, see that rhonet reads it, and move it to its place."""
+    """Fetch one density, check that rhonet can read it, and move it to its place."""
     from ase.data import atomic_numbers
 
     from rhonet.core.errors import FormatError

@@ -6,10 +6,10 @@
     nice -n 19 python tools/generate_dft.py OUT --workers 4        # compute; Ctrl-C and start again as you like
     python -m rhonet.train --data OUT                              # train on what is finished
 
-The crystals come from a fixed list of 3,433 prototype crystals in random order, so that any first part of it is a
-fair sample; with the settings of the bundled data set (PBE, PAW). OUT becomes a folder with properties.csv that
-rhonet trains on and tools/pack_crystals.py takes. Finished crystals are skipped, one that was killed begins anew.
-One chemical system in ten is held out for tests on unseen crystals and not computed. See docs/generate_dft.md.
+The crystals come from a fixed list of prototype crystals in random order, so that any first part of the list is a
+fair sample. The settings are those of the bundled data set (PBE, PAW). OUT becomes a folder with properties.csv, for
+rhonet.train and tools/pack_crystals.py. Finished crystals are skipped; a crystal that was killed begins anew. One
+chemical system in ten is held out for tests on unseen crystals and is not computed. See docs/generate_dft.md.
 
 Exit code: 0 all done, 1 some crystals failed, 2 bad call or something is not installed.
 """
@@ -90,10 +90,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def set_up(options: argparse.Namespace) -> int:
-    """Gets the PAW data sets where they are missing, and makes sure that ABINIT starts.
+    """Downloads the PAW data sets if they are missing, and checks that ABINIT starts.
 
     Raises:
-        GenerateError: one of both cannot be had; the message says what to do.
+        GenerateError: the data sets or ABINIT are missing; the message says what to do.
     """
     folder = paw_folder(options)
     try:
@@ -108,10 +108,10 @@ def set_up(options: argparse.Namespace) -> int:
 
 
 def generate(options: argparse.Namespace) -> int:
-    """Computes what the call asks for and is not finished, or only lists it.
+    """Computes the chosen crystals that are not finished, or only lists them.
 
     Raises:
-        GenerateError: a crystal that does not exist or is held out, or something that is not installed.
+        GenerateError: a crystal does not exist or is held out, or a program is not installed.
     """
     chosen = choose(options)
     store = Store(options.out, {} if options.own_references else bundled_energies())
@@ -123,7 +123,7 @@ def generate(options: argparse.Namespace) -> int:
     failed = 0
     if wanted:
         check_path(paw_folder(options).absolute())
-        check_paw_sets(paw_folder(options), {symbol for one in wanted for symbol in one.elements})
+        check_paw_sets(paw_folder(options), {symbol for crystal in wanted for symbol in crystal.elements})
         abinit = find_abinit(options)
         with store.locked():
             log.info("%d finished, %d to compute, %d references", len(store.crystals), len(wanted), len(references))
@@ -136,37 +136,44 @@ def generate(options: argparse.Namespace) -> int:
 
 
 def choose(options: argparse.Namespace) -> list[Candidate]:
-    """Crystals that the call asks for.
+    """Crystals that the options select.
 
     Raises:
-        GenerateError: a crystal or element that does not exist, or a crystal that is held out.
+        GenerateError: a crystal or element does not exist, or a crystal is held out.
     """
     if options.crystals:
         named = [named_candidate(name) for name in dict.fromkeys(map(str.strip, options.crystals.split(",")))]
-        held_out = [one for one in named if one.held_out and not options.with_held_out]
+        held_out = [crystal for crystal in named if crystal.held_out and not options.with_held_out]
         if held_out:
             raise GenerateError(
                 f"{held_out[0].id}: the chemical system {held_out[0].chemical_system} is held out for blind tests; "
                 "leave the crystal out, or say --with-held-out"
             )
         return named
-    chosen = [one for one in candidates() if options.with_held_out or not one.held_out]
+    chosen = [crystal for crystal in candidates() if options.with_held_out or not crystal.held_out]
     if options.elements:
         allowed = {find_element(symbol.strip()).symbol for symbol in options.elements.split(",")}
-        chosen = [one for one in chosen if allowed.issuperset(one.elements)]
+        chosen = [crystal for crystal in chosen if allowed.issuperset(crystal.elements)]
     return chosen
 
 
 def plan_text(wanted: Sequence[Candidate], references: Sequence[Reference], *, workers: int) -> str:
-    """What would be computed: a line per crystal with its cost, then the sum."""
+    """List of what would be computed: a line per crystal with its cost, then the sum.
+
+    Args:
+        wanted: crystals to compute.
+        references: elements whose energies are computed first.
+        workers: crystals side by side.
+    """
     lines = [f"{'crystal':<32} {'family':<14} {'valence electrons':>17} {'seconds':>8}"]
     lines += [
-        f"{one.id:<32} {one.family:<14} {valence_electrons(one.symbols):>17g} {one.seconds:>8.0f}" for one in wanted
+        f"{crystal.id:<32} {crystal.family:<14} {valence_electrons(crystal.symbols):>17g} {crystal.seconds:>8.0f}"
+        for crystal in wanted
     ]
     if references:
-        names = " ".join(one.element for one in references)
+        names = " ".join(reference.element for reference in references)
         lines.append(f"before these, reference energies of: {names}")
-    hours = sum(one.seconds for one in wanted) / 3600
+    hours = sum(crystal.seconds for crystal in wanted) / 3600
     lines.append(
         f"{len(wanted)} crystals, about {hours:.1f} core hours, {hours / workers:.1f} hours with {workers} of "
         "--workers on as many free cores"
@@ -175,15 +182,15 @@ def plan_text(wanted: Sequence[Candidate], references: Sequence[Reference], *, w
 
 
 def paw_folder(options: argparse.Namespace) -> Path:
-    """Where PAW data sets are looked for."""
+    """Folder of the PAW data sets."""
     return options.paw or options.out / "paw"
 
 
 def find_abinit(options: argparse.Namespace) -> Abinit:
-    """The program, once it is sure that it starts.
+    """ABINIT, after a check that it starts.
 
     Raises:
-        GenerateError: it is not there or does not start.
+        GenerateError: it is missing or does not start.
     """
     abinit = Abinit(options.abinit, paw_folder(options))
     version = abinit.version()
@@ -200,5 +207,5 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    end_like_ctrl_c()  # else the calculations would go on without us
+    end_like_ctrl_c()  # otherwise a killed tool would leave its calculations running
     sys.exit(main())

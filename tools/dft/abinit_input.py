@@ -13,7 +13,7 @@ from tools.dft.elements import find_element, symbols_in, valence_electrons
 from tools.dft.prototypes import Structure
 from tools.dft.units import BOHR
 
-# Plane-wave cut-off, hartree (435 and 544 eV); the higher one for cells with an element that needs it.
+# Plane-wave cut-offs, hartree (435 and 544 eV); cells with one of HARD_ELEMENTS have the higher one.
 SOFT_CUTOFF, HARD_CUTOFF = 16.0, 20.0
 HARD_ELEMENTS = frozenset(symbols_in("H He B C N O F Ne Ar"))
 # Box of the wave functions over the diameter of their sphere in reciprocal space (2 is exact).
@@ -26,7 +26,12 @@ GridShape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Grids:
-    """Points along a, b, c of the grids of wave functions and of the density."""
+    """FFT grids of a calculation.
+
+    Attributes:
+        waves: points along a, b, c of the grid of the wave functions.
+        density: points along a, b, c of the grid of the density.
+    """
 
     waves: GridShape
     density: GridShape
@@ -34,17 +39,25 @@ class Grids:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What one run of ABINIT is to compute.
+    """One run of ABINIT.
 
-    structure: the cell at volume factor 1; volume_factors: the volumes to compute, in this order.
-    k_points: input variables of the mesh or list; cutoff: hartree.
-    moments: initial moments, µB per atom, None without spin.
-    energy_tolerance: hartree, of the self-consistent cycle; max_steps: of that cycle.
-    smearing: eV; density_spacing: Å.
-    mixing: further input variables, for cycles that did not converge.
-    n_bands, grids: chosen here where None.
-    start: wave functions to begin with; bands_of: density file whose bands are wanted, without self-consistency.
-    keep_density: of the first volume; keep_waves: also where there is only one volume.
+    Attributes:
+        structure: the cell at volume factor 1.
+        volume_factors: volumes to compute, in this order, in units of the structure's volume.
+        k_points: input variables of the mesh or list of k points.
+        cutoff: of the plane waves, hartree.
+        moments: initial moments, µB per atom, None without spin.
+        energy_tolerance: of the self-consistent cycle, hartree.
+        max_steps: of the self-consistent cycle.
+        smearing: Gaussian, eV.
+        density_spacing: of the density's grid at the largest volume, Å, at most.
+        mixing: further input variables, for cycles that did not converge.
+        n_bands: None for a number that fits the structure.
+        grids: None for grids that fit the cut-off.
+        start: file of wave functions to start from.
+        bands_of: density file; if given, its bands are computed without a self-consistent cycle.
+        keep_density: whether the density of the first volume is kept.
+        keep_waves: whether wave functions are kept even of a single volume.
     """
 
     structure: Structure
@@ -75,9 +88,10 @@ def cutoff_for(symbols: Sequence[str]) -> float:
 
 
 def input_text(task: Task, paw_folder: Path) -> str:
-    """The input file; PAW data sets lie in `paw_folder` as SET.PBE.xml."""
+    """Text of the input file; `paw_folder` holds the PAW data sets as SET.PBE.xml."""
     structure = task.structure
     types = sorted(set(structure.symbols))
+    type_numbers = " ".join(str(1 + types.index(symbol)) for symbol in structure.symbols)
     grids = choose_grids(task)
     lines = [
         f'pseudos "{", ".join(str(paw_path(paw_folder, symbol)) for symbol in types)}"',
@@ -85,7 +99,7 @@ def input_text(task: Task, paw_folder: Path) -> str:
         *(f"acell{i} 3*{factor ** (1 / 3.0) / BOHR:.10f}" for i, factor in enumerate(task.volume_factors, start=1)),
         f"rprim {_rows(structure.lattice)}",
         f"ntypat {len(types)} znucl {' '.join(str(find_element(symbol).number) for symbol in types)}",
-        f"natom {len(structure.symbols)} typat {' '.join(str(1 + types.index(one)) for one in structure.symbols)}",
+        f"natom {len(structure.symbols)} typat {type_numbers}",
         f"xred {_rows(structure.positions)}",
         f"mqgrid 700 mqgriddg 1000 ecut {task.cutoff:g} ecutsm 0.5 pawecutdg {_density_cutoff(task, grids):.4f} "
         "pawovlp -1",
@@ -131,7 +145,7 @@ def choose_grids(task: Task) -> Grids:
 
 
 def fft_size(least: int) -> int:
-    """The smallest number from `least` on with no prime factor above 5."""
+    """Smallest number of at least `least` without a prime factor above 5."""
     size = least
     while True:
         rest = size
@@ -144,14 +158,14 @@ def fft_size(least: int) -> int:
 
 
 def _fft_grid(lattice: np.ndarray, wave_number: float) -> GridShape:
-    """Grid that carries plane waves up to `wave_number`, 1/Å."""
+    """Grid that holds plane waves up to `wave_number`, 1/Å."""
     lengths = np.linalg.norm(lattice, axis=1)
     a, b, c = (fft_size(math.ceil(wave_number * length / np.pi - 1e-6)) for length in lengths)
     return a, b, c
 
 
 def _density_cutoff(task: Task, grids: Grids) -> float:
-    """Cut-off that fills the density's grid, hartree; not below that of the wave functions."""
+    """Cut-off of the density, hartree: as high as its grid allows, and not below that of the wave functions."""
     lengths = np.linalg.norm(_largest_lattice(task), axis=1)
     coarsest = min(np.pi * n / length for n, length in zip(grids.density, lengths, strict=True))
     return max(task.cutoff, 0.5 * (coarsest * BOHR / 2) ** 2 * 0.999)
@@ -172,7 +186,7 @@ def _cycle(task: Task) -> str:
 
 
 def _wave_functions(task: Task) -> list[str]:
-    """Each volume starts from the wave functions of the one before; they must be written for that."""
+    """Input variables of the wave functions: each volume starts from those of the volume before it."""
     several = len(task.volume_factors) > 1
     lines = [f"prtwf {int(several or task.keep_waves)}"]
     if several:

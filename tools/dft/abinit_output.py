@@ -1,4 +1,4 @@
-"""What ABINIT wrote: energies, stresses, eigenvalues, and the density."""
+"""Reads the output of ABINIT: energies, stresses, eigenvalues, and the density."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ from tools.dft.units import BOHR, EV_PER_CUBIC_ANGSTROM, HARTREE
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """The result at one volume.
+    """Result at one volume.
 
-    energy: eV per cell, extrapolated to no smearing; fermi_energy: eV; pressure: GPa.
-    volume: Å³; lattice: rows a, b, c, (3, 3), Å; n_electrons: valence electrons; moment: µB, 0 without spin.
-    eigenvalues: (n_spins, n_k, n_bands), eV; occupations: likewise, electrons.
-    k_points: (n_k, 3), fractions of the reciprocal cell; k_weights: (n_k,), sum 1.
+    Attributes:
+        energy: eV per cell, extrapolated to zero smearing.
+        fermi_energy: eV.
+        pressure: GPa.
+        volume: of the cell, Å³.
+        lattice: rows a, b, c, (3, 3), Å.
+        n_electrons: valence electrons of the cell.
+        moment: of the cell, µB; 0 without spin.
+        eigenvalues: (n_spins, n_k, n_bands), eV.
+        occupations: (n_spins, n_k, n_bands), electrons.
+        k_points: (n_k, 3), fractions of the reciprocal cell.
+        k_weights: (n_k,), sum 1.
     """
 
     energy: float
@@ -38,10 +46,10 @@ class Point:
 
 
 def read_point(path: Path) -> Point:
-    """The result in a GSR.nc file (netCDF 4, which is HDF5).
+    """Result in a GSR.nc file (netCDF 4, which is HDF5).
 
     Raises:
-        CalculationFailed: damaged or incomplete.
+        CalculationFailed: the file is damaged or incomplete.
     """
     try:
         with h5py.File(path) as file:
@@ -51,12 +59,17 @@ def read_point(path: Path) -> Point:
 
 
 def read_density(path: Path, shape: tuple[int, int, int], *, n_spins: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Density, e/Å³, and with two spins magnetization, µB/Å³, both of that shape, from a DEN file.
+    """Density, e/Å³, and with two spins magnetization, µB/Å³, from a DEN file.
 
     The file ends with one Fortran record per spin component: the total, then spin up.
 
+    Args:
+        path: DEN file.
+        shape: of both fields, (nx, ny, nz).
+        n_spins: 1 or 2.
+
     Raises:
-        CalculationFailed: the records do not have that many values.
+        CalculationFailed: the number of values does not fit the shape.
     """
     content = path.read_bytes()
     end = len(content)
@@ -76,9 +89,9 @@ def read_density(path: Path, shape: tuple[int, int, int], *, n_spins: int) -> tu
 
 
 def failure_reason(log: str) -> str:
-    """What ABINIT's log says is wrong: its last error message, or its end."""
-    found = re.search(r"--- !(?:ERROR|BUG).*?message: \|(.*?)\.\.\.", log, re.DOTALL)
-    return " ".join((found[1] if found else log[-200:]).split())[:200] or "it wrote no log"
+    """Reason of a failure in ABINIT's log: its first error message, or else the end of the log."""
+    message = re.search(r"--- !(?:ERROR|BUG).*?message: \|(.*?)\.\.\.", log, re.DOTALL)
+    return " ".join((message[1] if message else log[-200:]).split())[:200] or "it wrote no log"
 
 
 def count_cycles(log: str) -> list[int]:
@@ -96,7 +109,7 @@ def _point(file: h5py.File) -> Point:
         moment = float((weights[:, None] * (occupations[0] - occupations[1])).sum())
     stress = values["cartesian_stress_tensor"][:3].mean()
     return Point(
-        # The entropy term of the smearing is counted half: that is the limit of no smearing.
+        # Half of the smearing's entropy term extrapolates to zero smearing.
         energy=(float(values["etotal"]) - 0.5 * float(values["e_entropy"])) * HARTREE,
         fermi_energy=float(values["fermie"]) * HARTREE,
         pressure=float(-stress * HARTREE / BOHR**3 * EV_PER_CUBIC_ANGSTROM),

@@ -1,4 +1,4 @@
-"""Runs ABINIT on a task, within a time limit, and kills all of its processes where it must end."""
+"""Runs ABINIT on a task within a time limit, and kills all of its processes when it must end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "OMPI_MCA_btl": "self",
-    "OMPI_MCA_ess_singleton_isolated": "1",  # no daemon beside each run, which a kill would not reach
+    "OMPI_MCA_ess_singleton_isolated": "1",  # no daemon beside each run, as it would survive a kill
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
 }
@@ -33,8 +33,14 @@ INSTALL_HINT = "install it (Debian and Ubuntu: apt-get install abinit) or name i
 class Calculation:
     """A finished run.
 
-    points: one per volume; seconds: wall time; cycles: self-consistent steps per volume.
-    grids, n_bands: that were used; waves, density_file: of the first volume, there if the task kept them.
+    Attributes:
+        points: results, one per volume.
+        seconds: wall time.
+        cycles: self-consistent steps, one number per volume.
+        grids: that were used.
+        n_bands: that were used.
+        waves: file of the first volume's wave functions; exists if the task kept them.
+        density_file: of the first volume; exists if the task kept it.
     """
 
     points: tuple[Point, ...]
@@ -47,14 +53,21 @@ class Calculation:
 
 
 class Runner(Protocol):
-    """Anything that computes a task in a folder of its own, within that many seconds.
+    """Computes tasks."""
 
-    Raises:
-        CalculationFailed: there is no result.
-        Interrupted: the command is being stopped.
-    """
+    def __call__(self, task: Task, folder: Path, *, seconds: float) -> Calculation:
+        """Result of a task.
 
-    def __call__(self, task: Task, folder: Path, *, seconds: float) -> Calculation: ...
+        Args:
+            task: what to compute.
+            folder: for the files of this run only.
+            seconds: time limit.
+
+        Raises:
+            CalculationFailed: there is no result.
+            Interrupted: the command is being stopped.
+        """
+        ...
 
 
 class Abinit:
@@ -62,25 +75,25 @@ class Abinit:
 
     Args:
         program: name or path of the executable.
-        paw_folder: where the PAW data sets lie.
+        paw_folder: holds the PAW data sets.
 
     Raises:
         GenerateError: there is no such program.
     """
 
     def __init__(self, program: str, paw_folder: Path) -> None:
-        found = shutil.which(program)
-        if found is None:
+        executable = shutil.which(program)
+        if executable is None:
             raise GenerateError(f"there is no program {program!r}; {INSTALL_HINT}")
-        # Runs happen in folders of their own, so what is relative here must become absolute.
-        self._program = str(Path(found).absolute())
+        # Each run has its own working folder, so relative paths must become absolute.
+        self._program = str(Path(executable).absolute())
         self._paw_folder = paw_folder.absolute()
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
     def version(self) -> str:
-        """As the program says it, e.g. 9.6.2.
+        """Version as the program prints it, e.g. 9.6.2.
 
         Raises:
             GenerateError: it does not start.
@@ -100,7 +113,17 @@ class Abinit:
         return done.stdout.split()[-1]
 
     def __call__(self, task: Task, folder: Path, *, seconds: float) -> Calculation:
-        """Results of the task; `folder` is emptied first."""
+        """Result of a task.
+
+        Args:
+            task: what to compute.
+            folder: for the files of this run only; it is emptied first.
+            seconds: time limit.
+
+        Raises:
+            CalculationFailed: there is no result.
+            Interrupted: the command is being stopped.
+        """
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
@@ -129,7 +152,7 @@ class Abinit:
         )
 
     def stop(self) -> None:
-        """Kills what is running; every call from now on raises `Interrupted`."""
+        """Kills all running calculations; every later call raises `Interrupted`."""
         with self._lock:
             self._stopped = True
             for process in self._running:
@@ -163,7 +186,7 @@ class Abinit:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends the process and whatever it started; nothing where it was waited for, as its number may be another's."""
+    """Kills the process and its children, unless it has ended: then its number may belong to another process."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

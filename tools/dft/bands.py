@@ -6,17 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Sub-bands whose gap is smaller, eV, count as one occupied manifold.
+# Bands that are separated by a smaller gap, eV, count as one occupied manifold.
 CONNECTED = 0.5
-# Occupied to more than this share and less than the rest: the level is cut by the Fermi energy.
+# A level is partly occupied if its occupation is between this share and one minus this share.
 PARTIAL = 0.05
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Energies in eV; a metal has gap 0 and both edges at its Fermi energy.
+    """Band gap, band edges and band width; a metal has gap 0 and both edges at its Fermi energy.
 
-    width: of the connected occupied manifold below the valence band maximum or Fermi energy.
+    Attributes:
+        gap: eV.
+        valence_maximum: eV.
+        conduction_minimum: eV.
+        width: of the connected occupied manifold below the valence band maximum or Fermi energy, eV.
     """
 
     gap: float
@@ -38,13 +42,14 @@ def find_bands(
     fermi_energy: float,
     further: np.ndarray | None = None,
 ) -> Bands:
-    """Bands of a self-consistent mesh and, where given, of further k points.
+    """Bands of a self-consistent mesh and of further k points.
 
     Args:
-        eigenvalues, occupations: (n_spins, n_k, n_bands), eV and electrons.
-        weights: (n_k,), of the mesh; their sum is 1.
+        eigenvalues: on the mesh, (n_spins, n_k, n_bands), eV.
+        occupations: on the mesh, (n_spins, n_k, n_bands), electrons.
+        weights: of the mesh's points, (n_k,), sum 1.
         fermi_energy: eV.
-        further: eigenvalues at other points, (n_spins, n_further, bands), on the same energy zero; only the bands
+        further: eigenvalues at other points, (n_spins, n_further, bands), eV, with the same energy zero. Only bands
             that both have are used then.
     """
     n_spins = len(eigenvalues)
@@ -67,7 +72,7 @@ def find_bands(
 
 
 def _manifold_bottom(ranges: np.ndarray, top: float) -> float:
-    """Lower end of the bands that hang together downwards from `top`; `ranges` is (n, 2), eV."""
+    """Lower end of the manifold of connected bands below `top`; `ranges` of the bands are (n, 2), eV."""
     bottom = top
     occupied = [(low, min(high, top)) for low, high in ranges if low < top - 1e-6]
     for low, high in sorted(occupied, key=lambda band: -band[1]):

@@ -1,4 +1,4 @@
-"""The list of crystals to compute: families cut to what is affordable, in random order with a fixed seed.
+"""The list of crystals to compute: the affordable crystals of all families, in random order with a fixed seed.
 
 One chemical system in ten is held out (`is_reserved`), for tests on crystals that no model has seen.
 """
@@ -17,7 +17,7 @@ from tools.pack_crystals import is_reserved
 
 SEED = 20240
 SPIN_FACTOR = 1.9
-# Largest `cost` that is computed; perovskites may be dearer, as they are many and of interest.
+# Largest `cost` that is computed; perovskites may cost more, as they are many and of interest.
 LARGEST_COST = {"perovskite": 48, "antiperovskite": 48}
 LARGEST_COST_OF_OTHERS = 37
 
@@ -26,8 +26,11 @@ LARGEST_COST_OF_OTHERS = 37
 class Candidate:
     """A crystal that can be computed.
 
-    family: where it was drawn from, "" for one that the user named.
-    elements: of the prototype's sites A, B, C.
+    Attributes:
+        id: prototype and elements, such as "rocksalt_Na_Cl".
+        family: from which it was drawn, "" for a crystal that the user named.
+        prototype: name in `PROTOTYPES`.
+        elements: of the prototype's sites A, B, C.
     """
 
     id: str
@@ -37,7 +40,7 @@ class Candidate:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Of all atoms in the cell."""
+        """Symbols of all atoms in the cell."""
         return PROTOTYPES[self.prototype].symbols(self.elements)
 
     @property
@@ -51,35 +54,36 @@ class Candidate:
 
     @property
     def cost(self) -> float:
-        """Valence electrons of the cell, nearly doubled where spin is needed."""
+        """Valence electrons of the cell, times `SPIN_FACTOR` if it is computed with spin."""
         magnetic = any(find_element(symbol).initial_moment for symbol in self.elements)
         return valence_electrons(self.symbols) * (SPIN_FACTOR if magnetic else 1.0)
 
     @property
     def seconds(self) -> float:
-        """CPU time to expect: a fit to 126 crystals, right within a factor of 1.6 (one standard deviation)."""
+        """Expected CPU time, from a fit to computed crystals; standard deviation a factor of 1.6."""
         return 4.5 + 0.052 * self.cost**1.93
 
 
 def candidates(seed: int = SEED) -> list[Candidate]:
-    """The whole list, held-out crystals included; any first part of it is a fair sample of the rest."""
+    """The whole list with the held-out crystals; any first part of it is a fair sample of the rest."""
     rng = random.Random(seed)
-    found: dict[str, Candidate] = {}
+    by_id: dict[str, Candidate] = {}
     for family, crystals in families().items():
-        affordable = [one for one in (_candidate(family, *crystal) for crystal in sorted(crystals)) if _affordable(one)]
+        possible = (_candidate(family, *crystal) for crystal in sorted(crystals))
+        affordable = [candidate for candidate in possible if _is_affordable(candidate)]
         rng.shuffle(affordable)
-        for one in affordable[: SHARES[family]]:
-            found.setdefault(one.id, one)
-    drawn = [found[name] for name in sorted(found)]
+        for candidate in affordable[: SHARES[family]]:
+            by_id.setdefault(candidate.id, candidate)
+    drawn = [by_id[name] for name in sorted(by_id)]
     rng.shuffle(drawn)
     return drawn
 
 
 def named_candidate(name: str) -> Candidate:
-    """The crystal of an id such as rocksalt_Na_Cl or perovskite_Sr_Ti_O, whether or not it is on the list.
+    """Crystal of an id such as rocksalt_Na_Cl or perovskite_Sr_Ti_O; it need not be on the list.
 
     Raises:
-        GenerateError: no such prototype or element, or too few or too many elements for it.
+        GenerateError: unknown prototype or element, or a wrong number of elements.
     """
     prototype = next((known for known in PROTOTYPES if name.startswith(f"{known}_")), None)
     if prototype is None:
@@ -97,5 +101,5 @@ def _candidate(family: str, prototype: str, elements: tuple[str, ...]) -> Candid
     return Candidate("_".join((prototype, *elements)), family, prototype, elements)
 
 
-def _affordable(one: Candidate) -> bool:
-    return one.cost <= LARGEST_COST.get(one.prototype, LARGEST_COST_OF_OTHERS)
+def _is_affordable(candidate: Candidate) -> bool:
+    return candidate.cost <= LARGEST_COST.get(candidate.prototype, LARGEST_COST_OF_OTHERS)

@@ -1,4 +1,4 @@
-"""One crystal from candidate to record and density; one element from structure to reference energy."""
+"""Computes the record and density of one crystal, and the reference energies of one element."""
 
 from __future__ import annotations
 
@@ -27,14 +27,19 @@ from tools.dft.relaxation import Guess, Job, Relaxed, initial_moments, relax
 from tools.dft.units import BOHR, GRAMS_PER_CM3
 
 MOLECULE_SMEARING = 0.02  # eV
-# Largest scatter, eV, of the energy shift between the self-consistent mesh and the symmetry points.
+# Largest range, eV, of the energy shifts between the self-consistent mesh and the symmetry points.
 ALIGNMENT_SPREAD = 0.05
 ELECTRONS_TOLERANCE = 2e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Computed:
-    """A finished crystal."""
+    """A finished crystal.
+
+    Attributes:
+        record: its properties.
+        density: at the first volume, or at the equilibrium if that is too far away.
+    """
 
     record: CrystalRecord
     density: ChargeDensity
@@ -48,9 +53,9 @@ def compute_crystal(
     Args:
         candidate: what to compute.
         run: computes the tasks.
-        scratch: a folder of its own for the runs.
-        seconds: wall time for all of it.
-        guess: where to start the volume search.
+        scratch: folder for the runs of this crystal only.
+        seconds: time limit of all runs together.
+        guess: start of the volume search.
 
     Raises:
         CalculationFailed: there is no trustworthy result.
@@ -102,7 +107,13 @@ def compute_crystal(
 
 
 def compute_reference(reference: Reference, run: Runner, *, scratch: Path, seconds: float) -> ReferenceRecord:
-    """Energies of an element at all cut-offs that compounds may have.
+    """Energies of an element at all cut-offs that its compounds can have.
+
+    Args:
+        reference: the element's structure.
+        run: computes the tasks.
+        scratch: folder for the runs of this element only.
+        seconds: time limit of all runs together.
 
     Raises:
         CalculationFailed: there is no trustworthy result.
@@ -117,15 +128,15 @@ def compute_reference(reference: Reference, run: Runner, *, scratch: Path, secon
 
 
 def sphere_overlap(structure: Structure) -> float:
-    """Sum of two atoms' PAW radii over their distance, the largest in the crystal."""
+    """Largest ratio of the sum of two atoms' PAW radii to their distance."""
     radii = np.array([find_element(symbol).sphere_radius * BOHR for symbol in structure.symbols])
     return float(((radii[:, None] + radii[None])[..., None] / structure.distances()).max())
 
 
 def _bands_on_symmetry_points(job: Job, relaxed: Relaxed) -> tuple[np.ndarray | None, str]:
-    """Eigenvalues there on the energy zero of the self-consistent run, (n_spins, n, n_bands), or None and a reason.
+    """Eigenvalues at the symmetry points, (n_spins, n, n_bands), eV, and ""; or None, and the reason of the failure.
 
-    The first point is one of the self-consistent mesh: its eigenvalues fix the energy zero.
+    The first point also belongs to the self-consistent mesh: its eigenvalues give the shift to the mesh's energy zero.
     """
     point = relaxed.nearest.points[0]
     first = tuple(float(component) for component in point.k_points[0])
@@ -142,14 +153,14 @@ def _bands_on_symmetry_points(job: Job, relaxed: Relaxed) -> tuple[np.ndarray | 
         bands_of=relaxed.nearest.density_file,
     )
     try:
-        found = job.compute("bands", task).points[0].eigenvalues
+        eigenvalues = job.compute("bands", task).points[0].eigenvalues
         n_compared = max(1, int(point.n_electrons / 2) - 1)
-        shifts = point.eigenvalues[:, 0, :n_compared] - found[:, 0, :n_compared]
+        shifts = point.eigenvalues[:, 0, :n_compared] - eigenvalues[:, 0, :n_compared]
         if np.ptp(shifts) > ALIGNMENT_SPREAD:
             raise CalculationFailed(f"energies at the common k point scatter by {np.ptp(shifts):.3f} eV")
     except CalculationFailed as error:
         return None, str(error)
-    return found + np.median(shifts), ""
+    return eigenvalues + np.median(shifts), ""
 
 
 def _density(relaxed: Relaxed, structure: Structure) -> ChargeDensity:
@@ -183,7 +194,10 @@ def _fixed_energies(job: Job, reference: Reference) -> dict[float, float]:
 
 
 def _solid_energies(job: Job) -> dict[float, float]:
-    """Energies at equilibrium, eV per cell, by cut-off; the higher one's from the difference at one volume."""
+    """Energies at equilibrium, eV per cell, by cut-off.
+
+    The energy at the higher cut-off is that at the lower one plus their difference at one volume.
+    """
     relaxed = relax(job, Guess())
     energies = {job.cutoff: relaxed.equilibrium.energy}
     if job.cutoff == SOFT_CUTOFF:

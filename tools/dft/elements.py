@@ -1,4 +1,4 @@
-"""What the generator knows of each element: its PAW data set, and sizes for first guesses."""
+"""Data of the elements: their PAW data sets, and sizes for first guesses."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ TABLE = Path(__file__).with_name("elements.csv")
 
 @dataclass(frozen=True)
 class Element:
-    """One row of elements.csv; radii and volumes other than the PAW set's only start the volume search.
+    """One row of elements.csv. Volumes, ionic and covalent radii are used only to start the volume search.
 
-    symbol, number, mass: the mass in atomic mass units.
-    paw_set: name in gpaw-data 1.2.1, a variant without semicore states where one exists and tests well.
-    valence_electrons, sphere_radius: of that set; the largest radius of its partial waves, bohr.
-    atomic_volume: Å³, in the element; compound_volume: Å³, beside non-metals.
-    ionic_radius: Å, six-fold, in the manner of Shannon; covalent_radius: Å, tetrahedral; None where not needed.
-    initial_moment: µB, of the ferromagnetic start; 0 for elements that are computed without spin.
+    Attributes:
+        symbol: of the element.
+        number: atomic number.
+        mass: atomic mass units.
+        paw_set: name in gpaw-data 1.2.1; a variant without semicore states if one exists and is accurate.
+        valence_electrons: of the PAW data set.
+        sphere_radius: largest radius of the PAW data set's partial waves, bohr.
+        atomic_volume: in the element, Å³.
+        compound_volume: in compounds with non-metals, Å³.
+        ionic_radius: for six neighbours, as defined by Shannon, Å; None if not needed.
+        covalent_radius: tetrahedral, Å; None if not needed.
+        initial_moment: of the ferromagnetic start, µB; 0 for elements that are computed without spin.
     """
 
     symbol: str
@@ -38,10 +44,10 @@ class Element:
 
 
 def find_element(symbol: str) -> Element:
-    """The element of that symbol.
+    """Data of the element.
 
     Raises:
-        GenerateError: the generator has no data for it.
+        GenerateError: there are no data for it.
     """
     try:
         return ELEMENTS[symbol]
@@ -50,7 +56,7 @@ def find_element(symbol: str) -> Element:
 
 
 def valence_electrons(symbols: Sequence[str]) -> float:
-    """Valence electrons of these atoms, one symbol per atom."""
+    """Number of valence electrons of the atoms, one symbol per atom."""
     return sum(find_element(symbol).valence_electrons for symbol in symbols)
 
 

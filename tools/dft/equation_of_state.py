@@ -13,7 +13,13 @@ from tools.dft.units import EV_PER_CUBIC_ANGSTROM
 
 @dataclass(frozen=True)
 class Equilibrium:
-    """Minimum of E(V): energy in eV, volume in Å³, bulk modulus in GPa."""
+    """Minimum of E(V).
+
+    Attributes:
+        energy: eV.
+        volume: Å³.
+        bulk_modulus: GPa.
+    """
 
     energy: float
     volume: float
@@ -32,7 +38,7 @@ def fit_equilibrium(volumes: Sequence[float] | np.ndarray, energies: Sequence[fl
     """
     strains = np.asarray(volumes, float) ** (-2 / 3.0)
     heights = np.asarray(energies, float)
-    # Centred and scaled, so that the fit keeps all digits of energies that differ by meV.
+    # Centred and scaled, so that the fit stays accurate for energies that differ by meV.
     middle, spread = strains.mean(), strains.std()
     parabola = np.polyfit((strains - middle) / spread, heights - heights.mean(), 2)
     if parabola[0] <= 0:

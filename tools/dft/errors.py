@@ -1,14 +1,14 @@
-"""What can go wrong: a call that makes no sense, or a calculation that fails."""
+"""Errors of the generator: a call that cannot be carried out, or a calculation that fails."""
 
 from __future__ import annotations
 
 
 class GenerateError(ValueError):
-    """A call, folder or installation that cannot be used; one line says what to do."""
+    """A call, folder or installation that cannot be used; the message says in one line what to do."""
 
 
 class CalculationFailed(Exception):
-    """A crystal whose calculation gave no result; the message is kept in its record of failure."""
+    """A calculation that gave no result; the message is kept in the crystal's record of failure."""
 
 
 class NotConverged(CalculationFailed):
@@ -16,7 +16,7 @@ class NotConverged(CalculationFailed):
 
 
 class OutOfTime(CalculationFailed):
-    """The crystal used up its time; its processes were killed."""
+    """The crystal reached its time limit; its processes were killed."""
 
 
 class Interrupted(Exception):

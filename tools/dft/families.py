@@ -1,6 +1,6 @@
-"""Which elements go into which prototype: families of plausible compounds, each with its share of the list.
+"""Families of plausible compounds: their prototypes and elements, and the share of each family in the list.
 
-Elements with open or barely filled 4f shells (Ce, Eu, Gd, Yb, ...) are in none: their calculations are slow or
+No family has elements with open or barely filled 4f shells (Ce, Eu, Gd, Yb, ...): their calculations are slow or
 unreliable.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from tools.dft.elements import ELEMENTS
 
-# Candidates of a family, at most; drawn at random where there are more.
+# Largest number of candidates of each family; they are drawn at random if there are more.
 SHARES = {
     "elemental": 340,
     "rocksalt": 330,
@@ -62,7 +62,7 @@ Family = set[tuple[str, Elements]]
 
 
 def families() -> dict[str, Family]:
-    """Prototype and elements of every crystal that could be drawn, by family; the order is part of the draw."""
+    """Prototype and elements of every crystal that could be drawn, by family; the draw depends on the order."""
     return {
         "elemental": _elemental(),
         **_octets(),
@@ -73,7 +73,7 @@ def families() -> dict[str, Family]:
 
 
 def _choices(*sites: str) -> list[Elements]:
-    """One element per site, all combinations."""
+    """All combinations of one element per site."""
     return list(itertools.product(*(site.split() for site in sites)))
 
 
@@ -93,7 +93,7 @@ def _elemental() -> Family:
 
 
 def _octets() -> dict[str, Family]:
-    """Binaries whose valences balance, or nearly."""
+    """Binary compounds whose valences balance, or almost balance."""
     one = [*_choices(f"{ALKALIS} {MONOVALENT}", HALOGENS), *_choices(ALKALIS, "H")]
     two = _choices(f"{ALKALINE_EARTHS} Mn Fe Co Ni Cu Zn Cd Hg V Cr Pd Pt Sn Pb Ti", CHALCOGENS)
     three = _choices(TRIVALENT, PNICTOGENS)
@@ -139,7 +139,7 @@ def _octets() -> dict[str, Family]:
 
 
 def _pairs_of_metals() -> dict[str, Family]:
-    """Intermetallics and their kin."""
+    """Intermetallic and similar compounds."""
     metals = METALS.split()
     unordered = list(itertools.combinations(metals, 2))
     ordered = list(itertools.permutations(metals, 2))
@@ -165,7 +165,10 @@ def _pairs_of_metals() -> dict[str, Family]:
 
 
 def _perovskites() -> dict[str, Family]:
-    """By the valences of A and B: 1 and 2 with halogens; 2 and 4, 3 and 3, 1 and 5 with oxygen and others."""
+    """Perovskites, by the valences of A and B, and antiperovskites.
+
+    With halogens the valences are 1 and 2; with oxygen and other anions they are 2 and 4, 3 and 3, or 1 and 5.
+    """
     in_salts = [
         *_choices("Mg Ca Sr Ba", "O", "Si Ge Sn Pb"),
         *_choices("Mg Ca Sr Ba", "N", "P As Sb Bi"),
@@ -204,7 +207,7 @@ def _perovskites() -> dict[str, Family]:
 
 
 def _heuslers() -> dict[str, Family]:
-    """Half-Heuslers with 8 and 18 valence electrons (and near), full and inverse Heuslers."""
+    """Half-Heusler compounds with about 8 or 18 valence electrons, full and inverse Heusler compounds."""
     eighteen = [
         ("Ti Zr Hf", "Ni Pd Pt", "Si Ge Sn Pb"),
         ("Ti Zr Hf", "Co Rh Ir", "As Sb Bi P"),

@@ -1,6 +1,6 @@
-"""Lattice parameters to start the volume search from: sums of radii, or sums of atomic volumes.
+"""First guesses of lattice parameters, from sums of radii or of atomic volumes.
 
-Only the number of search steps depends on them, not the results.
+The volume search starts from them. Only the number of its steps depends on them, not the results.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TETRAHEDRAL = ("zincblende", "wurtzite", "diamond")
 IONIC = ("rocksalt", "CsCl", "fluorite", "perovskite", "ReO3", "antiperovskite", "cuprite", "NiAs")
 DEFAULT_IONIC_RADIUS = 1.3
 DEFAULT_COVALENT_RADIUS = 1.4
-# Length of the cell relative to what the atomic volumes add up to.
+# Volume of the cell relative to the sum of the atomic volumes.
 PACKING = {
     "diamond": 1.35,
     "sc": 1.15,
@@ -36,7 +36,7 @@ PACKING_OF_COMPOUNDS = 0.97
 
 
 def lattice_parameter(prototype: str, elements: Sequence[str]) -> float:
-    """Guessed lattice parameter, Å."""
+    """First guess of the lattice parameter, Å."""
     if prototype in TETRAHEDRAL and len(elements) <= 2:
         bond = _covalent_radius(elements[0]) + _covalent_radius(elements[-1])
         return bond / 0.6124 if prototype == "wurtzite" else 4 * bond / 3**0.5

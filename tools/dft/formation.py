@@ -1,4 +1,4 @@
-"""Formation energies: each crystal against the most stable elements that are known."""
+"""Formation energies of crystals, relative to the most stable known structures of the elements."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tools.dft.records import ReferenceRecord
 from tools.dft.references import ReferenceEnergies, ReferenceEnergy, bundled_energies
 
 ENERGY = "total_energy_per_atom"
-FIRST_SETTINGS = "A"  # of the data set: the higher cut-off for all crystals
-SETTINGS = "B"  # what is computed today
-MOST_BELOW = 1.0  # eV per atom: an element so far below its usual structure is a failed calculation
+FIRST_SETTINGS = "A"  # of the oldest crystals of the data set: the higher cut-off for all
+SETTINGS = "B"  # of new calculations
+MOST_BELOW = 1.0  # eV per atom; an element farther below its usual structure is a failed calculation
 
 
 class Computed(Protocol):
@@ -44,13 +44,18 @@ def lowest_energies(
 ) -> dict[tuple[str, str], ReferenceEnergy]:
     """Energy per atom of each element's most stable structure, by element and cut-off.
 
-    Where an elemental crystal lies below the reference at the lower cut-off, it takes the reference's shift to the
-    higher one, at which it was not computed. Elements without a reference have no energy.
+    An elemental crystal is computed at one cut-off only. If that is the lower one, its energy at the higher cut-off is
+    estimated with the reference's energy difference between the two. Elements without a reference have no energy.
+
+    Args:
+        base: energies of the usual structures.
+        references: further energies of the usual structures.
+        crystals: all computed crystals; only elemental ones are used.
     """
     usual = dict(base)
-    for one in references:
-        for cutoff, energy in one.energies.items():
-            _lower(usual, one.element, cutoff, ReferenceEnergy(energy, one.id))
+    for reference in references:
+        for cutoff, energy in reference.energies.items():
+            _lower(usual, reference.element, cutoff, ReferenceEnergy(energy, reference.id))
     lowest = dict(usual)
     for crystal in crystals:
         element, *others = set(crystal.symbols)
@@ -65,7 +70,7 @@ def lowest_energies(
 
 
 def formation_energy(record: Computed, energies: ReferenceEnergies) -> float | None:
-    """eV per atom against the elements at the crystal's own cut-off; None where one of them is not known."""
+    """Formation energy, eV per atom, with the elements at the crystal's cut-off; None if an element is unknown."""
     keys = [(symbol, f"{record.cutoff:g}") for symbol in record.symbols]
     if any(key not in energies for key in keys):
         return None
@@ -73,20 +78,23 @@ def formation_energy(record: Computed, energies: ReferenceEnergies) -> float | N
 
 
 def formation_energies(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Formation energies of a table against the most stable elements that are known today, as text by id.
+    """Formation energies of the crystals of a table, as text by id.
 
-    rows: of the bundled data set's properties.csv, as text; its elemental crystals count among the elements. Left out
-    are crystals with an element of unknown energy, and rows of other settings or without a total energy.
+    They refer to the most stable structures of the elements, including the table's elemental crystals. Crystals with
+    an element of unknown energy, rows of other settings and rows without a total energy are left out.
+
+    Args:
+        rows: of the bundled data set's properties.csv, as text by column.
 
     Raises:
-        ValueError: a row without a formula, or an elemental crystal far below the usual structure of its element:
-            all compounds of that element would refer to it.
+        ValueError: a row has no formula, or an elemental crystal lies far below the usual structure of its element:
+            the formation energies of all compounds of that element would refer to it.
     """
     listed = [row for row in rows if row.get("settings") in (FIRST_SETTINGS, SETTINGS) and row.get(ENERGY)]
     crystals = [_crystal_of(row) for row in listed]
-    todays = [crystal for crystal, row in zip(crystals, listed, strict=True) if row["settings"] == SETTINGS]
+    new = [crystal for crystal, row in zip(crystals, listed, strict=True) if row["settings"] == SETTINGS]
     usual = bundled_energies()
-    energies = lowest_energies(usual, (), todays)
+    energies = lowest_energies(usual, (), new)
     for (element, cutoff), lowest in energies.items():
         below = usual[element, cutoff].energy - lowest.energy
         if below > MOST_BELOW:
@@ -94,8 +102,8 @@ def formation_energies(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
                 f"{lowest.crystal}: lies {below:.2f} eV per atom below {usual[element, cutoff].crystal}, the usual "
                 f"structure of {element}; is {ENERGY} that of a failed calculation? Leave the crystal out"
             )
-    found = {crystal.id: formation_energy(crystal, energies) for crystal in crystals}
-    return {name: f"{value:.6f}" for name, value in found.items() if value is not None}
+    formation = {crystal.id: formation_energy(crystal, energies) for crystal in crystals}
+    return {name: f"{value:.6f}" for name, value in formation.items() if value is not None}
 
 
 def _crystal_of(row: Mapping[str, str]) -> _Row:
@@ -106,8 +114,8 @@ def _crystal_of(row: Mapping[str, str]) -> _Row:
     return _Row(row["id"], symbols, cutoff, float(row[ENERGY]))
 
 
-def _lower(energies: dict[tuple[str, str], ReferenceEnergy], element: str, cutoff: str, found: ReferenceEnergy) -> None:
-    """Enters an energy where it is lower than what is there."""
+def _lower(energies: dict[tuple[str, str], ReferenceEnergy], element: str, cutoff: str, new: ReferenceEnergy) -> None:
+    """Enters an energy if it is lower than the known one."""
     known = energies.get((element, cutoff))
-    if known is None or found.energy < known.energy:
-        energies[element, cutoff] = found
+    if known is None or new.energy < known.energy:
+        energies[element, cutoff] = new

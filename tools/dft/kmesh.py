@@ -1,10 +1,10 @@
-"""Shifted Monkhorst-Pack meshes by lattice shape and purpose, and the points where bands have their extrema."""
+"""Shifted Monkhorst-Pack meshes by lattice shape and purpose, and symmetry points, where bands have extrema."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Equivalent length 2π n / |b|, Å, of the mesh: for the volume search, insulators and metals.
+# Length 2π n / |b|, Å, of the mesh by purpose: "coarse" is for the volume search.
 LENGTHS = {
     "coarse": {"fcc": 15, "bcc": 14, "sc": 12, "hex": 13, "other": 13},
     "insulator": {"fcc": 15, "bcc": 14, "sc": 15, "hex": 14, "other": 14},
@@ -16,7 +16,7 @@ Points = list[tuple[float, float, float]]
 
 
 def lattice_shape(lattice: np.ndarray) -> str:
-    """ "fcc", "bcc", "sc" or "hex" for such a primitive cell, else "other"."""
+    """ "fcc", "bcc", "sc" or "hex" for such a primitive cell, otherwise "other"."""
     lengths = np.linalg.norm(lattice, axis=1)
     directions = lattice / lengths[:, None]
     cosines = directions @ directions.T
@@ -31,7 +31,12 @@ def lattice_shape(lattice: np.ndarray) -> str:
 
 
 def k_mesh(lattice: np.ndarray, purpose: str) -> str:
-    """ABINIT's input variables of the mesh for "coarse", "insulator" or "metal"; the lattice in Å."""
+    """ABINIT's input variables of a mesh.
+
+    Args:
+        lattice: rows a, b, c, (3, 3), Å.
+        purpose: "coarse", "insulator" or "metal".
+    """
     shape = lattice_shape(lattice)
     # Divisions along each reciprocal vector, before rounding.
     wanted = np.linalg.norm(np.linalg.inv(lattice).T, axis=1) * LENGTHS[purpose][shape]
@@ -60,7 +65,7 @@ def k_list(points: Points) -> str:
 
 
 def symmetry_points(lattice: np.ndarray) -> Points:
-    """Points of high symmetry and some on the lines between them, in fractions of the reciprocal cell."""
+    """Points of high symmetry and points on the lines between them, in fractions of the reciprocal cell."""
     return _SYMMETRY_POINTS[lattice_shape(lattice)]
 
 

@@ -1,4 +1,4 @@
-"""Better starts for the volume search, learned from the crystals finished so far; results do not depend on them."""
+"""First guesses of volumes, learned from the finished crystals; only the number of search steps depends on them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Features = dict[tuple[str, ...], float]
 
 
 def learn_guess(finished: Sequence[CrystalRecord], candidate: Candidate) -> Guess:
-    """Ridge regression of ln(V / V of the first guess) and ln K on prototype and composition.
+    """Guess from a ridge regression of ln(V / V of the first guess) and ln K on prototype and composition.
 
-    With too few finished crystals, the plain first guess.
+    With fewer than `FEWEST` finished crystals, it is the default guess.
     """
     if len(finished) < FEWEST:
         return Guess()
     rows = [_features(record.prototype, record.symbols) for record in finished]
-    columns = {feature: at for at, feature in enumerate(sorted({feature for row in rows for feature in row}))}
+    columns = {feature: column for column, feature in enumerate(sorted({feature for row in rows for feature in row}))}
     design = np.array([_vector(row, columns) for row in rows])
     targets = np.array(
         [
@@ -46,7 +46,7 @@ def learn_guess(finished: Sequence[CrystalRecord], candidate: Candidate) -> Gues
 
 
 def _features(prototype: str, symbols: Sequence[str]) -> Features:
-    """The prototype, shares of the elements, and these shares apart for open tetrahedral structures."""
+    """Prototype, shares of the elements, and these shares separately for tetrahedral and for dense structures."""
     kind = "tetrahedral" if prototype in TETRAHEDRAL else "dense"
     row: Features = {("prototype", prototype): 1.0}
     for symbol in set(symbols):

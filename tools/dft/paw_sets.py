@@ -1,4 +1,4 @@
-"""The PAW data sets that ABINIT reads: gpaw-data from PyPI, with its radial grids rewritten."""
+"""PAW data sets for ABINIT: those of gpaw-data from PyPI, with rewritten radial grids."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tools.dft.errors import GenerateError
 
 PACKAGE = "gpaw-data==1.2.1"
 SET_UP_HINT = "python tools/generate_dft.py OUT --set-up gets it"
-# The head of a set holds its valence electrons and radii; the rest are tables.
+# Characters at the start of a data set that hold its valence electrons and radii; tables follow.
 HEAD = 30_000
 
 
 def download_paw_sets(folder: Path) -> int:
-    """Puts the sets of all elements into `folder`, from the package on PyPI; how many.
+    """Downloads the data sets of all elements from PyPI to `folder`; returns their number.
 
     Raises:
-        GenerateError: the package cannot be had or is not what was expected.
+        GenerateError: the package cannot be downloaded, or its content is not the expected one.
     """
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", place, PACKAGE]
@@ -38,10 +38,10 @@ def download_paw_sets(folder: Path) -> int:
 
 
 def unpack_paw_sets(wheel: Path, folder: Path) -> int:
-    """Puts the sets of all elements that the wheel holds into `folder`; how many.
+    """Unpacks the data sets of all elements from the wheel to `folder`; returns their number.
 
     Raises:
-        GenerateError: a set is missing, or not in the expected form.
+        GenerateError: a data set is missing, or has not the expected form.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel) as package:
@@ -57,16 +57,20 @@ def unpack_paw_sets(wheel: Path, folder: Path) -> int:
 
 
 def with_abinit_grid(text: str, name: str) -> str:
-    """A PAW data set whose radial grid is written in a formula that ABINIT knows.
+    """PAW data set with its radial grid written in a formula that ABINIT knows.
 
-    GPAW's r = a i / (1 - b i) is r = (a/b) i / (1/b - i), the same grid.
+    GPAW's r = a i / (1 - b i) equals r = (a/b) i / (1/b - i).
+
+    Args:
+        text: of the data set.
+        name: for error messages.
 
     Raises:
         GenerateError: 1/b is not a whole number, which ABINIT's formula needs.
     """
 
-    def rewrite(found: re.Match[str]) -> str:
-        a, b = float(found[1]), float(found[2])
+    def rewrite(grid: re.Match[str]) -> str:
+        a, b = float(grid[1]), float(grid[2])
         n = 1 / b
         if abs(n - round(n)) > 1e-6:
             raise GenerateError(f"{name}: the radial grid has 1/b = {n}, not a whole number; ABINIT cannot read it")
@@ -76,10 +80,10 @@ def with_abinit_grid(text: str, name: str) -> str:
 
 
 def check_paw_sets(folder: Path, symbols: Iterable[str]) -> None:
-    """Are the sets of these elements there, and those that the generator was made with?
+    """Checks that the folder has the expected data sets of these elements.
 
     Raises:
-        GenerateError: one is missing or another.
+        GenerateError: a data set is missing, or is not the expected one.
     """
     for symbol in sorted(set(symbols)):
         path = paw_path(folder, symbol)

@@ -1,4 +1,4 @@
-"""The crystal structures that candidates are made from, at ideal cell shapes and positions."""
+"""Prototypes: crystal structures with ideal cell shapes and positions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def hexagonal(c_over_a: float) -> np.ndarray:
 class Structure:
     """A crystal.
 
-    lattice: rows a, b, c, (3, 3), Å; symbols: one per atom; positions: (n, 3), fractions of a, b, c in [0, 1).
+    Attributes:
+        lattice: rows a, b, c, (3, 3), Å.
+        symbols: of the n atoms.
+        positions: fractions of a, b, c in [0, 1), (n, 3).
     """
 
     lattice: np.ndarray
@@ -31,15 +34,15 @@ class Structure:
 
     @property
     def volume(self) -> float:
-        """Of the cell, Å³."""
+        """Volume of the cell, Å³."""
         return float(abs(np.linalg.det(self.lattice)))
 
     def scaled(self, factor: float) -> np.ndarray:
-        """Lattice at `factor` times the volume."""
+        """Lattice (3, 3), Å, at `factor` times the volume."""
         return self.lattice * factor ** (1 / 3.0)
 
     def distances(self) -> np.ndarray:
-        """Distances between atoms, (n, n, 27), Å, to neighbouring cells too; 99 for an atom to itself."""
+        """Distances of the atoms to those of the cell and its neighbours, (n, n, 27), Å; 99 of an atom to itself."""
         steps = np.array([(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
         fractions = (self.positions[:, None] - self.positions[None])[..., None, :] + steps
         lengths = np.linalg.norm(fractions @ self.lattice, axis=-1)
@@ -51,8 +54,9 @@ class Structure:
 class Prototype:
     """A structure type.
 
-    cell: rows a, b, c in units of the lattice parameter, (3, 3).
-    sites: which of the candidate's elements sits there (0, 1, 2), and the position in fractions of the cell.
+    Attributes:
+        cell: rows a, b, c in units of the lattice parameter, (3, 3).
+        sites: number of the candidate's element (0, 1, 2) and position in fractions of the cell, for each atom.
     """
 
     cell: np.ndarray
@@ -63,11 +67,11 @@ class Prototype:
         return 1 + max(slot for slot, _ in self.sites)
 
     def symbols(self, elements: Sequence[str]) -> tuple[str, ...]:
-        """The element at each site."""
+        """Element of each site."""
         return tuple(elements[slot] for slot, _ in self.sites)
 
     def build(self, elements: Sequence[str], lattice_parameter: float) -> Structure:
-        """The structure with these elements; the lattice parameter in Å."""
+        """Structure with these elements and this lattice parameter, Å."""
         positions = np.array([position for _, position in self.sites], float) % 1
         return Structure(self.cell * lattice_parameter, self.symbols(elements), positions)
 

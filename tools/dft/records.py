@@ -1,4 +1,4 @@
-"""What is kept of each computed crystal and of each elemental reference."""
+"""Records of the computed crystals and of the elemental references."""
 
 from __future__ import annotations
 
@@ -19,15 +19,29 @@ LARGEST_OVERLAP = 1.35
 class CrystalRecord:
     """Properties of one crystal.
 
-    symbols: of all atoms; cutoff: hartree; n_electrons: valence electrons.
-    volume: at equilibrium, Å³ per cell; energy: there, eV per atom; mass_density: g/cm³.
-    bulk_modulus: GPa, from the energies; bulk_modulus_from_stress: GPa, from the pressures at the outer volumes.
-    fermi_energy, band_gap, band_width: eV; moment: µB per cell; moments: at the three volumes.
-    sphere_overlap: sum of two atoms' PAW radii over their distance, the largest.
-    log_volume_ratio: ln(volume / volume of the first guess).
-    band_path_error: why the bands on symmetry points are missing, "" if they are there.
-    density_volume: Å³, of the cell that the density was computed in; pressure: there, GPa.
-    seconds: wall time.
+    Attributes:
+        id: prototype and elements, such as "rocksalt_Na_Cl".
+        family: of the candidate.
+        prototype: name in `PROTOTYPES`.
+        elements: of the prototype's sites A, B, C.
+        cutoff: of the plane waves, hartree.
+        n_electrons: valence electrons of the cell.
+        volume: of the cell at equilibrium, Å³.
+        energy: at equilibrium, eV per atom.
+        mass_density: at equilibrium, g/cm³.
+        bulk_modulus: from the energies, GPa.
+        bulk_modulus_from_stress: from the pressures at the outer volumes, GPa.
+        fermi_energy: eV.
+        band_gap: eV.
+        band_width: eV.
+        moment: of the cell, µB.
+        moments: of the cell at the three volumes, µB.
+        sphere_overlap: largest ratio of the sum of two atoms' PAW radii to their distance.
+        log_volume_ratio: ln(volume / volume of the first guess).
+        band_path_error: why the bands on symmetry points are missing, "" if they are not.
+        density_volume: volume of the cell in which the density was computed, Å³.
+        pressure: at that volume, GPa.
+        seconds: wall time.
     """
 
     id: str
@@ -55,12 +69,12 @@ class CrystalRecord:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Of all atoms in the cell."""
+        """Symbols of all atoms in the cell."""
         return PROTOTYPES[self.prototype].symbols(self.elements)
 
     @property
     def flags(self) -> list[str]:
-        """Names of doubts."""
+        """Names of the checks that the record fails."""
         jump = max(map(abs, self.moments)) - min(map(abs, self.moments))
         doubts = {
             "eos_stress_mismatch": abs(self.bulk_modulus_from_stress / max(1e-3, self.bulk_modulus) - 1)
@@ -75,7 +89,14 @@ class CrystalRecord:
 
 @dataclass(frozen=True)
 class ReferenceRecord:
-    """Energies of an element in its usual structure, eV per atom, by cut-off ("16", "20"; hartree)."""
+    """Energies of an element in its usual structure.
+
+    Attributes:
+        id: of the reference.
+        element: symbol.
+        energies: eV per atom, by cut-off in hartree as text ("16", "20").
+        seconds: wall time.
+    """
 
     id: str
     element: str
@@ -84,15 +105,15 @@ class ReferenceRecord:
 
 
 def record_text(record: CrystalRecord | ReferenceRecord) -> str:
-    """JSON of a record."""
+    """Record as JSON."""
     return json.dumps(dataclasses.asdict(record), indent=1) + "\n"
 
 
 def crystal_record(text: str) -> CrystalRecord:
-    """The record in JSON text.
+    """Record from JSON.
 
     Raises:
-        ValueError: damaged, or of another version of this program.
+        ValueError: the text is damaged, or comes from another version of this program.
     """
     values = _values(text, CrystalRecord)
     return CrystalRecord(
@@ -101,10 +122,10 @@ def crystal_record(text: str) -> CrystalRecord:
 
 
 def reference_record(text: str) -> ReferenceRecord:
-    """The record in JSON text.
+    """Record from JSON.
 
     Raises:
-        ValueError: damaged, or of another version of this program.
+        ValueError: the text is damaged, or comes from another version of this program.
     """
     return ReferenceRecord(**_values(text, ReferenceRecord))
 

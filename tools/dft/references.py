@@ -1,4 +1,4 @@
-"""Elements in their usual structures, whose energies formation energies are counted from."""
+"""Elements in their usual structures; formation energies refer to their energies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,11 @@ LAST = ("molecule", "alphaB12", "cmce")  # computed after the quick ones
 class Reference:
     """An elemental calculation.
 
-    kind: of the structure; fixed: the structure is known and only its energy is wanted (molecules, graphite).
+    Attributes:
+        element: symbol.
+        kind: of the structure.
+        structure: at known or guessed volume.
+        fixed: whether only the energy of the given structure is computed (molecules, graphite).
     """
 
     element: str
@@ -65,12 +69,12 @@ class Reference:
 
     @property
     def moments(self) -> tuple[float, ...] | None:
-        """Initial moments that are the reference's own: the triplet of O2."""
+        """Initial moments, µB per atom, of a reference that has its own (triplet O2); otherwise None."""
         return (1.0, 1.0) if self.element == "O" else None
 
 
 def find_reference(element: str) -> Reference:
-    """The element's usual structure; one that is not fixed has the volume of a first guess."""
+    """Reference of an element; unless it is fixed, its volume is a first guess."""
     find_element(element)
     if element in HCP_RATIOS:
         return _solid(element, "hcp", hexagonal(HCP_RATIOS[element]), _positions_of("hcp"))
@@ -95,13 +99,18 @@ def find_reference(element: str) -> Reference:
 
 def wanted_references(elements: set[str]) -> list[Reference]:
     """References of these elements, in the order to compute them."""
-    found = [find_reference(symbol) for symbol in ELEMENTS if symbol in elements]
-    return sorted(found, key=lambda one: one.kind in LAST)
+    references = [find_reference(symbol) for symbol in ELEMENTS if symbol in elements]
+    return sorted(references, key=lambda reference: reference.kind in LAST)
 
 
 @dataclass(frozen=True)
 class ReferenceEnergy:
-    """eV per atom at one plane-wave cut-off, and the crystal that it was found for."""
+    """Energy of an element at one plane-wave cut-off.
+
+    Attributes:
+        energy: eV per atom.
+        crystal: id of the crystal that has it.
+    """
 
     energy: float
     crystal: str
@@ -149,7 +158,7 @@ def _cmce(b: float, c: float, y: float, z: float) -> tuple[np.ndarray, list[tupl
 
 
 def _dimer(element: str) -> Reference:
-    """Molecule of two atoms along the edge of a cubic box, 5.2 Å from its image and more."""
+    """Molecule of two atoms along the edge of a cubic box, at least 5.2 Å from its image."""
     bond = BOND_LENGTHS[element]
     edge = max(6.5, 5.2 + bond)
     half = bond / 2 / edge

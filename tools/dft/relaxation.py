@@ -1,4 +1,4 @@
-"""From a first guess to the equilibrium volume: search with the stress, then energies at three volumes."""
+"""Relaxation of the volume: a search with the stress from a first guess, then energies at three volumes."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ from tools.dft.kmesh import k_mesh
 from tools.dft.prototypes import Structure
 from tools.dft.volume_search import VolumeSearch
 
-INSULATOR_FROM = 0.6  # eV: gap of the coarse mesh from which the mesh of insulators is enough
-VOLUMES = (1.0, 0.94, 1.06)  # of the equation of state; the first is the density's
-FAR_OFF = 0.065  # the three volumes are computed anew around a minimum farther away
-NEAR_ENOUGH = 0.015  # density and bands are taken at the first volume if the minimum is that near
-LOST_MOMENT = 0.05  # µB: the search ended without magnetism, and the rest goes without spin
-COLLAPSED_MOMENT = 0.3  # µB: wave functions with less are no start for a magnetic calculation
-# Vanadium is magnetic beside these only.
+INSULATOR_FROM = 0.6  # eV; with a larger gap on the coarse mesh, the mesh of insulators is used
+VOLUMES = (1.0, 0.94, 1.06)  # of the equation of state, relative; the density is computed at the first
+FAR_OFF = 0.065  # if the minimum is farther from the first volume, the three volumes are computed again around it
+NEAR_ENOUGH = 0.015  # if the minimum is nearer to the first volume, density and bands are taken there
+LOST_MOMENT = 0.05  # µB; if the search ends with a smaller moment, the rest is computed without spin
+COLLAPSED_MOMENT = 0.3  # µB; wave functions with a smaller moment do not start a magnetic calculation
+# Vanadium is computed with spin only in compounds with one of these.
 VANADIUM_PARTNERS = frozenset(symbols_in("O F Cl Br I S"))
 
 
 @dataclass(frozen=True)
 class Guess:
-    """Where to begin: ln(V / V of the first guess), and the bulk modulus in GPa, None for a rule of thumb."""
+    """Start of the volume search.
+
+    Attributes:
+        log_volume: ln(V / V of the first guess).
+        bulk_modulus: GPa; None for a rule of thumb.
+    """
 
     log_volume: float = 0.0
     bulk_modulus: float | None = None
@@ -40,10 +45,15 @@ class Guess:
 
 @dataclass(frozen=True)
 class Job:
-    """One crystal's calculation.
+    """Calculation of one crystal.
 
-    structure: at the first guess; cutoff: hartree; run: computes tasks; scratch: a folder of its own.
-    deadline: on the clock of time.monotonic(), seconds.
+    Attributes:
+        structure: at the volume of the first guess.
+        cutoff: of the plane waves, hartree.
+        run: computes tasks.
+        scratch: folder for the runs of this crystal only.
+        deadline: on the clock of time.monotonic(), seconds.
+        steps: calculations so far.
     """
 
     structure: Structure
@@ -54,10 +64,10 @@ class Job:
     steps: list[Calculation] = field(default_factory=list)
 
     def compute(self, name: str, task: Task) -> Calculation:
-        """Runs a task in the sub-folder `name`.
+        """Computes a task in the sub-folder `name`.
 
         Raises:
-            OutOfTime: before or while it runs.
+            OutOfTime: the deadline has passed, or passes while the task runs.
         """
         left = self.deadline - time.monotonic()
         if left <= 0:
@@ -69,10 +79,13 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Searched:
-    """Where the search ended.
+    """Result of the volume search.
 
-    factor: volume over that of the first guess; waves: of its last step, None where they are no good start.
-    moments: to go on with, None without spin; purpose: of the k mesh, "insulator" or "metal".
+    Attributes:
+        factor: volume, relative to that of the first guess.
+        waves: file of the last step's wave functions, None if they are not a good start.
+        moments: initial moments of the next calculations, µB per atom; None without spin.
+        purpose: of the k mesh, "insulator" or "metal".
     """
 
     factor: float
@@ -85,8 +98,12 @@ class Searched:
 class Relaxed:
     """The crystal at equilibrium.
 
-    three: the calculation at the volumes of the equation of state; nearest: the one whose first point is within
-    1.5 % of the equilibrium; k_points: of both; moments: None without spin.
+    Attributes:
+        equilibrium: minimum of the energy.
+        three: calculation at the three volumes of the equation of state.
+        nearest: calculation whose first volume is within `NEAR_ENOUGH` of the equilibrium.
+        k_points: of both calculations.
+        moments: initial moments of both, µB per atom; None without spin.
     """
 
     equilibrium: Equilibrium
@@ -97,7 +114,7 @@ class Relaxed:
 
 
 def initial_moments(symbols: tuple[str, ...]) -> tuple[float, ...] | None:
-    """Ferromagnetic start, µB per atom; None for cells that are computed without spin."""
+    """Initial moments of a ferromagnetic start, µB per atom; None for cells that are computed without spin."""
     moments = tuple(find_element(symbol).initial_moment for symbol in symbols)
     if "V" in symbols and VANADIUM_PARTNERS.isdisjoint(symbols):
         moments = tuple(0.0 if symbol == "V" else moment for symbol, moment in zip(symbols, moments, strict=True))
@@ -105,10 +122,10 @@ def initial_moments(symbols: tuple[str, ...]) -> tuple[float, ...] | None:
 
 
 def relax(job: Job, guess: Guess) -> Relaxed:
-    """The volume without pressure, at the prototype's cell shape and positions.
+    """Crystal at zero pressure, with the prototype's cell shape and positions.
 
     Raises:
-        CalculationFailed: no volume was found, no self-consistency, or no time left.
+        CalculationFailed: no volume was found, self-consistency failed, or there was no time left.
     """
     searched = _search(job, guess)
     factor = searched.factor
@@ -117,7 +134,9 @@ def relax(job: Job, guess: Guess) -> Relaxed:
         volumes = tuple(factor * ratio for ratio in VOLUMES)
         task = _fine_task(job, searched, volumes, k_points)
         three = _converge(job, "volumes", dataclasses.replace(task, start=searched.waves))
-        equilibrium = fit_equilibrium([one.volume for one in three.points], [one.energy for one in three.points])
+        equilibrium = fit_equilibrium(
+            [point.volume for point in three.points], [point.energy for point in three.points]
+        )
         ratio = equilibrium.volume / job.structure.volume / factor
         if abs(ratio - 1) <= FAR_OFF:
             break
@@ -134,7 +153,7 @@ def relax(job: Job, guess: Guess) -> Relaxed:
 
 
 def _search(job: Job, guess: Guess) -> Searched:
-    """Coarse calculations at changing volumes until the pressure is nearly gone."""
+    """Coarse calculations at one volume after another, until the pressure is almost zero."""
     moments = initial_moments(job.structure.symbols)
     per_atom = job.structure.volume / len(job.structure.symbols)
     search = VolumeSearch(guess.log_volume, guess.bulk_modulus or float(np.clip(1900.0 / per_atom, 8, 300)))
@@ -154,7 +173,7 @@ def _search(job: Job, guess: Guess) -> Searched:
             start=waves,
             keep_waves=True,
         )
-        # Two folders in turn: the next step reads the wave functions of the last.
+        # Two folders alternate, as each step reads the wave functions of the step before.
         step = job.compute(f"search{len(search.history) % 2}", task)
         moment = abs(step.points[0].moment)
         waves = step.waves if moments is None or moment > COLLAPSED_MOMENT else None
@@ -166,7 +185,7 @@ def _search(job: Job, guess: Guess) -> Searched:
         moments, waves = None, None
     elif moments is not None:
         shrink = min(1.0, max(0.4, moment / sum(moments) * 1.3))
-        moments = tuple(one * shrink for one in moments)
+        moments = tuple(initial * shrink for initial in moments)
     purpose = "insulator" if bands.gap > INSULATOR_FROM else "metal"
     return Searched(math.exp(search.log_volume), waves, moments, purpose)
 
@@ -184,7 +203,7 @@ def _fine_task(job: Job, searched: Searched, factors: tuple[float, ...], k_point
 
 
 def _converge(job: Job, name: str, task: Task) -> Calculation:
-    """Computes a task; where self-consistency fails, once more from scratch with cautious mixing."""
+    """Computes a task; if self-consistency fails, once more from scratch with slower mixing."""
     try:
         return job.compute(name, task)
     except NotConverged:

@@ -1,4 +1,4 @@
-"""The table of computed crystals as rhonet reads it: properties.csv and dataset.toml."""
+"""Table of the computed crystals in rhonet's form: properties.csv and dataset.toml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ BOOKKEEPING = ("id", "file", "formula", "chemical_system", "prototype", "n_atoms
 
 @dataclass(frozen=True)
 class Column:
-    """A property: its unit as dataset.toml spells it, and a note for the dataset card."""
+    """A property in dataset.toml.
+
+    Attributes:
+        unit: as dataset.toml writes it.
+        note: for the dataset card.
+        kind: "regression" or "binary".
+    """
 
     unit: str
     note: str
@@ -44,7 +50,7 @@ density = "valence, PAW pseudo plus compensation charge"
 
 
 def table_text(records: Iterable[CrystalRecord], energies: ReferenceEnergies) -> str:
-    """properties.csv; a formation energy whose references are not known is left empty."""
+    """Text of properties.csv; a formation energy is left empty if a reference is unknown."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [*BOOKKEEPING, *COLUMNS], lineterminator="\n")
     writer.writeheader()
@@ -54,7 +60,7 @@ def table_text(records: Iterable[CrystalRecord], energies: ReferenceEnergies) ->
 
 
 def settings_text() -> str:
-    """dataset.toml: theory level, and unit, kind and note of each property."""
+    """Text of dataset.toml: level of theory, and unit, kind and note of each property."""
     tables = (
         f'\n[properties.{name}]\nunit = "{column.unit}"\nkind = "{column.kind}"\nnote = "{column.note}"\n'
         for name, column in COLUMNS.items()
@@ -63,12 +69,12 @@ def settings_text() -> str:
 
 
 def density_file(name: str) -> str:
-    """Where the density of a crystal lies in the folder."""
+    """Path of a crystal's density in the folder."""
     return f"densities/{name}.h5"
 
 
 def formula(symbols: Iterable[str]) -> str:
-    """Elements in alphabetical order with their counts: Be3Zn."""
+    """Formula with the elements in alphabetical order, such as Be3Zn."""
     atoms = list(symbols)
     counts = {symbol: atoms.count(symbol) for symbol in sorted(set(atoms))}
     return "".join(symbol + (str(count) if count > 1 else "") for symbol, count in counts.items())

@@ -1,4 +1,4 @@
-"""Atomic units in Å, eV and GPa, with the digits that the bundled data set was made with."""
+"""Atomic units in Å, eV and GPa, with the digits that were used for the bundled data set."""
 
 BOHR = 0.529177210903  # Å
 HARTREE = 27.211386245988  # eV

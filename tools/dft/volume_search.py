@@ -1,4 +1,4 @@
-"""Search for the volume without pressure: Newton steps on a stiffening solid, then a bracket."""
+"""Search for the volume of zero pressure: Newton steps for a solid that stiffens, then interpolation."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ FARTHEST = 1.3
 
 
 class VolumeSearch:
-    """Where to compute next, in ln(V / V of the first guess), from the pressures so far.
+    """Chooses the next volume, as ln(V / V of the first guess), from the pressures so far.
 
     Args:
-        start: ln(V / V of the first guess) to begin with.
+        start: ln(V / V of the first guess) of the first step.
         bulk_modulus: guess, GPa.
 
     Attributes:
-        log_volume: the point to compute next; the answer once settled.
-        settled: the last step was so small that energies at three volumes take over.
+        log_volume: ln(V / V of the first guess) to compute next; the result once settled.
+        settled: whether the last step was so small that the search is over.
+        history: log_volume and pressure, GPa, of each step.
     """
 
     def __init__(self, start: float, bulk_modulus: float) -> None:
@@ -34,10 +35,10 @@ class VolumeSearch:
         self._stretched: tuple[float, float] | None = None
 
     def tell(self, pressure: float) -> None:
-        """Takes the pressure at `log_volume`, GPa, and moves on.
+        """Takes the pressure at `log_volume`, GPa, and chooses the next volume.
 
         Raises:
-            CalculationFailed: the volume runs away, or there were too many steps.
+            CalculationFailed: the volume is too far from the first guess, or there were too many steps.
         """
         here = (self.log_volume, pressure)
         self.history.append(here)
@@ -55,7 +56,7 @@ class VolumeSearch:
             raise CalculationFailed(f"the volume search did not settle: {self._told()}")
 
     def _interpolated(self) -> float | None:
-        """Between the nearest compressed and stretched points; nearer to the first, where pressure falls faster."""
+        """Point between the nearest compressed and stretched ones; nearer to the compressed one, as it is stiffer."""
         if self._compressed is None or self._stretched is None or self._stretched[0] <= self._compressed[0]:
             return None
         (low, above), (high, below) = self._compressed, self._stretched
@@ -63,7 +64,7 @@ class VolumeSearch:
         return low + (high - low) * float(np.clip(share, 0.06, 0.94))
 
     def _newton(self, pressure: float) -> float:
-        """Step of a solid with K(P) = K0 + 4 P, bounded."""
+        """Newton step of limited size for a solid with K(P) = K0 + 4 P."""
         modulus = max(self._bulk_modulus - 4 * pressure, 0.35 * self._bulk_modulus)
         if pressure > 0:
             step = math.log(max(0.25, 1 + 4 * pressure / modulus)) / 4
@@ -72,4 +73,4 @@ class VolumeSearch:
         return self.log_volume + float(np.clip(step, -0.28, 0.28))
 
     def _told(self) -> str:
-        return ", ".join(f"{pressure:.1f} GPa at {math.exp(at):.3f}" for at, pressure in self.history)
+        return ", ".join(f"{pressure:.1f} GPa at {math.exp(log):.3f}" for log, pressure in self.history)

@@ -1,4 +1,4 @@
-"""Works through references and crystals with several calculations side by side."""
+"""Computes references and crystals, several at the same time."""
 
 from __future__ import annotations
 
@@ -23,34 +23,51 @@ log = logging.getLogger("tools.dft")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many calculations ended well, and how many failed."""
+    """Counts of ended calculations.
+
+    Attributes:
+        finished: calculations with a result.
+        failed: calculations without one.
+    """
 
     finished: int
     failed: int
 
 
 def unfinished(wanted: Sequence[Candidate], store: Store, *, retry_failed: bool) -> list[Candidate]:
-    """Crystals that have no result yet; those that failed only if they are to be tried again."""
+    """Crystals without a result.
+
+    Args:
+        wanted: crystals to choose from.
+        store: results so far.
+        retry_failed: whether crystals that failed are included.
+    """
     skipped = set(store.crystals) if retry_failed else {*store.crystals, *store.failed}
-    return [one for one in wanted if one.id not in skipped]
+    return [candidate for candidate in wanted if candidate.id not in skipped]
 
 
 def missing_references(crystals: Sequence[Candidate], store: Store, *, retry_failed: bool) -> list[Reference]:
-    """Elements of these crystals whose energy is not known yet."""
-    elements = {symbol for one in crystals for symbol in one.elements} - store.known_elements()
-    found = wanted_references(elements)
-    return found if retry_failed else [one for one in found if one.id not in store.failed]
+    """References of the crystals' elements whose energies are unknown.
+
+    Args:
+        crystals: to compute.
+        store: results so far.
+        retry_failed: whether references that failed are included.
+    """
+    elements = {symbol for candidate in crystals for symbol in candidate.elements} - store.known_elements()
+    references = wanted_references(elements)
+    return references if retry_failed else [item for item in references if item.id not in store.failed]
 
 
 class Generation:
-    """Computes what is missing in a store.
+    """Computes crystals and references and writes them to a store.
 
     Args:
-        store: where results go; must be locked.
-        run: computes tasks, from several threads at once.
-        workers: calculations side by side.
+        store: for the results; must be locked.
+        run: computes tasks; is called from several threads.
+        workers: number of calculations at the same time.
         seconds: time limit per crystal or reference.
-        stop: ends the calculations that are running; they raise `Interrupted`.
+        stop: ends the running calculations; they raise `Interrupted`.
     """
 
     def __init__(self, store: Store, run: Runner, *, workers: int, seconds: float, stop: Callable[[], None]) -> None:
@@ -63,14 +80,15 @@ class Generation:
         self._done = 0
 
     def compute(self, references: Sequence[Reference], crystals: Sequence[Candidate]) -> Outcome:
-        """Computes these, in this order; on KeyboardInterrupt all runs are killed and nothing half-done is kept."""
-        jobs = [*(self._reference_job(one) for one in references), *(self._crystal_job(one) for one in crystals)]
+        """Computes the references, then the crystals; on KeyboardInterrupt all runs are killed, without results."""
+        jobs = [self._reference_job(reference) for reference in references]
+        jobs += [self._crystal_job(candidate) for candidate in crystals]
         pool = ThreadPoolExecutor(self._workers)
         futures = [pool.submit(self._attempt, name, job, len(jobs)) for name, job in jobs]
         try:
             ended = [future.result() for future in as_completed(futures)]
         except BaseException:
-            # Ctrl-C or a defect of ours: whatever it was, no process is left behind.
+            # Whatever the reason, no ABINIT process may stay behind.
             pool.shutdown(wait=False, cancel_futures=True)
             self._stop()
             raise
@@ -107,7 +125,7 @@ class Generation:
         return reference.id, job
 
     def _attempt(self, name: str, job: Callable[[], str], n_jobs: int) -> bool:
-        """Whether the calculation gave a result."""
+        """Runs a job and logs its end; returns whether it gave a result."""
         succeeded = True
         try:
             message = job()
