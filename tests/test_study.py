@@ -1,4 +1,4 @@
-"""Studies: what is compared, on which crystals, and what the table says."""
+"""Studies: their variants, folds, tables and JSON files."""
 
 from __future__ import annotations
 
@@ -114,9 +114,9 @@ def test_shares_of_the_training_set_are_nested(crystals, builder, index):
 
     def trained(share: float) -> set[int]:
         data = dataclasses.replace(crystals.config().data, train_share=share)
-        found = read_index(builder, data, index.properties)
-        assert set(found.rows("test")) == set(index.rows("test"))
-        return set(found.rows("train"))
+        part = read_index(builder, data, index.properties)
+        assert set(part.rows("test")) == set(index.rows("test"))
+        return set(part.rows("train"))
 
     assert set() < trained(0.3) < trained(0.7) < trained(1.0) == set(index.rows("train"))
 
@@ -223,21 +223,21 @@ def test_tables_name_variants_and_leave_out_what_was_not_predicted(tmp_path):
     alone = Predictions(
         (gap,), predictions.ids, {"gap": predictions.labels["gap"]}, {"gap": predictions.values["gap"] * 0.5}
     )
-    found = compare(
+    comparisons = compare(
         {
             "all": [result_of(tmp_path, predictions, variant="all")],
             "only-gap": [result_of(tmp_path, alone, variant="only-gap")],
         }
     )
-    table = format_comparison(found).splitlines()
+    table = format_comparison(comparisons).splitlines()
     assert [line.count("|") for line in table] == [table[0].count("|")] * 4
     assert table[3].startswith("| only-gap | 1 | ")
     assert [cell.strip() == "" for cell in table[3].split("|")[5:-2]] == [True, True, False, True, True]
-    differences = format_differences(found).splitlines()
+    differences = format_differences(comparisons).splitlines()
     assert len(differences) == 3
     assert differences[2].startswith("| only-gap | gap | ")
-    assert not any(math.isnan(value) for one in found for value in one.by_seed)
-    assert json.dumps([one.to_dict() for one in found], default=str)
+    assert not any(math.isnan(value) for comparison in comparisons for value in comparison.by_seed)
+    assert json.dumps([comparison.to_dict() for comparison in comparisons], default=str)
 
 
 @pytest.mark.parametrize(
@@ -292,9 +292,9 @@ def test_study_of_tasks_groups_the_users_own_columns_and_states_the_claim(crysta
     assert "### `all` over `single-task`" in text
     assert "![Dendrogram of the targets](tasks.png)" in text
     assert (out / "tasks.png").read_bytes().startswith(b"\x89PNG")
-    found = json.loads((out / "study.json").read_text())
-    assert found["groups"]["groups"][0] == ["band_gap", "is_metal"]
-    assert [gain["way"] for gain in found["gains"]] == ["all", "grouped", "all"]
+    values = json.loads((out / "study.json").read_text())
+    assert values["groups"]["groups"][0] == ["band_gap", "is_metal"]
+    assert [gain["way"] for gain in values["gains"]] == ["all", "grouped", "all"]
 
 
 @pytest.mark.slow
@@ -317,9 +317,9 @@ def test_study_writes_its_table_and_is_done_at_once_when_repeated(crystals, tmp_
     text = capsys.readouterr().out
     assert "## Coverage" in text
     assert "## Probabilities" in text
-    found = json.loads((tmp_path / "coverage" / "study.json").read_text())
-    assert all(one["n"] > 9 for one in found["coverage"])
-    assert [one["property"] for one in found["probabilities"]] == ["is_metal", "phase"]
+    values = json.loads((tmp_path / "coverage" / "study.json").read_text())
+    assert all(item["n"] > 9 for item in values["coverage"])
+    assert [item["property"] for item in values["probabilities"]] == ["is_metal", "phase"]
 
 
 @pytest.mark.slow
@@ -347,5 +347,5 @@ def test_study_of_leaks_lists_the_nearest_pairs(crystals, tmp_path, capsys):
     text = capsys.readouterr().out
     assert text == (out / "study.md").read_text()
     assert "| test to train | 5 | " in text
-    found = json.loads((out / "study.json").read_text())["leaks"]
-    assert {pair["split"] for pair in found["pairs"]} == {"validation", "test"}
+    leaks = json.loads((out / "study.json").read_text())["leaks"]
+    assert {pair["split"] for pair in leaks["pairs"]} == {"validation", "test"}

@@ -54,9 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     # Blank lines of @FILE are skipped.
     parser.convert_arg_line_to_args = str.split  # pyright: ignore[reportAttributeAccessIssue]
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="is made; or the folder of an earlier call, which is continued"
-    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder, or that of an earlier call")
     parser.add_argument("ids", nargs="*", metavar="ID", help="mp-149, or @FILE with one id per line")
     conditions = parser.add_argument_group("conditions, of which all must hold")
     conditions.add_argument("--elements", nargs="+", default=[], metavar="EL", help="contains all of these")

@@ -191,7 +191,7 @@ def report(config: Config, *, manifest: Path | None) -> str:
             rows.append(Power(heading + kind.name, novelty))
     file_table = ""
     if manifest is not None:
-        files = judge_files(manifest, _fit(crystals, peaks, np.ones(len(crystals), bool)), config.view)
+        files = score_files(manifest, _fit(crystals, peaks, np.ones(len(crystals), bool)), config.view)
         rows += group_files(files)
         file_table = "\n" + _file_table(files)
     command = shlex.join(["python", "tools/novelty_power.py", *sys.argv[1:]])
@@ -277,7 +277,7 @@ def damage_power(
 
 
 @dataclass(frozen=True)
-class JudgedFile:
+class ScoredFile:
     """One density of the manifest: the first readable file of its group.
 
     Attributes:
@@ -295,7 +295,7 @@ class JudgedFile:
     novelty: float
 
 
-def judge_files(manifest: Path, flag: Flag, view: ViewConfig) -> list[JudgedFile]:
+def score_files(manifest: Path, flag: Flag, view: ViewConfig) -> list[ScoredFile]:
     """Novelties of the manifest's densities; unreadable files are left out, copies of a density count once.
 
     Args:
@@ -303,14 +303,14 @@ def judge_files(manifest: Path, flag: Flag, view: ViewConfig) -> list[JudgedFile
         flag: novelty score.
         view: of the model.
     """
-    judged: dict[str, JudgedFile] = {}
+    scored: dict[str, ScoredFile] = {}
     for row, density in _readable(manifest):
-        if row["group"] in judged:
+        if row["group"] in scored:
             continue
         (novelty,) = flag.novelty(find_all_peaks([density], view))
         is_nonsense = re.search(NONSENSE, row["odd_features"]) is not None
-        judged[row["group"]] = JudgedFile(row["group"], row["formula"], density.format, is_nonsense, float(novelty))
-    return list(judged.values())
+        scored[row["group"]] = ScoredFile(row["group"], row["formula"], density.format, is_nonsense, float(novelty))
+    return list(scored.values())
 
 
 def _readable(manifest: Path) -> Iterator[tuple[dict[str, str], ChargeDensity]]:
@@ -322,7 +322,7 @@ def _readable(manifest: Path) -> Iterator[tuple[dict[str, str], ChargeDensity]]:
                 log.debug("left out: %s", error)
 
 
-def group_files(files: Sequence[JudgedFile]) -> list[Power]:
+def group_files(files: Sequence[ScoredFile]) -> list[Power]:
     """Novelties by file format, then those of files that hold no electron density."""
     kinds: dict[str, list[float]] = {}
     for file in sorted(files, key=lambda file: (file.is_nonsense, file.code)):
@@ -330,7 +330,7 @@ def group_files(files: Sequence[JudgedFile]) -> list[Power]:
     return [Power(name, np.array(novelties)) for name, novelties in kinds.items()]
 
 
-def _file_table(files: Sequence[JudgedFile]) -> str:
+def _file_table(files: Sequence[ScoredFile]) -> str:
     ranked = sorted(files, key=lambda file: -file.novelty)
     rows = [
         [

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A stand-in for ABINIT: reads r.abi in the current folder and answers with a solid that is known exactly.
+"""A fake ABINIT: reads r.abi in the current folder and writes the results of an analytic solid.
 
 Its energy is that of Birch and Murnaghan with K' = 4, minimum at 0.9 of the atomic volumes, K = 80 GPa; its bands are
 cosines; its density is uniform. Writes the files that the generator reads, in ABINIT's forms.

@@ -1,4 +1,4 @@
-"""The generator that made the bundled data set, shared/dft/generate.py, run on the stand-in for ABINIT.
+"""Runs shared/dft/generate.py, which made the bundled data set, with the fake ABINIT.
 
     python -m tests.dft.original
 

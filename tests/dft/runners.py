@@ -1,4 +1,4 @@
-"""The stand-in for ABINIT, run inside the test, and a program that it can be run as."""
+"""Runs the fake ABINIT inside the test, or as a program."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def script(path: Path, text: str) -> Path:
 
 
 def fake_program(path: Path) -> Path:
-    """The stand-in as a program like ABINIT."""
+    """The fake ABINIT as a program like ABINIT."""
     return script(path, f'PYTHONPATH={REPOSITORY} exec {sys.executable} -m tests.dft.fake_abinit "$@"')

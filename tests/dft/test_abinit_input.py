@@ -1,4 +1,4 @@
-"""Inputs are, letter by letter, those that made the bundled data set; and its parts are sound."""
+"""ABINIT inputs are identical to those of the bundled data set, and their parts are correct."""
 
 import re
 from pathlib import Path

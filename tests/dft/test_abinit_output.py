@@ -1,4 +1,4 @@
-"""What ABINIT writes is read with the right units, signs and order; what is cut short is refused."""
+"""ABINIT's output is read with the right units, signs and order; truncated files are refused."""
 
 import h5py
 import numpy as np

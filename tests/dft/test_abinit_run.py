@@ -1,4 +1,4 @@
-"""Running a program: its answer is read, and it never outlives its time."""
+"""Running ABINIT: its output is read, and it is killed at the time limit."""
 
 import os
 import threading

@@ -17,16 +17,16 @@ def bands_of(levels, occupied, *, fermi=0.0, further=None):
 
 
 def test_gap_is_indirect():
-    found = bands_of([[-5, -1, 3], [-4, -2, 2]], [2, 2, 0])
-    assert found.gap == pytest.approx(3.0)
-    assert (found.valence_maximum, found.conduction_minimum) == (-1.0, 2.0)
-    assert found.fermi_energy == pytest.approx(0.5)
+    bands = bands_of([[-5, -1, 3], [-4, -2, 2]], [2, 2, 0])
+    assert bands.gap == pytest.approx(3.0)
+    assert (bands.valence_maximum, bands.conduction_minimum) == (-1.0, 2.0)
+    assert bands.fermi_energy == pytest.approx(0.5)
 
 
 def test_symmetry_points_narrow_the_gap():
-    found = bands_of([[-5, -1, 3], [-4, -2, 2]], [2, 2, 0], further=[[-6, -0.5, 1.25]])
-    assert found.gap == pytest.approx(1.75)
-    assert found.valence_maximum == -0.5
+    bands = bands_of([[-5, -1, 3], [-4, -2, 2]], [2, 2, 0], further=[[-6, -0.5, 1.25]])
+    assert bands.gap == pytest.approx(1.75)
+    assert bands.valence_maximum == -0.5
 
 
 def test_symmetry_points_may_have_fewer_or_more_bands():
@@ -36,9 +36,9 @@ def test_symmetry_points_may_have_fewer_or_more_bands():
 
 
 def test_overlapping_bands_make_a_metal():
-    found = bands_of([[-5, -1, 0.5], [-4, 1, 2]], [2, 2, 0], fermi=0.7)
-    assert found.gap == 0
-    assert found.fermi_energy == found.valence_maximum == found.conduction_minimum == 0.7
+    bands = bands_of([[-5, -1, 0.5], [-4, 1, 2]], [2, 2, 0], fermi=0.7)
+    assert bands.gap == 0
+    assert bands.fermi_energy == bands.valence_maximum == bands.conduction_minimum == 0.7
 
 
 def test_partial_occupation_makes_a_metal():
@@ -51,14 +51,14 @@ def test_tail_of_the_smearing_makes_no_metal():
 
 def test_odd_electrons_make_a_metal():
     occupations = np.array([[[2.0, 2.0], [2.0, 0.0]]])
-    found = find_bands(np.array([[[-3.0, -1.0], [-3.0, 2.0]]]), occupations, WEIGHTS, fermi_energy=0.1)
-    assert found.gap == 0
+    bands = find_bands(np.array([[[-3.0, -1.0], [-3.0, 2.0]]]), occupations, WEIGHTS, fermi_energy=0.1)
+    assert bands.gap == 0
 
 
 def test_width_ends_where_half_an_ev_is_empty():
     # Bands at -9..-8, -3.4..-2 and -1.6..0: the second hangs on the third, the first is apart.
-    found = bands_of([[-9, -3.4, -1.6, 4], [-8, -2, 0, 5]], [2, 2, 2, 0])
-    assert found.width == pytest.approx(3.4)
+    bands = bands_of([[-9, -3.4, -1.6, 4], [-8, -2, 0, 5]], [2, 2, 2, 0])
+    assert bands.width == pytest.approx(3.4)
 
 
 def test_width_of_a_metal_ends_at_the_fermi_energy():
@@ -68,9 +68,9 @@ def test_width_of_a_metal_ends_at_the_fermi_energy():
 def test_spins_are_filled_apart():
     eigenvalues = np.array([[[-4, -1, 2], [-3, -2, 3]], [[-3.5, 0.5, 4], [-2.5, 1.5, 5]]], float)
     occupations = np.stack([np.broadcast_to(filled, (2, 3)) for filled in ([1, 1, 0], [1, 0, 0])]).astype(float)
-    found = find_bands(eigenvalues, occupations, WEIGHTS, fermi_energy=0.0)
-    assert (found.valence_maximum, found.conduction_minimum) == (-1.0, 0.5)
-    assert found.gap == pytest.approx(1.5)
+    bands = find_bands(eigenvalues, occupations, WEIGHTS, fermi_energy=0.0)
+    assert (bands.valence_maximum, bands.conduction_minimum) == (-1.0, 0.5)
+    assert bands.gap == pytest.approx(1.5)
 
 
 def test_energy_zero_is_the_callers():

@@ -1,4 +1,4 @@
-"""The list of crystals: fixed, affordable, without what is held out."""
+"""The list of crystals: fixed, affordable, with held-out chemical systems."""
 
 import hashlib
 
@@ -25,18 +25,18 @@ def test_list_is_that_of_the_original_generator():
 
 
 def test_ids_are_unique_and_families_keep_their_shares():
-    found = candidates()
-    assert len({one.id for one in found}) == len(found) == 3433
+    listed = candidates()
+    assert len({one.id for one in listed}) == len(listed) == 3433
     for family, share in SHARES.items():
-        assert sum(one.family == family for one in found) <= share
+        assert sum(one.family == family for one in listed) <= share
     assert set(families()) == set(SHARES)
 
 
 def test_any_first_part_is_a_sample_of_the_whole():
-    found = candidates()
-    first = [one.family for one in found[:500]]
+    listed = candidates()
+    first = [one.family for one in listed[:500]]
     for family in ("elemental", "rocksalt", "B2", "halfheusler"):
-        share = sum(one.family == family for one in found) / len(found)
+        share = sum(one.family == family for one in listed) / len(listed)
         assert first.count(family) / len(first) == pytest.approx(share, abs=0.04)
 
 

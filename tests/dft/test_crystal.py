@@ -1,4 +1,4 @@
-"""Whole calculations on the stand-in for ABINIT: the known solid comes out, whatever happens on the way."""
+"""Whole calculations with the fake ABINIT: the result is the analytic solid, also after failures on the way."""
 
 import dataclasses
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_magnetic_crystal_keeps_its_moment(tmp_path):
     computed = compute("CsCl_Li_Co", tmp_path)
     assert computed.record.moment > 1
     assert "moment_jump" not in computed.record.flags
-    # The stand-in's magnetization is uniform: 0.6 of the electrons point up.
+    # The fake ABINIT's magnetization is uniform: 0.6 of the electrons point up.
     assert computed.density.total_moment == pytest.approx(0.2 * computed.record.n_electrons, rel=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Fits of E(V), and the search for its minimum, on solids that are known exactly."""
+"""Fits of E(V), and the search for its minimum, for analytic solids."""
 
 import math
 
@@ -24,18 +24,18 @@ def birch_murnaghan(volumes, *, volume=40.0, modulus=100.0, derivative=4.0):
 @pytest.mark.parametrize("center", [0.95, 1.0, 1.05])
 def test_fit_is_exact_for_a_second_order_solid(modulus, center):
     volumes = 40.0 * center * RATIOS
-    found = fit_equilibrium(volumes, birch_murnaghan(volumes, modulus=modulus) - 1234.5)
-    assert found.volume == pytest.approx(40.0, rel=1e-7)
-    assert found.bulk_modulus == pytest.approx(modulus, rel=1e-5)
-    assert found.energy == pytest.approx(-1234.5, abs=1e-9)
+    equilibrium = fit_equilibrium(volumes, birch_murnaghan(volumes, modulus=modulus) - 1234.5)
+    assert equilibrium.volume == pytest.approx(40.0, rel=1e-7)
+    assert equilibrium.bulk_modulus == pytest.approx(modulus, rel=1e-5)
+    assert equilibrium.energy == pytest.approx(-1234.5, abs=1e-9)
 
 
 @pytest.mark.parametrize("derivative", [3.5, 5.5])
 def test_other_stiffening_costs_little(derivative):
     volumes = 40.0 * 1.01 * RATIOS
-    found = fit_equilibrium(volumes, birch_murnaghan(volumes, derivative=derivative))
-    assert found.volume == pytest.approx(40.0, rel=3e-3)
-    assert found.bulk_modulus == pytest.approx(100.0, rel=0.04)
+    equilibrium = fit_equilibrium(volumes, birch_murnaghan(volumes, derivative=derivative))
+    assert equilibrium.volume == pytest.approx(40.0, rel=3e-3)
+    assert equilibrium.bulk_modulus == pytest.approx(100.0, rel=0.04)
 
 
 def test_order_of_the_volumes_does_not_matter():

@@ -1,4 +1,4 @@
-"""The command: what it lists, computes, skips, refuses and leaves behind."""
+"""The command: crystals that it lists, computes, skips and refuses, and the files that it leaves."""
 
 import os
 import re
@@ -46,13 +46,13 @@ def paw(tmp_path):
 
 @pytest.fixture
 def call(tmp_path, paw, monkeypatch, capsys):
-    """Runs the command with the stand-in for ABINIT; returns exit code, output and errors."""
+    """Runs the command with the fake ABINIT; returns exit code, output and errors."""
 
     def run(*arguments, before=lambda folder: None):
         monkeypatch.setattr(generate_dft, "find_abinit", lambda options: FakeRunner(before))
         code = generate_dft.main([str(tmp_path / "out"), "--paw", str(paw), *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        output = capsys.readouterr()
+        return code, output.out, output.err
 
     return run
 
@@ -137,7 +137,7 @@ def test_own_references_are_computed_first(call, tmp_path):
     assert call("--crystals", "CsCl_Na_K", "--own-references", before=note)[0] == 0
     assert order == ["reference_Na", "reference_K", "CsCl_Na_K"]
     (sample,) = read_folder(tmp_path / "out").samples
-    # Every atom of the stand-in has the same energy, whatever it is next to.
+    # Every atom of the fake ABINIT's solid has the same energy, whatever it is next to.
     assert sample.labels["formation_energy_per_atom"] == pytest.approx(0.0, abs=1e-5)
 
 
@@ -217,10 +217,10 @@ def test_paw_sets_are_unpacked_with_a_grid_that_abinit_knows(tmp_path):
 
 def test_rewritten_grid_is_the_same_grid():
     a, b = 0.4, 0.004
-    found = re.search(r'a="([^"]+)" n="(\d+)"', with_abinit_grid(paw_text("Na"), "Na"))
-    assert found
+    grid = re.search(r'a="([^"]+)" n="(\d+)"', with_abinit_grid(paw_text("Na"), "Na"))
+    assert grid
     for i in (0, 1, 100, 249):
-        assert float(found[1]) * i / (int(found[2]) - i) == pytest.approx(a * i / (1 - b * i))
+        assert float(grid[1]) * i / (int(grid[2]) - i) == pytest.approx(a * i / (1 - b * i))
 
 
 def test_grid_without_a_whole_number_is_refused():

@@ -1,4 +1,4 @@
-"""Meshes fit the lattice: its shape is seen in any orientation, and divisions go with its size."""
+"""K meshes fit the lattice: its shape is recognized in any orientation, and divisions depend on its size."""
 
 import itertools
 

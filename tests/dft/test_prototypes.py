@@ -1,4 +1,4 @@
-"""Crystal structures are what their names say: neighbours, compositions, volumes."""
+"""Prototypes have the right neighbours, compositions and volumes."""
 
 import numpy as np
 import pytest

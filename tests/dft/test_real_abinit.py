@@ -1,4 +1,4 @@
-"""One run of the real ABINIT, where it and its PAW data sets are: its files are read as the stand-in's are."""
+"""One run of the real ABINIT, if it is installed with its PAW data sets: its files are read like the fake ones."""
 
 import os
 import shutil

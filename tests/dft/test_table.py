@@ -1,4 +1,4 @@
-"""The table of results: formation energies, doubts, and a folder that rhonet and the bundled archive take."""
+"""The table of results: formation energies, flags, and a folder that rhonet and the packing tool can read."""
 
 import csv
 import io
@@ -106,9 +106,9 @@ def test_formation_energy_is_empty_without_a_reference():
 
 def test_lower_polymorph_becomes_the_reference_at_both_cutoffs():
     base = energies_of(Ca_16=-10.0, Ca_20=-10.5)
-    found = lowest_energies(base, [], [record_of("fcc_Ca", energy=-10.1), record_of("bcc_Ca", energy=-9.0)])
-    assert found["Ca", "16"] == ReferenceEnergy(-10.1, "fcc_Ca")
-    assert found["Ca", "20"].energy == pytest.approx(-10.6)
+    lowest = lowest_energies(base, [], [record_of("fcc_Ca", energy=-10.1), record_of("bcc_Ca", energy=-9.0)])
+    assert lowest["Ca", "16"] == ReferenceEnergy(-10.1, "fcc_Ca")
+    assert lowest["Ca", "20"].energy == pytest.approx(-10.6)
 
 
 def test_polymorph_without_a_listed_reference_counts_for_nothing():
@@ -120,12 +120,12 @@ def test_polymorph_without_a_listed_reference_counts_for_nothing():
 def test_formation_energies_of_the_bundled_set_come_out():
     with (ARCHIVE / "properties.csv").open(newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
-    found = formation_energies(rows.values())
-    assert found == {name: row["formation_energy_per_atom"] for name, row in rows.items() if name in found}
+    energies = formation_energies(rows.values())
+    assert energies == {name: row["formation_energy_per_atom"] for name, row in rows.items() if name in energies}
     # Nobody computed the elements of the others.
-    assert {row["chemical_system"] for name, row in rows.items() if name not in found} == {"He", "Pr"}
-    assert float(found["bcc_Na"]) == 0.0
-    assert float(found["fcc_Cl"]) > 0.8, "chlorine is a molecule"
+    assert {row["chemical_system"] for name, row in rows.items() if name not in energies} == {"He", "Pr"}
+    assert float(energies["bcc_Na"]) == 0.0
+    assert float(energies["fcc_Cl"]) > 0.8, "chlorine is a molecule"
 
 
 def test_formation_energies_of_other_tables_are_left_alone():

@@ -1,4 +1,4 @@
-"""Properties that are classes, from a user's column to the answer: with names, and yes or no."""
+"""Class properties, from a user's column to the prediction: multiclass with names, and binary."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_users_classes_are_learned_scored_and_answered_by_name(command, classifi
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('classes = ["a"]', "multiclass needs classes >= 2"),
         ('classes = ["a", "a"]', "2 classes need as many different names, found a, a"),
@@ -86,11 +86,11 @@ def test_users_classes_are_learned_scored_and_answered_by_name(command, classifi
         ('classes = ["b", "a"]', "properties.csv:2: phase is 'cubic', none of the classes b, a; correct it"),
     ],
 )
-def test_wrong_classes_are_refused(text, said, tmp_path):
+def test_wrong_classes_are_refused(text, message, tmp_path):
     (tmp_path / "one.cube").touch()
     (tmp_path / "properties.csv").write_text("id,file,phase\none,one.cube,cubic\n")
     (tmp_path / "dataset.toml").write_text(f'[properties.phase]\nkind = "multiclass"\n{text}\n')
-    with pytest.raises(FolderError, match=re.escape(said)):
+    with pytest.raises(FolderError, match=re.escape(message)):
         read_folder(tmp_path)
 
 

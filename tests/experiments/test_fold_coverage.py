@@ -1,4 +1,4 @@
-"""Coverage over folds, each judged by what the others gave."""
+"""Coverage over folds, each with intervals that were fitted on the other folds."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def volumes_of(folds: list[Predictions]) -> dict[str, float]:
 
 def test_coverage_is_nominal_where_folds_are_drawn_alike():
     folds = folds_of(500, [1.0, 1.0, 1.0])
-    found = measure_fold_coverage(folds, volumes_of(folds))
-    assert [one.item for one in found] == list(ALL)
-    for one in found:
-        assert one.n == 1500
+    coverages = measure_fold_coverage(folds, volumes_of(folds))
+    assert [item.item for item in coverages] == list(ALL)
+    for item in coverages:
+        assert item.n == 1500
         # Four standard deviations, once for the intervals and once for the samples.
-        assert abs(one.coverage.value - 0.9) < 4 * math.sqrt(2 * 0.09 / 1500)
-        assert one.coverage.lower < one.coverage.value < one.coverage.upper
+        assert abs(item.coverage.value - 0.9) < 4 * math.sqrt(2 * 0.09 / 1500)
+        assert item.coverage.lower < item.coverage.value < item.coverage.upper
 
 
-def test_a_fold_is_not_judged_by_its_own_errors():
+def test_intervals_of_a_fold_do_not_use_its_own_errors():
     gaps = [single(GAP, [0.0] * 20, [error] * 20) for error in (0.1, 0.1, 5.0)]
     folds = [dataclasses.replace(fold, ids=tuple(f"{at}-{k}" for k in range(20))) for at, fold in enumerate(gaps)]
     (gap,) = measure_fold_coverage(folds, volumes_of(folds))

@@ -93,23 +93,23 @@ def audit(descriptors: np.ndarray, splits: str, *, groups: str, strained: float 
 def test_a_duplicate_across_splits_is_the_first_of_the_pairs():
     descriptors = np.random.default_rng(0).normal(size=(12, 62))
     descriptors[10] = descriptors[3] + 1e-6
-    found = audit(descriptors, "ttttttttvvee", groups="abcdefghijkl")
-    first = found.pairs[0]
+    leaks = audit(descriptors, "ttttttttvvee", groups="abcdefghijkl")
+    first = leaks.pairs[0]
     assert (first.split, first.id, first.train_id) == ("test", "k", "d")
     assert first.distance < 1e-5
-    assert len(found.pairs) == 4
-    assert {spread.name: spread.duplicates for spread in found.distances}["test to train"] == 1
-    assert "| test | k | d |" in format_audit(found)
-    assert json.loads(json.dumps(found.to_dict()))["pairs"][0]["id"] == "k"
+    assert len(leaks.pairs) == 4
+    assert {spread.name: spread.duplicates for spread in leaks.distances}["test to train"] == 1
+    assert "| test | k | d |" in format_audit(leaks)
+    assert json.loads(json.dumps(leaks.to_dict()))["pairs"][0]["id"] == "k"
 
 
 def test_one_is_the_root_mean_square_distance_of_training_records():
     descriptors = np.random.default_rng(0).normal(size=(40, 62)) * np.geomspace(1, 1e3, 62)
-    found = audit(np.concatenate([descriptors, descriptors]), "t" * 40 + "e" * 40, groups="a" * 80)
-    largest = {spread.name: spread for spread in found.distances}["train to train"].quantiles[-1]
+    leaks = audit(np.concatenate([descriptors, descriptors]), "t" * 40 + "e" * 40, groups="a" * 80)
+    largest = {spread.name: spread for spread in leaks.distances}["train to train"].quantiles[-1]
     assert 0.2 < largest < 1.5
     # Every test record is a copy of a training record: nothing is between them.
-    assert max(pair.distance for pair in found.pairs) == 0
+    assert max(pair.distance for pair in leaks.pairs) == 0
 
 
 def test_relatives_within_a_group_do_not_count_for_the_yardstick_of_other_groups():
@@ -122,10 +122,10 @@ def test_relatives_within_a_group_do_not_count_for_the_yardstick_of_other_groups
 
 def test_an_empty_split_and_a_lonely_group_leave_a_gap_in_the_table():
     descriptors = np.random.default_rng(0).normal(size=(4, 62))
-    found = audit(descriptors, "ttte", groups="aaab")
-    spreads = {spread.name: spread for spread in found.distances}
+    leaks = audit(descriptors, "ttte", groups="aaab")
+    spreads = {spread.name: spread for spread in leaks.distances}
     assert spreads["validation to train"].n == spreads["train to train, other groups"].n == 0
-    assert "| validation to train | 0 |  |" in format_audit(found)
+    assert "| validation to train | 0 |  |" in format_audit(leaks)
 
 
 def test_too_few_training_records_are_refused():
@@ -135,9 +135,9 @@ def test_too_few_training_records_are_refused():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 def test_audit_of_a_built_data_set_covers_all_records(builder, index):
-    found = read_audit(builder, index)
-    sizes = {spread.name: spread.n for spread in found.distances}
+    leaks = read_audit(builder, index)
+    sizes = {spread.name: spread.n for spread in leaks.distances}
     for split in ("validation", "test"):
         assert sizes[f"{split} to train"] == len(index.rows(split))
     assert sizes["train to train"] == len(index.rows("train"))
-    assert 0 < found.duplicate < 0.5
+    assert 0 < leaks.duplicate < 0.5

@@ -1,4 +1,4 @@
-"""Learning curves read on beyond their end."""
+"""Learning curves and their extrapolation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a report's facts come from."""
+"""Facts of a report: model, data, commands and training histories."""
 
 from __future__ import annotations
 

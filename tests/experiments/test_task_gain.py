@@ -272,6 +272,6 @@ def test_text_says_when_nothing_can_be_said():
 
 def test_gains_go_into_a_json_file():
     gain = usual_gains()[0]
-    found = json.loads(json.dumps(gain.to_dict()))
-    assert (found["way"], found["over"]) == (ALL, SINGLE_TASK)
-    assert found["average"]["value"] == gain.average.value
+    values = json.loads(json.dumps(gain.to_dict()))
+    assert (values["way"], values["over"]) == (ALL, SINGLE_TASK)
+    assert values["average"]["value"] == gain.average.value

@@ -47,10 +47,10 @@ def similarity(one: Property, ours: np.ndarray, other: Property, theirs: np.ndar
 
 @pytest.mark.parametrize("seed", range(3))
 def test_groups_are_the_targets_with_a_common_cause(seed):
-    found = grouped(seed=seed)
-    assert found.groups == (("gap", "is_metal"), ("modulus", "width"), ("moment",))
-    assert found.shared == found.groups[:2]
-    assert found.names == tuple(item.name for item in ALL)
+    groups = grouped(seed=seed)
+    assert groups.groups == (("gap", "is_metal"), ("modulus", "width"), ("moment",))
+    assert groups.shared == groups.groups[:2]
+    assert groups.names == tuple(item.name for item in ALL)
 
 
 def test_similarity_is_the_absolute_rank_correlation():
@@ -117,14 +117,14 @@ def test_a_group_of_all_or_of_one_is_no_training_of_its_own():
 
 
 def test_cut_keeps_together_what_correlates_by_a_half_on_average():
-    found = grouped()
-    distances = 1 - found.similarity
-    for group in found.shared:
-        rows = [found.names.index(name) for name in group]
+    groups = grouped()
+    distances = 1 - groups.similarity
+    for group in groups.shared:
+        rows = [groups.names.index(name) for name in group]
         within = distances[np.ix_(rows, rows)][np.triu_indices(len(rows), 1)]
         assert within.mean() <= CUT_DISTANCE
-    assert found.linkage.shape == (4, 4)
-    assert (found.linkage[:, 2] <= CUT_DISTANCE).sum() == 2
+    assert groups.linkage.shape == (4, 4)
+    assert (groups.linkage[:, 2] <= CUT_DISTANCE).sum() == 2
 
 
 @pytest.mark.parametrize(("properties", "named"), [((GAP,), "gap"), ((), "none")])
@@ -139,21 +139,21 @@ def test_label_without_a_logarithm_is_refused():
 
 
 def test_table_shows_each_pair_once_and_groups_in_bold():
-    found = grouped()
-    text = format_groups(found)
+    groups = grouped()
+    text = format_groups(groups)
     rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
     assert [len(row) for row in rows] == [6] * 7
     assert rows[4][0].strip() == "is metal"
-    assert rows[4][1].strip() == f"**{found.similarity[2, 0]:.2f}**"
-    assert rows[4][2].strip() == f"{found.similarity[2, 1]:.2f}"
+    assert rows[4][1].strip() == f"**{groups.similarity[2, 0]:.2f}**"
+    assert rows[4][2].strip() == f"{groups.similarity[2, 1]:.2f}"
     assert [cell.strip() for cell in rows[4][3:]] == ["1", "", ""]
     assert "Together: gap, is metal; modulus, width. Alone: moment." in text
-    assert json.loads(json.dumps(found.to_dict()))["groups"] == [["gap", "is_metal"], ["modulus", "width"], ["moment"]]
+    assert json.loads(json.dumps(groups.to_dict()))["groups"] == [["gap", "is_metal"], ["modulus", "width"], ["moment"]]
 
 
 def test_figure_frames_the_groups_and_draws_every_merger():
-    found = grouped()
-    tree, table = groups_figure(found).axes
+    groups = grouped()
+    tree, table = groups_figure(groups).axes
     names = [label.get_text() for label in table.get_yticklabels()]
     assert sorted(names) == ["Gap", "Is metal", "Modulus", "Moment", "Width"]
     assert names == [label.get_text() for label in table.get_xticklabels()]
@@ -164,12 +164,12 @@ def test_figure_frames_the_groups_and_draws_every_merger():
         framed.append(set(names[first : first + round(frame.get_height())]))
     assert framed == [{"Gap", "Is metal"}, {"Modulus", "Width"}]
     heights = sorted(max(np.asarray(line.get_xdata())) for line in tree.lines if len(np.asarray(line.get_xdata())) == 4)
-    np.testing.assert_allclose(heights, found.linkage[:, 2])
+    np.testing.assert_allclose(heights, groups.linkage[:, 2])
     assert table.texts[0].get_text() == "1.00"
 
 
 def test_numbers_are_left_out_of_a_large_table():
     n = 20
     properties = [Property(f"p{at}") for at in range(n)]
-    found = find_groups(properties, np.random.default_rng(0).normal(size=(60, n)), np.ones(60))
-    assert not groups_figure(found).axes[1].texts
+    groups = find_groups(properties, np.random.default_rng(0).normal(size=(60, n)), np.ones(60))
+    assert not groups_figure(groups).axes[1].texts

@@ -1,4 +1,4 @@
-"""`python -m rhonet.train`: from a user's folder to a model, and every way to call it wrongly."""
+"""`python -m rhonet.train`: from a user's folder to a model, and wrong calls."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_finished_run_is_resumed_without_training_again(command, finished, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--config", "huge"], "no configuration 'huge'; shipped: base,"),
         (["--config", "nothing.toml"], "nothing.toml: cannot be read: No such file or directory"),
@@ -110,10 +110,10 @@ def test_finished_run_is_resumed_without_training_again(command, finished, tmp_p
         (["--resume", ".", "--data", "x"], "--resume goes on with the run's own configuration"),
     ],
 )
-def test_bad_call_is_answered_before_tensorflow_starts(arguments, said, command, monkeypatch, tmp_path):
+def test_bad_call_is_answered_before_tensorflow_starts(arguments, message, command, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rhonet.train.start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
-    assert command("train", *arguments).says(2, said)
+    assert command("train", *arguments).says(2, message)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -136,7 +136,7 @@ def spoil_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (spoil_nothing, "toy: no such folder; give one: a folder with density files and properties.csv"),
         (spoil_table, "toy: there is no properties.csv; write one with the columns id,file,<property>..."),
@@ -144,16 +144,16 @@ def spoil_file(folder: Path) -> None:
         (spoil_file, "1 of 24 density files cannot be used, 0 may be skipped"),
     ],
 )
-def test_bad_folder_leaves_no_run_behind(spoil, said, command, crystals, tmp_path):
+def test_bad_folder_leaves_no_run_behind(spoil, message, command, crystals, tmp_path):
     copy = Crystals(Path(shutil.copytree(crystals.folder, tmp_path / "toy")), tmp_path / "data")
     spoil(copy.folder)
     answer = command("train", *copy.arguments(), "--run-dir", tmp_path / "run")
-    assert answer.says(2, said), answer
+    assert answer.says(2, message), answer
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ("data.properties=band_gap,density", "data.properties: the data set has no density; it has band_gap"),
         ("data.fractions=0,1,0", "property 'band_gap' has no label in the training split; leave it out"),
@@ -161,9 +161,9 @@ def test_bad_folder_leaves_no_run_behind(spoil, said, command, crystals, tmp_pat
         ("view.size=6", "view.size 6 does not suit msa3dcnn tiny"),
     ],
 )
-def test_settings_that_do_not_fit_the_data_leave_no_run_behind(setting, said, command, crystals, tmp_path):
+def test_settings_that_do_not_fit_the_data_leave_no_run_behind(setting, message, command, crystals, tmp_path):
     answer = command("train", *crystals.arguments(setting), "--run-dir", tmp_path / "run")
-    assert answer.says(2, said), answer
+    assert answer.says(2, message), answer
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""A server on this machine that answers as the Materials Project does to mp-api 0.46: searches, heartbeat, bucket."""
+"""A local server that answers mp-api 0.46 like the Materials Project: searches, heartbeat, bucket."""
 
 from __future__ import annotations
 
@@ -166,13 +166,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif collection not in self.state.documents or set(wanted) - KNOWN:
             self._send_json(400, {"detail": f"{collection}: {sorted(set(wanted) - KNOWN)}"})
         else:
-            found = [one for one in self.state.documents[collection].values() if _fits(one, wanted)]
+            matching = [one for one in self.state.documents[collection].values() if _fits(one, wanted)]
             if wanted.get("_sort_fields"):
-                found.sort(key=lambda one: one[wanted["_sort_fields"]])
+                matching.sort(key=lambda one: one[wanted["_sort_fields"]])
             skip, limit = int(wanted.get("_skip", 0)), min(int(wanted["_limit"]), self.state.largest_page)
             fields = wanted["_fields"].split(",")
-            page = [{name: one[name] for name in fields if name in one} for one in found[skip : skip + limit]]
-            self._send_json(200, {"data": page, "meta": {"total_doc": len(found)}})
+            page = [{name: one[name] for name in fields if name in one} for one in matching[skip : skip + limit]]
+            self._send_json(200, {"data": page, "meta": {"total_doc": len(matching)}})
 
     def _send_object(self, key: str, *, with_body: bool) -> None:
         content = self.state.objects.get(key)

@@ -1,4 +1,4 @@
-"""The comparison with a manifest: it must find every difference, or it proves nothing."""
+"""The comparison with a manifest finds every difference."""
 
 import csv
 
@@ -54,13 +54,13 @@ def verdicts(tmp_path, capsys, monkeypatch):
 
 
 def test_what_fits_agrees_and_what_is_no_density_is_refused(verdicts):
-    code, found, text = verdicts(
+    code, judged, text = verdicts(
         row_of(),
         row_of(file="rho.cube", format="cube", n_blocks="1", integral_block2_or_moment="", min="", max=""),
         row_of(file="LOCPOT", format="VASP LOCPOT"),
         row_of(file="empty", odd_features="empty_file"),
     )
-    assert (code, found) == (0, ["agrees", "agrees", "refused rightly", "refused rightly"])
+    assert (code, judged) == (0, ["agrees", "agrees", "refused rightly", "refused rightly"])
     assert "4 files: 2 agree, 2 refused rightly, 0 disagree" in text
     assert "1 potentials" in text
 
@@ -77,20 +77,20 @@ def test_every_difference_is_found(verdicts):
         "min": "1.0",
         "max": "99",
     }
-    code, found, text = verdicts(*(row_of(**{column: value}) for column, value in changes.items()))
-    assert (code, found) == (1, ["DISAGREES"] * len(changes))
+    code, judged, text = verdicts(*(row_of(**{column: value}) for column, value in changes.items()))
+    assert (code, judged) == (1, ["DISAGREES"] * len(changes))
     for column in ("format vasp", "grid 6x5x7", "2 atoms", "formula NaCl", "2 blocks", "integral_block1 8,", "max "):
         assert column in text
 
 
 def test_density_that_is_refused_and_trap_that_is_read_disagree(verdicts):
-    code, found, text = verdicts(row_of(file="LOCPOT"), row_of(format="VASP ELFCAR"), row_of(file="gone"))
-    assert (code, found) == (1, ["DISAGREES"] * 3)
+    code, judged, text = verdicts(row_of(file="LOCPOT"), row_of(format="VASP ELFCAR"), row_of(file="gone"))
+    assert (code, judged) == (1, ["DISAGREES"] * 3)
     assert "refused, but it is a density" in text
     assert "read, but localisation functions should be refused" in text
 
 
 def test_wrong_reason_disagrees(verdicts):
-    _, found, text = verdicts(row_of(file="LOCPOT", odd_features="empty_file"))
-    assert found == ["DISAGREES"]
+    _, judged, text = verdicts(row_of(file="LOCPOT", odd_features="empty_file"))
+    assert judged == ["DISAGREES"]
     assert "for empty files the reason should be 'is empty'" in text

@@ -1,4 +1,4 @@
-"""The download from the Materials Project, against a server on this machine that speaks mp-api's protocol."""
+"""The download from the Materials Project, tested with a local server."""
 
 import csv
 import functools
@@ -255,9 +255,9 @@ def test_download_that_breaks_off_is_a_failure_of_that_material_only(service, tm
 
 def test_dry_run_lists_sizes_and_writes_nothing(service, tmp_path, capsys):
     assert call(tmp_path / "new", "mp-1", "mp-2", "--dry-run") == 0
-    said = capsys.readouterr().out
-    assert "mp-1           NaCl" in said
-    assert "2 to fetch" in said
+    output = capsys.readouterr().out
+    assert "mp-1           NaCl" in output
+    assert "2 to fetch" in output
     assert service.fetched() == []
     assert not (tmp_path / "new").exists()
 

@@ -1,4 +1,4 @@
-"""What the fuzzer starts from, and that it notices what it must."""
+"""Seeds of the fuzzer, and the errors that it must notice."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NOT_WRITTEN_HERE = {"gpaw", "siesta_rho"}
 
 
 def test_seeds_are_whole_small_files_of_every_format(tmp_path):
-    found = set()
+    formats = set()
     for name, content in whole_files().items():
         (tmp_path / name).write_bytes(content)
         if name == "vaspout.h5":  # without a density, as VASP writes it by default
             continue
-        found.add(read_density(tmp_path / name, entry="1" if name == "fields.cube" else None).format)
+        formats.add(read_density(tmp_path / name, entry="1" if name == "fields.cube" else None).format)
         assert len(content) < MAX_INPUT_BYTES, name
-    assert found == {row.name for row in FORMATS} - NOT_WRITTEN_HERE
+    assert formats == {row.name for row in FORMATS} - NOT_WRITTEN_HERE
 
 
 def test_reader_that_crashes_or_forgets_the_file_is_a_finding(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from rhonet.uncertainty.training_peaks import WIDTHS
 from tests.crystals import smooth_density
 from tests.synthetic import cube_text
 from tools import novelty_power
-from tools.novelty_power import Flag, JudgedFile, Power, group_files, judge_files
+from tools.novelty_power import Flag, Power, ScoredFile, group_files, score_files
 
 N_ELEMENTS = 12
 
@@ -44,7 +44,7 @@ def test_row_says_share_and_area_under_the_curve():
     assert row == ["odd", "4", "75 % [30 %, 95 %]", "0.94", "2.50"]
 
 
-def test_files_are_judged_once_a_field_and_unreadable_ones_left_out(flag, tmp_path):
+def test_files_are_scored_once_a_density_and_unreadable_ones_left_out(flag, tmp_path):
     (tmp_path / "a.cube").write_text(cube_text(smooth_density(1)))
     (tmp_path / "copy.cube").write_text(cube_text(smooth_density(1)))
     (tmp_path / "b.cube").write_text(cube_text(smooth_density(2)))
@@ -53,7 +53,7 @@ def test_files_are_judged_once_a_field_and_unreadable_ones_left_out(flag, tmp_pa
         "file,group,formula,odd_features\na.cube,one,NaCl,\ncopy.cube,one,NaCl,\nbroken.cube,two,,\n"
         "b.cube,three,Si2,synthetic_values\n"
     )
-    files = judge_files(tmp_path / "manifest.csv", flag, ViewConfig())
+    files = score_files(tmp_path / "manifest.csv", flag, ViewConfig())
     assert [(file.group, file.formula, file.code, file.is_nonsense) for file in files] == [
         ("one", "NaCl", "cube", False),
         ("three", "Si2", "cube", True),
@@ -63,10 +63,10 @@ def test_files_are_judged_once_a_field_and_unreadable_ones_left_out(flag, tmp_pa
 
 def test_files_are_grouped_by_format_with_nonsense_last():
     files = [
-        JudgedFile("a", "", "vasp", False, 2.0),
-        JudgedFile("b", "", "cube", True, 9.0),
-        JudgedFile("c", "", "cube", False, 0.5),
-        JudgedFile("d", "", "vasp", False, 0.7),
+        ScoredFile("a", "", "vasp", False, 2.0),
+        ScoredFile("b", "", "cube", True, 9.0),
+        ScoredFile("c", "", "cube", False, 0.5),
+        ScoredFile("d", "", "vasp", False, 0.7),
     ]
     groups = group_files(files)
     assert [group.name for group in groups] == ["format cube", "format vasp", "no valence density"]

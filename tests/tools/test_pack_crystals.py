@@ -1,4 +1,4 @@
-"""The bundled archive's tool: same bytes every time, parts that stay, versions that rise."""
+"""Packing of the bundled archive: reproducible bytes, unchanged parts, rising versions."""
 
 import time
 
@@ -45,17 +45,17 @@ def test_archive_holds_the_storage_grid_in_float16(source, tmp_path):
     for old, new in zip(read_folder(source).samples, archive.samples, strict=True):
         assert old.labels == new.labels
         expected = storage_grid(read_density(old.path, entry=old.entry), 0.25)
-        found = read_density(new.path, entry=new.entry)
-        assert found.magnetization is not None
+        stored = read_density(new.path, entry=new.entry)
+        assert stored.magnetization is not None
         assert expected.magnetization is not None
-        assert found.atoms is not None
+        assert stored.atoms is not None
         assert expected.atoms is not None
         # Two roundings to 11 bits lie between them: the source's own and the archive's.
-        np.testing.assert_allclose(found.values, expected.values, rtol=2.0**-10)
-        np.testing.assert_allclose(found.magnetization, expected.magnetization, rtol=2.0**-10, atol=1e-9)
-        np.testing.assert_array_equal(found.lattice, expected.lattice)
-        np.testing.assert_allclose(found.atoms.get_scaled_positions(), expected.atoms.get_scaled_positions())
-        assert found.atoms.get_chemical_symbols() == expected.atoms.get_chemical_symbols()
+        np.testing.assert_allclose(stored.values, expected.values, rtol=2.0**-10)
+        np.testing.assert_allclose(stored.magnetization, expected.magnetization, rtol=2.0**-10, atol=1e-9)
+        np.testing.assert_array_equal(stored.lattice, expected.lattice)
+        np.testing.assert_allclose(stored.atoms.get_scaled_positions(), expected.atoms.get_scaled_positions())
+        assert stored.atoms.get_chemical_symbols() == expected.atoms.get_chemical_symbols()
 
 
 def test_same_crystals_give_the_same_bytes(source, tmp_path):
@@ -221,8 +221,8 @@ def test_gaps_known_on_the_mesh_only_are_left_empty_and_counted(source, tmp_path
     (source / "properties.csv").write_text(header + "".join(rows))
     dest = tmp_path / "dest"
     assert pack_crystals.main([str(source), str(dest)]) == 0
-    said = "left band_gap, is_metal, fermi_energy, band_width empty of 1 insulator known on the k mesh only: one\n"
-    assert capsys.readouterr().err == said
+    message = "left band_gap, is_metal, fermi_energy, band_width empty of 1 insulator known on the k mesh only: one\n"
+    assert capsys.readouterr().err == message
     table = (dest / "properties.csv").read_text().splitlines()
     assert table[1:] == [
         "one,densities-000.h5,NaCl,Cl-Na,nscf eos_stress_mismatch,,,",

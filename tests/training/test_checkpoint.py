@@ -87,8 +87,8 @@ def test_full_disk_keeps_the_old_checkpoint_and_says_what_to_do(folder, monkeypa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fill)
-    said = r"state.npz: cannot be written: No space left on device; free some space, then go on with --resume .*/run"
-    with pytest.raises(DiskError, match=said):
+    message = r"state.npz: cannot be written: No space left on device; free some space, then go on with --resume .*/run"
+    with pytest.raises(DiskError, match=message):
         save_checkpoint(folder, {"network": variables((9, 9))}, {"next_epoch": 2})
     assert (folder / STATE).read_bytes() == before
     assert [path.name for path in folder.iterdir()] == [STATE]

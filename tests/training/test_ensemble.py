@@ -1,4 +1,4 @@
-"""Ensembles: members that leave out a fold each, one exported model with error bars and novelty."""
+"""Ensembles: each member leaves out a fold; the exported model has prediction intervals and novelty."""
 
 from __future__ import annotations
 
@@ -167,9 +167,9 @@ def test_novelty_grows_with_damage_and_is_small_for_training_crystals(ensemble, 
 
 def test_novelty_is_the_same_in_the_graph_and_outside(ensemble, predictor, builder):
     config = ensemble.config()
-    sites = peaks_of_records(builder, np.arange(4), config.view)
+    peaks = peaks_of_records(builder, np.arange(4), config.view)
     training_peaks = [TrainingPeaks.load(member.run.training_peaks_file) for member in members_of(ensemble, config)]
-    expected = np.mean([distances_of(one, sites) for one in training_peaks], axis=0)
+    expected = np.mean([distances_of(one, peaks) for one in training_peaks], axis=0)
     expected /= ensemble.calibration().distance_scale
     served = [predictor.predict(density).novelty for density in stored_densities(builder)[:4]]
     np.testing.assert_allclose(served, expected, rtol=1e-3)

@@ -1,4 +1,4 @@
-"""What TensorBoard finds in a run folder, and what a training says on the terminal."""
+"""TensorBoard files of a run, and the lines of a training on the terminal."""
 
 from __future__ import annotations
 
