@@ -183,7 +183,13 @@ def client_of(server: RunningServer, scheme: str, **options: Any) -> ServerPredi
 
 
 def end_to_end(ways: Sequence[Way], chgcar: Path, *, seconds: float) -> str:
-    """Section: times from a file to the answer, one request at a time."""
+    """Section: times from a file to the answer, one request at a time.
+
+    Args:
+        ways: to get predictions.
+        chgcar: density file.
+        seconds: for each measurement.
+    """
     rows = []
     for way in ways:
 
@@ -198,7 +204,14 @@ def end_to_end(ways: Sequence[Way], chgcar: Path, *, seconds: float) -> str:
 
 
 def steps(sessions: OnnxModel, server: RunningServer, chgcar: Path, *, seconds: float) -> str:
-    """Section: median times of the steps of one answer."""
+    """Section: median times of the steps of one answer.
+
+    Args:
+        sessions: the model in this process.
+        server: serves the model.
+        chgcar: density file.
+        seconds: for each measurement.
+    """
     density = read_density(chgcar)
     rendered = sessions.render(density)
     asks = {
@@ -220,7 +233,13 @@ def steps(sessions: OnnxModel, server: RunningServer, chgcar: Path, *, seconds: 
 
 
 def throughput(ways: Sequence[Way], density: ChargeDensity, *, seconds: float) -> str:
-    """Section: answers per second and latencies against the number of clients."""
+    """Section: answers per second and latencies against the number of clients.
+
+    Args:
+        ways: to get predictions.
+        density: that is asked about.
+        seconds: for each measurement.
+    """
     rows = []
     for way in ways:
         for askers in CONCURRENCY:
@@ -235,7 +254,13 @@ def throughput(ways: Sequence[Way], density: ChargeDensity, *, seconds: float) -
 
 
 def overhead(sessions: OnnxModel, server: RunningServer, *, seconds: float) -> str:
-    """Section: overhead of the server at a batch; the network alone, with views rendered before."""
+    """Section: overhead of the server at a batch; the network alone, with views rendered before.
+
+    Args:
+        sessions: the model in this process.
+        server: serves the model.
+        seconds: for each measurement.
+    """
     rendered = sessions.render(crystal(24, 5.0))
     inputs = network_inputs(rendered, BATCH)
     own = median(lambda: lambda: sessions.ask_network(rendered, times=BATCH), seconds)
@@ -254,7 +279,13 @@ def overhead(sessions: OnnxModel, server: RunningServer, *, seconds: float) -> s
 
 
 def ask_together(sessions: OnnxModel, server: RunningServer, *, seconds: float) -> tuple[Load, Load]:
-    """Loads of single requests to the network, from one client and from `TOGETHER` clients at once."""
+    """Loads of single requests to the network, from one client and from `TOGETHER` clients at once.
+
+    Args:
+        sessions: the model in this process; renders the views.
+        server: serves the model.
+        seconds: for each measurement.
+    """
     inputs = network_inputs(sessions.render(crystal(24, 5.0)), 1)
 
     def connect() -> Ask:

@@ -71,6 +71,9 @@ def ask_for(seconds: float, connect: Callable[[], Callable[[], object]], *, aske
         seconds: how long.
         connect: opens a connection; gives a function that sends one request.
         askers: number of clients.
+
+    Raises:
+        BaseException: the first error of a client; it ends the others.
     """
     started: list[float] = []
     ready = threading.Barrier(askers, action=lambda: started.append(time.perf_counter()))
