@@ -88,7 +88,7 @@ def write_crystals(folder: Path) -> None:
         density = smooth_density(seed, (24, 20, 27) if seed % 3 == 0 else (12, 10, 15), spin=spin)
         file = f"CHGCAR_{seed}.gz" if spin else f"{seed}.cube"
         if spin:
-            (folder / file).write_bytes(gzip.compress(chgcar_text(density).encode()))
+            (folder / file).write_bytes(gzip.compress(chgcar_text(density).encode(), mtime=0))
         else:
             (folder / file).write_text(cube_text(density))
         mean = density.n_electrons / density.volume

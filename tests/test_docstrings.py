@@ -18,7 +18,7 @@ def is_public(name: str) -> bool:
 def definitions(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef | Function, ast.ClassDef | None]]:
     """Public classes, functions and methods of a module by their names, methods with their class."""
     for node in tree.body:
-        if isinstance(node, (ast.ClassDef, *Function.__args__)) and is_public(node.name):
+        if isinstance(node, ast.ClassDef | Function) and is_public(node.name):
             yield node.name, node, None
         if isinstance(node, ast.ClassDef) and is_public(node.name):
             for item in node.body:
@@ -69,7 +69,9 @@ def lacking(path: Path) -> list[str]:
         if len(arguments) >= MANY_ARGUMENTS and not overrides:
             section = text.partition("Args:\n")[2]
             wrong += [f"{place}: no argument {argument!r}" for argument in arguments if argument not in section]
-        if raises(node) and node.name != "main" and "Raises" not in text:
+        # What a method raises may stand at its class, as with layers that Keras builds.
+        anywhere = text + ((owner and ast.get_docstring(owner)) or "")
+        if raises(node) and node.name != "main" and "Raises" not in anywhere:
             wrong.append(f"{place}: raises, but the docstring says nothing of it")
     return wrong
 

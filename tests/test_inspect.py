@@ -22,7 +22,7 @@ PLAIN = random_density((5, 4, 6), seed=1, symbols="Si")
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "CHGCAR").write_text(chgcar_text(SPIN))
-    (tmp_path / "si.cube.gz").write_bytes(gzip.compress(cube_text(PLAIN).encode()))
+    (tmp_path / "si.cube.gz").write_bytes(gzip.compress(cube_text(PLAIN).encode(), mtime=0))
     (tmp_path / "cut.cube").write_text(cube_text(PLAIN)[:-300])
     (tmp_path / "LOCPOT").write_text(chgcar_text(SPIN))
     return tmp_path

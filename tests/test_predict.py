@@ -25,7 +25,7 @@ def files(tmp_path_factory) -> list[Path]:
     spin = chgcar_text(smooth_density(70, spin=True))
     texts = {
         "CHGCAR": spin.encode(),
-        "CHGCAR_2.gz": gzip.compress(chgcar_text(smooth_density(71)).encode()),
+        "CHGCAR_2.gz": gzip.compress(chgcar_text(smooth_density(71)).encode(), mtime=0),
         "three.cube": cube_text(smooth_density(72)).encode(),
         "CHGCAR_cut": spin[: len(spin) // 2].encode(),
         "LOCPOT": spin.encode(),

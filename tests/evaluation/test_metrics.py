@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import time
 
 import numpy as np
 import pytest
@@ -252,21 +251,6 @@ def test_the_dict_is_json_with_null_for_what_is_undefined():
     assert "r2_log" not in tree["regression"]["volume"]
     assert tree["averages"]["all"]["properties"] == ["modulus", "volume"]
     assert sum(tree["classes"]["system"]["counts"]) == 20
-
-
-def test_a_thousand_samples_take_under_two_seconds():
-    names = [dataclasses.replace(MODULUS, name=f"modulus_{number}") for number in range(10)]
-    predictions = simulate(1000)
-    wide = Predictions(
-        tuple(names),
-        predictions.ids,
-        {item.name: predictions.labels["modulus"] for item in names},
-        {item.name: predictions.values["modulus"] for item in names},
-    )
-    start = time.process_time()
-    evaluate(wide)
-    # 0.25 s on one AVX-512 core; processor time, so that other processes do not count.
-    assert time.process_time() - start < 1.5
 
 
 def mostly_zero(n: int = 60, *, zero: float | np.ndarray = 0.0) -> Predictions:

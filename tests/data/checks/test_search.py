@@ -34,7 +34,7 @@ def test_calculations_are_named_after_their_folders(tmp_path):
             "NaCl/CHGCAR": CHGCAR,
             "NaCl/OUTCAR": "vasp.6.4.2",
             "NaCl/POSCAR": poscar_text(random_density()),
-            "oxides/MgO/CHGCAR.gz": gzip.compress(CHGCAR.encode()),
+            "oxides/MgO/CHGCAR.gz": gzip.compress(CHGCAR.encode(), mtime=0),
             "si.cube": cube_text(random_density((3, 3, 3))),
             "CHGCAR.old": CHGCAR,
             ".hidden/CHGCAR": CHGCAR,
@@ -63,7 +63,7 @@ def test_calculations_are_named_after_their_folders(tmp_path):
 def test_one_calculation_is_one_density(tmp_path, names, file):
     for name in names:
         text = CHGCAR.encode()
-        write(tmp_path, **{f"a/{name}": gzip.compress(text) if name.endswith(".gz") else text})
+        write(tmp_path, **{f"a/{name}": gzip.compress(text, mtime=0) if name.endswith(".gz") else text})
     assert files_by_id(tmp_path) == ({"a": f"a/{file}"} if file else {})
 
 
@@ -74,7 +74,7 @@ def levels_by_text(folder):
 def test_files_named_like_densities_are_left_to_their_readers(tmp_path):
     garbage = {
         "a/CHGCAR": "",
-        "CHGCAR.gz": gzip.compress(CHGCAR.encode())[:-99],
+        "CHGCAR.gz": gzip.compress(CHGCAR.encode(), mtime=0)[:-99],
         "x.CHGCAR": "no\n",
         "y.cube.zip": "PK",
     }
@@ -90,7 +90,7 @@ def test_zipped_density_has_no_suffix_in_its_id(tmp_path):
 
 
 def test_files_refused_by_their_names_are_told_in_one_line(tmp_path):
-    packed = gzip.compress(CHGCAR.encode())
+    packed = gzip.compress(CHGCAR.encode(), mtime=0)
     write(tmp_path, **{"LOCPOT.gz": packed, "ELFCAR": CHGCAR, "a/CHGCAR": CHGCAR, "a/LOCPOT": CHGCAR, "a/x_DEN": "?"})
     assert files_by_id(tmp_path) == {"a": "a/CHGCAR"}
     texts = levels_by_text(tmp_path)

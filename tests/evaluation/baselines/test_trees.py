@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -290,16 +289,3 @@ def test_a_label_without_logarithm_and_arrays_that_do_not_fit_are_refused(train,
         with_labels(train, gap=np.zeros(3))
     with pytest.raises(ValueError, match="cell volume of 0-0000 is not above 0"):
         dataclasses.replace(train, volumes=np.zeros(60))
-
-
-def test_ten_properties_of_a_thousand_crystals_take_well_under_a_minute():
-    train, unseen = simulate(1000), simulate(100, seed=1)
-    start = time.process_time()
-    fit_predict_baselines((GAP,), train, test=unseen)
-    # 0.5 s for the boosted trees and 1 s for the forest; processor time, so that other processes do not count.
-    assert time.process_time() - start < 8
-    values = random_density((48, 48, 48))
-    start = time.process_time()
-    density_features(values)
-    # 10 ms at the storage grid of a large cell.
-    assert time.process_time() - start < 0.2
