@@ -17,8 +17,8 @@ from scipy.spatial.distance import cdist
 
 from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import DataError
-from rhonet.core.regrid import wave_numbers, wave_vectors
 from rhonet.core.text import markdown_table
+from rhonet.data.descriptors import DESCRIPTOR_PARTS, strain_tolerant_descriptor
 from rhonet.data.index import Index, records_at
 from rhonet.data.records import decode_record
 
@@ -26,13 +26,6 @@ STRAIN = 0.01
 STRAINED_COPIES = 100
 SHOWN_PAIRS = 15
 
-# Histogram: centres in asinh(ρ/(0.1 e/Å³)). Powder pattern: centres in ln(|G|·Å), 1.0 to 9 Å⁻¹; the lines are so wide
-# that strains of a few percent move them by less than their width.
-_DENSITY_SCALE = 0.1
-_VALUES = np.linspace(-0.5, 6.0, 27)
-_LINES = np.linspace(0.0, 2.2, 34)
-_LINE_WIDTH = 0.1
-_PARTS = (1, len(_VALUES), len(_LINES))
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 1.0)
 _DUPLICATE = 0.95
 _ROWS_AT_ONCE = 512
@@ -94,24 +87,6 @@ class LeakAudit:
         return dataclasses.asdict(self)
 
 
-def describe_density(density: ChargeDensity) -> np.ndarray:
-    """Descriptor of a density: ln of the volume per electron, histogram, and powder pattern.
-
-    The same (to the resolution of the grid) for any origin, orientation, cell and supercell. The histogram holds
-    shares of the volume; the pattern is the root of |ρ_G|² relative to the mean density, summed over Gaussian lines.
-    """
-    values = np.asarray(density.values, np.float64)
-    scaled = np.arcsinh(values.ravel() / _DENSITY_SCALE)
-    width = _VALUES[1] - _VALUES[0]
-    histogram = _smooth_sums(scaled, np.full(scaled.size, 1 / scaled.size), _VALUES, width)
-    mean = values.mean()
-    waves = np.abs(np.fft.fftn(values) / values.size / mean) ** 2
-    lengths = np.linalg.norm(wave_vectors(wave_numbers(values.shape), density.lattice), axis=-1).ravel()
-    seen = (lengths > np.exp(_LINES[0] - 3 * _LINE_WIDTH)) & (lengths < np.exp(_LINES[-1] + 3 * _LINE_WIDTH))
-    pattern = np.sqrt(_smooth_sums(np.log(lengths[seen]), waves.ravel()[seen], _LINES, _LINE_WIDTH))
-    return np.concatenate([[np.log(1 / mean)], histogram, pattern])
-
-
 def strain_density(density: ChargeDensity, strain: np.ndarray) -> ChargeDensity:
     """The density with the same electrons in a strained cell; without magnetization.
 
@@ -139,9 +114,9 @@ def read_audit(builder: Any, index: Index) -> LeakAudit:
     descriptors, copies = [], {}
     for row, record in enumerate(records_at(builder, np.arange(len(index.ids)))):
         density = decode_record(record)
-        descriptors.append(describe_density(density))
+        descriptors.append(strain_tolerant_descriptor(density))
         if row in copied:
-            copies[row] = describe_density(strain_density(density, random_strain(generator)))
+            copies[row] = strain_tolerant_descriptor(strain_density(density, random_strain(generator)))
     return audit_leaks(index.ids, index.splits, index.groups, descriptors=np.stack(descriptors), strained_copies=copies)
 
 
@@ -159,7 +134,7 @@ def audit_leaks(
         ids: names of the records, (n,).
         splits: split of each record, (n,).
         groups: group of each record, (n,); the splits keep groups together.
-        descriptors: from `describe_density`, (n, D).
+        descriptors: from `strain_tolerant_descriptor`, (n, D).
         strained_copies: descriptors (D,) of strained copies of some training records, by record number.
 
     Raises:
@@ -208,17 +183,12 @@ def format_audit(audit: LeakAudit) -> str:
     )
 
 
-def _smooth_sums(places: np.ndarray, weights: np.ndarray, centres: np.ndarray, width: float) -> np.ndarray:
-    """Weights (n,) summed under a Gaussian of that width around each centre; the weights lie at `places` (n,)."""
-    return np.array([weights @ np.exp(-0.5 * ((places - centre) / width) ** 2) for centre in centres])
-
-
 def _scale(descriptors: np.ndarray) -> np.ndarray:
     """Divisors (D,) that make the mean square distance of two records 1; each part contributes a third."""
     scales, start = [], 0
-    for size in _PARTS:
+    for size in DESCRIPTOR_PARTS:
         variance = 2 * descriptors[:, start : start + size].var(axis=0).sum()
-        scales += [np.sqrt(len(_PARTS) * variance) or 1.0] * size
+        scales += [np.sqrt(len(DESCRIPTOR_PARTS) * variance) or 1.0] * size
         start += size
     return np.array(scales)
 

@@ -8,11 +8,11 @@ import pytest
 
 from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import DataError
+from rhonet.data.descriptors import strain_tolerant_descriptor
 from rhonet.experiments.leaks import (
     STRAIN,
     LeakAudit,
     audit_leaks,
-    describe_density,
     format_audit,
     random_strain,
     read_audit,
@@ -41,8 +41,8 @@ def rotation(seed: int) -> np.ndarray:
 
 def distance(one: ChargeDensity, other: ChargeDensity) -> float:
     """Distance of two descriptors relative to that of two different crystals."""
-    scale = np.linalg.norm(describe_density(crystal()) - describe_density(crystal(1)))
-    return float(np.linalg.norm(describe_density(one) - describe_density(other)) / scale)
+    scale = np.linalg.norm(strain_tolerant_descriptor(crystal()) - strain_tolerant_descriptor(crystal(1)))
+    return float(np.linalg.norm(strain_tolerant_descriptor(one) - strain_tolerant_descriptor(other)) / scale)
 
 
 def test_origin_orientation_and_choice_of_cell_do_not_matter():

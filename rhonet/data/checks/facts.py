@@ -14,17 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rhonet.core.config import DEFAULT_SPACING
-from rhonet.core.density import ChargeDensity
 from rhonet.core.errors import FolderError
-from rhonet.core.regrid import wave_numbers, wave_vectors
 from rhonet.data.checks.summary import DensitySummary, summarize_density
+from rhonet.data.descriptors import radial_spectrum
 from rhonet.data.folder import Sample
 from rhonet.data.records import decode_record, make_record
 from rhonet.formats import read_density
-
-# Shells of |G|, rad/Å: every grid with a spacing of at most 0.5 Å holds them all.
-_SHELLS = np.arange(0.25, 6.01, 0.25)
-_SHELL_WIDTH = 0.25
 
 
 @dataclass(frozen=True)
@@ -119,43 +114,6 @@ def gather_facts(samples: Sequence[Sample], *, workers: int = 1) -> Iterator[Den
                 f"a process that read densities was killed, perhaps because memory ran out; take fewer than {workers} "
                 "--workers"
             ) from error
-
-
-def radial_spectrum(density: ChargeDensity) -> np.ndarray:
-    """Amplitude of the plane waves of a density by wavelength, which is equal for equal crystals.
-
-    Shifts, rotations, other choices of the cell (also supercells), grid and file format do not change it. Crystals
-    with other lattice constants or other atoms have another spectrum.
-
-    Returns:
-        (1 + 2·24,): the mean density, and the root of the summed squares of the plane waves in 24 soft shells of |G|
-        from 0.25 to 6 /Å, all in e/Å³; then the shells of the magnetization, which include its mean, µB/Å³ (zeros
-        without spin).
-    """
-    mean = float(density.values.mean(dtype=np.float64))
-    lengths, power = _long_waves(density.values, density.lattice)
-    shells = _shell_power(lengths[1:], power[1:])
-    magnetization = density.collinear_magnetization()
-    spins = np.zeros(len(_SHELLS))
-    if magnetization is not None:
-        spins = _shell_power(*_long_waves(magnetization, density.lattice))
-    return np.concatenate([[mean], np.sqrt(shells), np.sqrt(spins)])
-
-
-def _long_waves(values: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """|G| in rad/Å and |f(G)|² of the plane waves up to slightly beyond the last shell, the mean first."""
-    spectrum = np.fft.fftn(values) / values.size
-    limits = (_SHELLS[-1] + 4 * _SHELL_WIDTH) * np.linalg.norm(lattice, axis=1) / (2 * np.pi)
-    numbers = wave_numbers(values.shape)
-    kept = [np.flatnonzero(abs(axis) <= limit) for axis, limit in zip(numbers, limits, strict=True)]
-    vectors = wave_vectors([axis[chosen] for axis, chosen in zip(numbers, kept, strict=True)], lattice)
-    lengths = np.linalg.norm(vectors, axis=-1).ravel()
-    return lengths, np.abs(spectrum[np.ix_(*kept)].ravel()) ** 2
-
-
-def _shell_power(lengths: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """Summed power in overlapping Gaussian shells, so that a wave between two of them contributes to both."""
-    return np.array([power @ np.exp(-(((lengths - shell) / _SHELL_WIDTH) ** 2) / 2) for shell in _SHELLS])
 
 
 def _be_quiet() -> None:

@@ -17,8 +17,9 @@ from rhonet.data.checks.densities import (
     same_densities,
     valence_electrons,
 )
-from rhonet.data.checks.facts import DensityFacts, gather_facts, radial_spectrum
+from rhonet.data.checks.facts import DensityFacts, gather_facts
 from rhonet.data.checks.summary import summarize_density
+from rhonet.data.descriptors import radial_spectrum
 from rhonet.data.folder import Sample, read_folder
 from rhonet.data.groups import chemical_system, reduced_formula
 from tests.conftest import REPOSITORY
