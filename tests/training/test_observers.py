@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rhonet.core.config import load_config
-from rhonet.core.errors import RunError
+from rhonet.core.errors import DiskError
 from rhonet.core.predictions import Predictions
 from rhonet.core.properties import PROPERTIES
 from rhonet.evaluation.metrics import evaluate
@@ -118,6 +118,6 @@ def test_full_disk_is_one_clear_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(observers.tf.summary, "scalar", fill)
     with pytest.raises(
-        RunError, match="tensorboard: cannot be written: No space left on device; free some space, then"
+        DiskError, match="tensorboard: cannot be written: No space left on device; free some space, then"
     ):
         writer.on_step(0, 10, 20, 0.5)

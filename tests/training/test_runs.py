@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from rhonet.core import provenance
 from rhonet.core.config import Config, load_config
-from rhonet.core.errors import ConfigError, RunError
+from rhonet.core.errors import ConfigError, DiskError, RunError
 from rhonet.core.files import write_text
 from rhonet.core.provenance import git_commit
 from rhonet.training import runs
@@ -48,13 +49,13 @@ def test_what_exists_is_not_overwritten(tmp_path, make):
     make(tmp_path / "mine")
     with pytest.raises(RunError, match="mine: exists already; give another --run-dir, or go on with it by --resume"):
         plan_run(tmp_path / "mine")
-    with pytest.raises(RunError, match="mine: cannot be written: File exists; give another --run-dir"):
+    with pytest.raises(DiskError, match="mine: cannot be written: File exists; give another --run-dir"):
         make_run(Run(tmp_path / "mine"), Config())
 
 
 def test_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="mine: cannot be written: Not a directory; give another --run-dir"):
+    with pytest.raises(DiskError, match="mine: cannot be written: Not a directory; give another --run-dir"):
         make_run(Run(tmp_path / "file" / "mine"), Config())
 
 
@@ -118,9 +119,9 @@ def test_full_disk_is_one_clear_line_and_leaves_no_halves(tmp_path, full_disk):
     run = Run(tmp_path)
     run.history_file.write_text("old\n")
     for write in (lambda: write_history(run, [{}]), lambda: write_record(run, data={}, scales={}, arithmetic={})):
-        with pytest.raises(RunError, match=r"(history.jsonl|run.json): cannot be written: No space left on device"):
+        with pytest.raises(DiskError, match=r"(history.jsonl|run.json): cannot be written: No space left on device"):
             write()
-    with pytest.raises(RunError, match="new: cannot be written: No space left on device"):
+    with pytest.raises(DiskError, match="new: cannot be written: No space left on device"):
         make_run(Run(tmp_path / "new"), Config())
     with pytest.raises(OSError, match="No space left"):
         write_text(tmp_path / "history.jsonl", "new")
@@ -132,7 +133,7 @@ def test_commit_is_that_of_a_checkout_of_rhonet_and_of_nothing_else(tmp_path, mo
     copy = tmp_path / "somebody" / ".venv" / "rhonet" / "runs.py"
     copy.parent.mkdir(parents=True)
     copy.write_text("")
-    monkeypatch.setattr(runs, "__file__", str(copy))
+    monkeypatch.setattr(provenance, "__file__", str(copy))
     assert git_commit() == ""
     git = ["git", "-C", str(tmp_path / "somebody"), "-c", "user.name=a", "-c", "user.email=b"]
     subprocess.run([*git, "init", "--quiet"], check=True)

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from rhonet.core.config import TrainConfig
-from rhonet.core.errors import ConfigError, RunError
+from rhonet.core.errors import ConfigError, TrainingError
 from rhonet.core.properties import Property
 from rhonet.models import network
 from rhonet.models.losses import task_losses
@@ -234,7 +234,9 @@ def test_rate_warms_up_and_falls_along_a_cosine_to_a_hundredth():
 
 def test_loss_that_is_no_longer_finite_ends_the_training_in_one_line(make_trainer):
     trainer = make_trainer("train.learning_rate=1e38", "train.warmup=0", names=("band_gap",))
-    with pytest.raises(RunError, match=r"the loss is not finite in epoch 1; start a new run with train.learning_rate"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is not finite in epoch 1; start a new run with train.learning_rate"
+    ):
         trainer.fit()
     assert not trainer.run.checkpoint.exists()
 
