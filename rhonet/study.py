@@ -191,7 +191,8 @@ def _fit_curves(results: dict[str, list[Result]]) -> _Section:
 
     curves = fit_learning_curves(results)
     return _Section(
-        f"## With more data\n\n{format_learning_curves(curves)}", {"growth": [curve.to_dict() for curve in curves]}
+        f"## With more data\n\n{format_learning_curves(curves)}",
+        {"learning_curves": [curve.to_dict() for curve in curves]},
     )
 
 
