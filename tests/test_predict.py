@@ -90,7 +90,7 @@ def test_folder_that_is_no_model_is_refused_before_tensorflow_starts(command, fi
 
 
 def test_missing_released_model_says_what_to_do(command, files, monkeypatch):
-    monkeypatch.setattr(predict, "RELEASED", "nothing")
+    monkeypatch.setattr("rhonet.serving.model_card.RELEASED", "nothing")
     assert command("predict", files[0]).says(2, "nothing: the released model is not there; give one with --model DIR")
 
 

@@ -76,8 +76,8 @@ def resume_training(run: Run) -> None:
     Raises:
         RunError: there is no run to continue, or the data set has changed since.
     """
-    before = run.record()
-    experiment = open_experiment(run, run.config(), source=before["data"]["source"])
+    config, before = run.config(), run.record()
+    experiment = open_experiment(run, config, source=before["data"]["source"])
     now = experiment.describe_data()
     for what in ("fingerprint", "source"):
         if now[what] != before["data"][what]:

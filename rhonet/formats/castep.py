@@ -131,7 +131,8 @@ def _read_fields(text: TextScanner, shape: tuple[int, int, int], *, n_fields: in
     for start in range(0, n_points, _PIECE):
         first_line = text.line + 1
         points = min(_PIECE, n_points - start)
-        rows = text.read_values(points * columns, f"numbers ({columns} to a line)").reshape(points, columns)
+        what = f"numbers ({columns} to a line)"
+        rows = text.read_values(points * columns, what, columns=columns).reshape(points, columns)
         indices = rows[:, :3].T
         wrong = np.flatnonzero(((indices < 1) | (indices > np.array(shape)[:, None]) | (indices % 1 != 0)).any(axis=0))
         if wrong.size:

@@ -146,3 +146,11 @@ def test_error_says_what_is_wrong(written, line, replacement, message):
 def test_negative_field_is_refused(written):
     with pytest.raises(FormatError, match="no electron density"):
         read_density(written(castep_text(density_of(-DENSITY.values))))
+
+
+@pytest.mark.parametrize("missing", [1, 3])
+def test_file_cut_within_its_last_number_is_refused(tmp_path, missing):
+    text = castep_text(random_density((4, 3, 5))).rstrip()
+    (tmp_path / "rho.den_fmt").write_text(text[:-missing])
+    with pytest.raises(FormatError, match="the file ends within its last number"):
+        read_density(tmp_path / "rho.den_fmt")

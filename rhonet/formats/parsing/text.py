@@ -95,8 +95,14 @@ class TextScanner:
             line = self.readline()
         return line
 
-    def read_values(self, count: int, what: str = "grid values") -> np.ndarray:
+    def read_values(self, count: int, what: str = "grid values", *, columns: int = 1) -> np.ndarray:
         """The next `count` numbers, (count,) float64, over as many lines as they take.
+
+        Args:
+            count: of numbers.
+            what: their name, for messages.
+            columns: after so many numbers one of the same kind comes again: values between indices are printed longer
+                than these.
 
         Raises:
             FormatError: there are too few, one is no number or not finite, or the file ends within the last one.
@@ -116,7 +122,7 @@ class TextScanner:
             self._at += used
             done += parsed
             if done == count:
-                self._check_last_field(segment[:used])
+                self._check_last_field(segment[:used], columns)
         self.line = self._newlines + 1
         return values
 
@@ -173,12 +179,13 @@ class TextScanner:
             used = field.end()
         return parsed, used or len(segment)
 
-    def _check_last_field(self, segment: bytes) -> None:
+    def _check_last_field(self, segment: bytes, columns: int) -> None:
         """Refuses a file that ends right behind a number shorter than those before it: it was cut there."""
         if self._at < len(self._buffer) or self._fill():
             return
-        lengths = [len(field.lstrip(b"+-")) for field in segment[-200:].split()[-6:]]
-        if len(lengths) > 1 and lengths[-1] < min(lengths[:-1]):
+        fields = segment[-200 * columns :].split()[::-columns][:6]
+        last, *before = [len(field.lstrip(b"+-")) for field in fields]
+        if before and last < min(before):
             self.line = self._newlines + 1
             raise self.error("the file ends within its last number; it looks truncated (if it is whole, end the line)")
 
