@@ -134,7 +134,11 @@ def _seen_records(folder: Path, index: Index, data: DataConfig, *, score_all: bo
     """
     from rhonet.data.records_csv import seen_in_training
 
-    seen = seen_in_training(Run(folder).trained_records_file, index, split_by=data.split_by)
+    trained_records = Run(folder).trained_records_file
+    if score_all and not trained_records.is_file():
+        log.warning("%s: is missing: the scores include crystals that trained the model", trained_records)
+        return None
+    seen = seen_in_training(trained_records, index, split_by=data.split_by)
     if seen.any():
         log.warning(
             "%d of %d crystals trained the model, as %s (the same %s and volume): %s",

@@ -6,11 +6,16 @@ import contextlib
 import glob
 import math
 import os
+import platform
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rhonet.core.errors import DiskError
+
+# Tells processes of the same number on other machines from ours, where they share a folder.
+_MACHINE = f"{zlib.crc32(platform.node().encode()) & 0xFFFF:04x}"
 
 
 @contextlib.contextmanager
@@ -23,10 +28,11 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be written; an existing one is unchanged.
     """
-    for leftover in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
-        if not _is_running(leftover.name.split(".")[1]):
-            leftover.unlink(missing_ok=True)
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    for leftover in path.parent.glob(f".*@{_MACHINE}.partial.{glob.escape(path.name)}"):
+        if not _is_running(leftover.name[1:].partition("@")[0]):
+            with contextlib.suppress(OSError):  # not ours, or a folder
+                leftover.unlink()
+    partial = path.with_name(f".{os.getpid()}@{_MACHINE}.partial.{path.name}")
     try:
         yield partial
         with partial.open("rb") as file:
@@ -39,10 +45,10 @@ def replacing(path: Path) -> Iterator[Path]:
 def _is_running(process: str) -> bool:
     try:
         os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError, OverflowError):
+    except ProcessLookupError:
         return False
-    except PermissionError:
-        pass
+    except (ValueError, OverflowError, PermissionError):
+        pass  # no number of a process, or somebody else's
     return True
 
 

@@ -46,8 +46,13 @@ def seen_in_training(path: Path, index: Index, *, split_by: str) -> np.ndarray:
         split_by: kind of the groups of both data sets.
 
     Raises:
-        ModelError: the file cannot be read.
+        ModelError: the file is missing or damaged.
     """
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: is missing, so crystals that trained the model cannot be told from new ones; export the model "
+            "again, or score all crystals (--split all)"
+        )
     by_id = split_by == "prototype"
     volumes: dict[str, list[float]] = {}
     try:
@@ -56,7 +61,9 @@ def seen_in_training(path: Path, index: Index, *, split_by: str) -> np.ndarray:
                 if split in SPLITS and split != _TEST:
                     volumes.setdefault(name if by_id else group, []).append(float(volume))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}; export the model again") from error
+        raise ModelError(
+            f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}; export the model again"
+        ) from error
     keys = (index.ids if by_id else index.groups).tolist()
     known = (
         any(abs(volume / trained - 1) < _SAME_VOLUME for trained in volumes.get(key, ()))

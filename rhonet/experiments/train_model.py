@@ -54,20 +54,29 @@ def start_training(config: Config, run: Run) -> None:
         UserError: data or settings do not fit; then no folder is made.
     """
     experiment = open_experiment(run, config)
+    members = experiment.members()
+    _finish(experiment, members, first=_begin(experiment, members))
+
+
+def _begin(experiment: Experiment, members: Sequence[Experiment]) -> Trainer:
+    """Makes the run folder; returns the trainer of the first network.
+
+    Nobody else holds the trainer, so that its views go when its training is over.
+    """
+    run, (first, *others) = experiment.run, members
     # Before the folder is made, the first network is built and the labels of all networks are checked.
-    members = first, *others = experiment.members()
     trainer = Trainer(first)
     for member in others:
         train = member.index.rows("train")
         Standardizer.fit(member.index.properties, member.index.labels[train], member.index.volumes[train])
-    make_run(run, config)
+    make_run(run, experiment.config)
     with explain_disk(run.path, "free some space"):
         write_trained_records(run.trained_records_file, experiment.index_as_trained)
     log.info("run folder %s", run.path)
     _start_run(trainer)
     if others:
         experiment.write_record(trainer.standardizer.to_dict())
-    _finish(experiment, members, first=trainer)
+    return trainer
 
 
 def resume_training(run: Run) -> None:

@@ -295,7 +295,7 @@ def _notes(content: ReportContent, curves: Mapping[str, CoverageCurve]) -> list[
     if content.predictions.novelty is None:
         notes.append("No novelty: the model was not calibrated, or on too few crystals.")
     if content.calibration is not None and not curves:
-        notes.append("No calibration curve: no sample has a label.")
+        notes.append("No calibration curve: no sample has a label, or the model has half widths at one level only.")
     return notes + notes_on(evaluation)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rhonet.core.errors import ModelError
+from rhonet.core.errors import ModelError, RunError
 from rhonet.core.files import explain_disk
 from rhonet.training.ensemble import members_of, network_of_run
 from rhonet.training.runs import Run
@@ -31,12 +31,15 @@ def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
 
     Raises:
         DiskError: a file cannot be written.
-        ModelError: the folder exists, the run has no checkpoint yet, or ONNX lacks an operation of the model.
+        ModelError: the folder exists, or ONNX lacks an operation of the model.
         PackageError: `onnx` needs packages that are not installed.
+        RunError: the run has no checkpoint yet, or lacks a file.
     """
     from rhonet.serving.exported_model import save_model
     from rhonet.serving.model_card import write_card
 
+    for file in (run.config_file, run.trained_records_file):
+        _require(file)
     with _new_folder(folder) as partial:
         save_model(model_of_run(run), partial)
         for file in (run.config_file, run.trained_records_file):
@@ -96,7 +99,7 @@ def model_of_run(run: Run) -> DensityModel:
     """The model that a run exports: all members of its ensemble, calibrated if the training is finished.
 
     Raises:
-        ModelError: a member has no checkpoint yet.
+        RunError: a member has no checkpoint yet, or lacks a file.
     """
     from rhonet.core.standardize import Standardizer
     from rhonet.serving.exported_model import DensityModel, ServedMember
@@ -111,8 +114,14 @@ def model_of_run(run: Run) -> DensityModel:
         ServedMember(
             network_of_run(member.run),
             Standardizer.from_dict(member.run.record()["standardizer"]),
-            TrainingPeaks.load(member.run.training_peaks_file) if gives_novelty else None,
+            TrainingPeaks.load(_require(member.run.training_peaks_file)) if gives_novelty else None,
         )
         for member in members_of(run, config)
     ]
     return DensityModel(members, config.view, calibration)
+
+
+def _require(file: Path) -> Path:
+    if not file.is_file():
+        raise RunError(f"{file}: is missing; train again")
+    return file

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rhonet.core.errors import DiskError, RunError
+from rhonet.core.files import _MACHINE
 from rhonet.training.checkpoint import STATE, has_checkpoint, load_checkpoint, save_checkpoint, weights_hash
 
 
@@ -95,7 +96,7 @@ def test_full_disk_keeps_the_old_checkpoint_and_says_what_to_do(folder, monkeypa
 
 
 def test_half_written_checkpoint_is_no_checkpoint(folder):
-    (folder / f".999999999.partial.{STATE}").write_bytes(b"PK")
+    (folder / f".999999999@{_MACHINE}.partial.{STATE}").write_bytes(b"PK")
     assert load_checkpoint(folder, {}) == {"next_epoch": 1}
     save_checkpoint(folder, {}, {"next_epoch": 2})
     assert [path.name for path in folder.iterdir()] == [STATE]

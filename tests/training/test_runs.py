@@ -126,7 +126,7 @@ def test_full_disk_is_one_clear_line_and_leaves_no_halves(tmp_path, full_disk):
     with pytest.raises(OSError, match="No space left"):
         write_text(tmp_path / "history.jsonl", "new")
     assert run.history_file.read_text() == "old\n"
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.partial*"))
 
 
 def test_commit_is_that_of_a_checkout_of_rhonet_and_of_nothing_else(tmp_path, monkeypatch):

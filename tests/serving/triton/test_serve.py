@@ -107,6 +107,7 @@ def test_server_in_the_path_is_taken_with_its_own_backends(tmp_path, monkeypatch
     assert (installation.program, installation.backends, installation.backend) == (program, None, "onnxruntime")
 
 
+@pytest.mark.server
 def test_python_without_its_shared_library_says_what_to_install(triton, monkeypatch):
     monkeypatch.setattr("rhonet.serving.triton.server.sys.base_prefix", "/nowhere")
     monkeypatch.setattr("rhonet.serving.triton.server.sysconfig.get_config_var", lambda _: None)
