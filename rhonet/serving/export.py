@@ -38,12 +38,10 @@ def export_run(run: Run, folder: Path, *, onnx: bool = False) -> None:
     from rhonet.serving.exported_model import save_model
     from rhonet.serving.model_card import write_card
 
-    for file in (run.config_file, run.trained_records_file):
-        _require(file)
     with _new_folder(folder) as partial:
         save_model(model_of_run(run), partial)
         for file in (run.config_file, run.trained_records_file):
-            shutil.copy(file, partial / file.name)
+            shutil.copy(_require(file), partial / file.name)
         write_card(run, partial)
         if onnx:
             _add_onnx(partial)
